@@ -1,0 +1,130 @@
+"""The one way from sync to async, and from async to blocking code."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_stepping: ContextVar[bool] = ContextVar("openmem_stepping", default=False)
+
+
+def step(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, in the calling thread, with no event loop."""
+    token = _stepping.set(True)
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+    finally:
+        _stepping.reset(token)
+    coroutine.close()
+    raise RuntimeError("a coroutine declared inline suspended; declare its adapter or embedder inline=False")
+
+
+async def offload(work: Callable[..., T], *args: Any) -> T:
+    """Run blocking work: in place when a sync caller steps us, else in a thread so that the loop goes on."""
+    if _stepping.get():
+        return work(*args)
+    return await asyncio.to_thread(work, *args)
+
+
+class Once:
+    """A set-up that runs once, however many threads or tasks ask for it at the same time."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._thread_lock = threading.Lock()
+        self._task_lock = asyncio.Lock()
+
+    async def run(self, set_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Await set_up unless an earlier call finished it; a failed one is tried again by the next caller."""
+        if self.done:
+            return
+        if _stepping.get():
+            with self._thread_lock:  # stepping never suspends, so holding it across await is safe
+                await self._set_up(set_up)
+        else:
+            async with self._task_lock:
+                await self._set_up(set_up)
+
+    async def _set_up(self, set_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if not self.done:
+            await set_up()
+            self.done = True
+
+
+class LoopThread:
+    """An event loop in a thread of its own, started on first use and closed when the process ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for it; an interrupt of the wait cancels it."""
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError("Memory was called from openmem's own event loop; use AsyncMemory there")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._serve, args=(self._loop,), name="openmem", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+    def close(self) -> None:
+        """Cancel what still runs, stop the loop and join the thread."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=5)
+        loop.close()
+
+    def forget(self) -> None:
+        """Drop the loop without touching it: after a fork its thread does not exist in the child."""
+        self.__init__()  # type: ignore[misc]
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
+
+
+LOOP = LoopThread()
+atexit.register(LOOP.close)
+os.register_at_fork(after_in_child=LOOP.forget)
+
+
+def run(coroutine: Coroutine[Any, Any, T], *, inline: bool) -> T:
+    """Run a coroutine for a sync caller: stepped in place when inline, else on the private loop."""
+    return step(coroutine) if inline else LOOP.run(coroutine)
