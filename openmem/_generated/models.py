@@ -74,6 +74,10 @@ class Memory(BaseModel):
     superseded_by: Annotated[
         str | None, Field(description="Id of the memory that replaced it, read-only.")
     ] = None
+    superseded_at: Annotated[
+        AwareDatetime | None,
+        Field(description="From when it counts as replaced, read-only."),
+    ] = None
     version: Annotated[int | None, Field(description="Counts changes from 1, for if_version.", ge=1)] = None
 
 

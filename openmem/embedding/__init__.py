@@ -1,1 +1,111 @@
-"""Placeholder."""
+"""Embedders: what turns texts into vectors, by name or your own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from ..errors import ConfigurationError
+
+__all__ = ["Embedder", "resolve"]
+
+NAMES = ("auto", "none", "local", "openai", "test")
+OPTIONS = ("embedder_url", "embedder_api_key", "embedder_dimension")
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of one model and one dimension.
+
+    inline says that embed never suspends when a sync caller steps it (see bridge.step and bridge.offload).
+    """
+
+    model: str
+    dimension: int
+    inline: bool
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return one vector a text, in order.
+
+        A vector has unit length, or is all zeros where the text says nothing; all of them may come as one float32
+        numpy array of shape (len(texts), dimension). Raises OMPError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what the embedder holds; a second close does nothing."""
+        ...
+
+
+def resolve(spec: str | Embedder | None, **options: Any) -> Embedder | None:
+    """Make the embedder that a spec names; None where there is to be none.
+
+    Specs: "auto" (local where its wheel is installed, else none), "none", "local", "openai:MODEL", "test" or
+    "test:DIMENSION", or an Embedder, returned as it is. Options, for openai alone; None means not given:
+    embedder_url (base URL), embedder_api_key (SecretStr), embedder_dimension (int). Does no network I/O.
+    Raises ConfigurationError for an unknown spec or option, and for an option the embedder does not take.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in OPTIONS:
+            raise _unknown("embedder option", name, OPTIONS)
+    if not isinstance(spec, str):
+        _refuse_options(given, "none" if spec is None else "an embedder object")
+        return None if spec is None else _checked(spec)
+    name, colon, argument = spec.partition(":")
+    if name == "openai":
+        return _openai(argument, given)
+    if name not in NAMES:
+        raise _unknown("embedder", name, NAMES)
+    _refuse_options(given, name)
+    if name == "test":
+        return _words(argument, given=bool(colon))
+    if colon:
+        raise ConfigurationError(f"embedder '{name}' takes no argument.", remedy=f"Write embedder='{name}'.")
+    if name == "none" or (name == "auto" and importlib.util.find_spec("wordllama") is None):
+        return None
+    from .local import LocalEmbedder
+
+    return LocalEmbedder()
+
+
+def _openai(model: str, given: Mapping[str, Any]) -> Embedder:
+    from .openai import OpenAIEmbedder
+
+    return OpenAIEmbedder(model, **{name.removeprefix("embedder_"): value for name, value in given.items()})
+
+
+def _words(argument: str, *, given: bool) -> Embedder:
+    from .testing import WordEmbedder
+
+    if not given:
+        return WordEmbedder()
+    if not (argument.isascii() and argument.isdigit() and len(argument) < 6):
+        raise ConfigurationError("embedder 'test' takes a dimension.", remedy="Write 'test' or, say, 'test:64'.")
+    return WordEmbedder(dimension=int(argument))
+
+
+def _checked(embedder: Embedder) -> Embedder:
+    missing = [name for name in ("model", "dimension", "inline", "embed", "close") if not hasattr(embedder, name)]
+    if missing or isinstance(embedder, type):
+        kind = embedder.__name__ if isinstance(embedder, type) else type(embedder).__name__
+        fault = f"it lacks {', '.join(missing)}" if missing else "it is a class"
+        raise ConfigurationError(
+            f"{kind} is no embedder: {fault}.", remedy=f"Give an Embedder object, or one of: {', '.join(NAMES)}."
+        )
+    return embedder
+
+
+def _refuse_options(given: Mapping[str, Any], chosen: str) -> None:
+    if given:
+        raise ConfigurationError(
+            f"{', '.join(given)}: not an option of embedder {chosen}.",
+            remedy="Leave it out, or choose embedder='openai:MODEL', which takes it.",
+        )
+
+
+def _unknown(what: str, name: str, known: Sequence[str]) -> ConfigurationError:
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"Did you mean '{near[0]}'? " if near else ""
+    return ConfigurationError(f"unknown {what} '{name}'.", remedy=f"{hint}Known: {', '.join(known)}.")

@@ -1,0 +1,142 @@
+"""The Adapter base class: what a backend implements."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from urllib.parse import SplitResult
+
+from pydantic import BaseModel, ConfigDict
+
+from ._generated import models
+from ._generated.verbs import OMP_VERSION, VERB_OF, VERBS
+from .bridge import Once
+from .clock import Clock, utc_now
+from .errors import UnsupportedCapabilityError
+
+
+class Settings(BaseModel):
+    """Options of an adapter; a subclass adds its own. Secrets are SecretStr."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Adapter:
+    """One backend, async.
+
+    A subclass overrides the verbs its backend has, each taking the verb's request model and returning its response
+    model; every verb it leaves alone is unsupported or emulated. It says in `features` and `limits` what is true of
+    it, and opens what it needs in `open`, never in the constructor.
+    """
+
+    name: ClassVar[str]
+    """The provider's name, in capabilities and errors."""
+    inline: ClassVar[bool] = False
+    """True when no verb suspends while a sync caller steps it: no event loop is needed (see bridge.step)."""
+    settings_type: ClassVar[type[Settings]] = Settings
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        embedding: models.EmbeddingInfo | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self.settings = settings or self.settings_type()
+        self.embedding = embedding
+        self.clock = clock
+        self._opening = Once()
+
+    @classmethod
+    def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
+        """Read settings out of the URL's host and path; its query is read for every adapter alike."""
+        return {}
+
+    def features(self) -> models.CapabilityFeatures:
+        """Say what the backend supports; what is not named is not supported."""
+        return models.CapabilityFeatures()
+
+    def limits(self) -> models.CapabilityLimits:
+        """Say the backend's limits."""
+        return models.CapabilityLimits(max_search_results=100, max_list_results=500, max_batch_size=10_000)
+
+    async def open(self) -> None:
+        """Connect and prepare; called once before the first verb."""
+
+    async def close(self) -> None:
+        """Release everything; called once, also when open never was."""
+
+    async def handle(self, request: BaseModel) -> Any:
+        """Answer one request: the end of the stack."""
+        if not self._opening.done:
+            await self._opening.run(self.open)
+        return await getattr(self, VERB_OF[type(request)].name)(request)
+
+    async def capabilities(self, request: models.CapabilitiesRequest) -> models.Capabilities:
+        """Say what this backend supports: the verbs are those the class overrides."""
+        native = [verb for verb in VERBS if verb != "capabilities" and _overrides(type(self), verb)]
+        return models.Capabilities(
+            omp_version=OMP_VERSION, provider=self.name, verbs=native, features=self.features(), limits=self.limits()
+        )
+
+    async def add(self, request: models.AddRequest) -> models.Memory:
+        """Store one memory."""
+        raise self._unsupported("add")
+
+    async def get(self, request: models.GetRequest) -> models.Memory:
+        """Read one memory; NotFoundError where user_id is given and is not the owner."""
+        raise self._unsupported("get")
+
+    async def update(self, request: models.UpdateRequest) -> models.Memory:
+        """Apply a merge patch: request.model_fields_set says what is given."""
+        raise self._unsupported("update")
+
+    async def delete(self, request: models.DeleteRequest) -> None:
+        """Delete one memory."""
+        raise self._unsupported("delete")
+
+    async def list(self, request: models.ListRequest) -> models.MemoryPage:
+        """Return one page, newest first."""
+        raise self._unsupported("list")
+
+    async def search(self, request: models.SearchRequest) -> models.SearchResponse:
+        """Return the best matches; request.vector is set where an embedder is configured, request.mode always."""
+        raise self._unsupported("search")
+
+    async def context(self, request: models.ContextRequest) -> models.ContextBlock:
+        """Write cited text within a token budget."""
+        raise self._unsupported("context")
+
+    async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
+        """Return who did what, most recent first."""
+        raise self._unsupported("audit")
+
+    async def add_many(self, request: models.AddManyRequest) -> models.BatchResponse:
+        """Store many; the guard has made every item an AddRequest."""
+        raise self._unsupported("add_many")
+
+    async def delete_many(self, request: models.DeleteManyRequest) -> models.BatchResponse:
+        """Delete many."""
+        raise self._unsupported("delete_many")
+
+    async def related(self, request: models.RelatedRequest) -> models.SearchResponse:
+        """Return the nearest memories of the same user."""
+        raise self._unsupported("related")
+
+    async def history(self, request: models.HistoryRequest) -> models.HistoryResponse:
+        """Return the supersession chain, oldest first."""
+        raise self._unsupported("history")
+
+    async def stats(self, request: models.StatsRequest) -> models.Stats:
+        """Count one user's memories."""
+        raise self._unsupported("stats")
+
+    async def remember(self, request: models.RememberRequest) -> models.RememberResponse:
+        """Extract facts from a conversation and store them."""
+        raise self._unsupported("remember")
+
+    def _unsupported(self, verb: str) -> UnsupportedCapabilityError:
+        return UnsupportedCapabilityError(f"{self.name} has no {verb}.", provider=self.name)
+
+
+def _overrides(cls: type[Adapter], verb: str) -> bool:
+    return getattr(cls, verb) is not getattr(Adapter, verb)

@@ -1,0 +1,236 @@
+"""The filter language: parse and validate, then the Python predicate, which is its meaning."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ._generated.models import Memory
+from .errors import InvalidRequestError
+
+OPERATORS = ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "contains")
+MAX_DEPTH = 16
+DATES = frozenset({"created_at", "updated_at", "valid_from", "valid_to", "superseded_at"})
+LISTS = frozenset({"tags", "supersedes"})
+OBJECTS = frozenset({"metadata", "source"})
+FIELDS = frozenset(Memory.model_fields)
+
+Predicate = Callable[[Memory], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One field held against one value."""
+
+    path: tuple[str, ...]
+    operator: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """True where all parts are; true of everything when empty."""
+
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """True where at least one part is."""
+
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """True where its part is not."""
+
+    part: Filter
+
+
+Filter = Condition | Every | Either | Negation
+
+
+def parse(source: Mapping[str, Any], *, depth: int = 0) -> Filter:
+    """Read a filter written as JSON; several keys of one object must all hold.
+
+    Raises InvalidRequestError for an unknown field, operator or value, naming the near miss.
+    """
+    if depth > MAX_DEPTH:
+        raise _invalid(f"filter is nested deeper than {MAX_DEPTH}.", "Flatten it.")
+    if not isinstance(source, Mapping):
+        raise _invalid("a filter must be an object.", 'Write {"field": value} or {"field": {"op": value}}.')
+    parts = tuple(_entry(str(key), value, depth) for key, value in source.items())
+    return parts[0] if len(parts) == 1 else Every(parts)
+
+
+def predicate(filter_: Filter) -> Predicate:
+    """Turn a parsed filter into a function of a memory."""
+    match filter_:
+        case Every(parts):
+            every = [predicate(part) for part in parts]
+            return lambda memory: all(test(memory) for test in every)
+        case Either(parts):
+            either = [predicate(part) for part in parts]
+            return lambda memory: any(test(memory) for test in either)
+        case Negation(part):
+            inner = predicate(part)
+            return lambda memory: not inner(memory)
+        case Condition(path, operator, value):
+            holds = _TESTS[operator]
+            return lambda memory: holds(value_at(memory, path), value)
+
+
+def value_at(memory: Memory, path: tuple[str, ...]) -> Any:
+    """Read a field, inside metadata, source or an extension by path; None where it is missing or null."""
+    head, *rest = path
+    value: Any = memory.__dict__.get(head) if head in FIELDS else (memory.model_extra or {}).get(head)
+    for key in rest:
+        if isinstance(value, Mapping):
+            value = value.get(key)
+        elif head == "source" and value is not None:
+            value = getattr(value, key, None)
+        else:
+            return None
+    return value
+
+
+# --- parsing ----------------------------------------------------------------------------------------------------
+
+
+def _entry(key: str, value: Any, depth: int) -> Filter:
+    if key in ("and", "or"):
+        if not isinstance(value, list) or not value:
+            raise _invalid(f"'{key}' takes a list of filters, at least one.", f'Write {{"{key}": [{{…}}, {{…}}]}}.')
+        parts = tuple(parse(part, depth=depth + 1) for part in value)
+        return Every(parts) if key == "and" else Either(parts)
+    if key == "not":
+        return Negation(parse(value, depth=depth + 1))
+    path = _path(key)
+    if not isinstance(value, Mapping):
+        return _condition(key, path, "eq", value)
+    if not value:
+        raise _invalid(f"filter on '{key}' names no operator.", f"Use one of {', '.join(OPERATORS)}.")
+    conditions = tuple(_condition(key, path, str(operator), operand) for operator, operand in value.items())
+    return conditions[0] if len(conditions) == 1 else Every(conditions)
+
+
+def _path(key: str) -> tuple[str, ...]:
+    head, *rest = path = tuple(key.split("."))
+    if head.startswith("x-") and len(head) > 2 and all(path):
+        return path
+    if head not in FIELDS:
+        near = difflib.get_close_matches(head, [*FIELDS, "and", "or", "not"], n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"Fields of your own are spelled 'metadata.{key}'."
+        raise _invalid(f"unknown filter field '{key}'.", hint)
+    if head in OBJECTS and (not rest or not all(rest)):
+        raise _invalid(f"'{key}' is an object.", f"Name a field in it, as in '{head}.topic'.")
+    if head not in OBJECTS and rest:
+        raise _invalid(f"'{head}' has no fields of its own.", f"Filter on '{head}'.")
+    return path
+
+
+def _condition(key: str, path: tuple[str, ...], operator: str, value: Any) -> Condition:
+    if operator not in OPERATORS:
+        near = difflib.get_close_matches(operator, OPERATORS, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"Use one of {', '.join(OPERATORS)}."
+        raise _invalid(f"unknown filter operator '{operator}' on '{key}'.", hint)
+    if path[0] in LISTS and operator not in ("contains", "exists"):
+        raise _invalid(f"'{key}' is a list and has no '{operator}'.", "Use contains.")
+    return Condition(path, operator, _operand(key, path, operator, value))
+
+
+def _operand(key: str, path: tuple[str, ...], operator: str, value: Any) -> Any:
+    if operator == "exists":
+        if not isinstance(value, bool):
+            raise _invalid(f"exists on '{key}' takes true or false.", "Write true or false.")
+        return value
+    if operator in ("in", "nin"):
+        if not isinstance(value, (list, tuple)) or not value:
+            raise _invalid(f"'{operator}' on '{key}' takes a list, at least one value.", "List the values.")
+        return tuple(_scalar(key, path, operator, item) for item in value)
+    return _scalar(key, path, operator, value)
+
+
+def _scalar(key: str, path: tuple[str, ...], operator: str, value: Any) -> Any:
+    if path[0] in DATES:
+        return _moment(key, value)
+    if isinstance(value, str):
+        return _text(key, value)
+    if isinstance(value, bool) and operator not in ("gt", "gte", "lt", "lte"):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    remedy = "To ask whether a field is set use exists." if value is None else "Use a string, number or boolean."
+    raise _invalid(f"'{operator}' on '{key}' cannot take {type(value).__name__}.", remedy)
+
+
+def _moment(key: str, value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(moment, datetime) and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise _invalid(f"'{key}' is compared with a moment.", "Write it with its time zone: 2026-01-31T12:00:00Z.")
+
+
+def _text(key: str, value: str) -> str:
+    if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise _invalid(f"the value for '{key}' holds U+0000 or a lone surrogate.", "Remove it.")
+    return value
+
+
+def _invalid(message: str, remedy: str) -> InvalidRequestError:
+    return InvalidRequestError(message, remedy=remedy)
+
+
+# --- meaning ----------------------------------------------------------------------------------------------------
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _equal(stored: Any, value: Any) -> bool:
+    if _is_number(stored) and _is_number(value):
+        return bool(stored == value)
+    return type(stored) is type(value) and bool(stored == value)
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def test(stored: Any, value: Any) -> bool:
+        alike = (_is_number(stored) and _is_number(value)) or (
+            isinstance(stored, (str, datetime)) and type(stored) is type(value)
+        )
+        return alike and compare(stored, value)
+
+    return test
+
+
+def _contains(stored: Any, value: Any) -> bool:
+    if isinstance(stored, list):
+        return any(_equal(item, value) for item in stored)
+    return isinstance(stored, str) and isinstance(value, str) and value in stored
+
+
+def _among(stored: Any, values: tuple[Any, ...]) -> bool:
+    return any(_equal(stored, value) for value in values)
+
+
+_TESTS: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": _equal,
+    "ne": lambda stored, value: not _equal(stored, value),
+    "in": _among,
+    "nin": lambda stored, values: not _among(stored, values),
+    "gt": _ordered(lambda stored, value: stored > value),
+    "gte": _ordered(lambda stored, value: stored >= value),
+    "lt": _ordered(lambda stored, value: stored < value),
+    "lte": _ordered(lambda stored, value: stored <= value),
+    "exists": lambda stored, value: (stored is not None) == value,
+    "contains": _contains,
+}

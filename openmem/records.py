@@ -1,0 +1,103 @@
+"""The life of a record: how a request makes one and how a merge patch changes one. Pure functions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ._generated.models import AddRequest, Memory, UpdateRequest
+from .errors import ConflictError
+from .validation import check_validity
+
+CARRIED = frozenset(AddRequest.model_fields) - {"vector"}
+PATCHED = frozenset(UpdateRequest.model_fields) - {"id", "user_id", "vector", "if_version"}
+_MUTABLE = ("tags", "supersedes", "source", "metadata")
+
+
+def new_record(request: AddRequest, *, memory_id: str, now: datetime, embedding_model: str | None) -> Memory:
+    """Make the record that an add stores, version 1."""
+    fields = {name: value for name, value in request.__dict__.items() if value is not None and name in CARRIED}
+    fields |= request.model_extra or {}
+    if "supersedes" in fields:
+        fields["supersedes"] = list(dict.fromkeys(fields["supersedes"]))
+    fields.update(id=memory_id, created_at=now, updated_at=now, status="done", version=1)
+    if embedding_model is not None:
+        fields["embedding_model"] = embedding_model
+    return Memory.model_validate(fields)
+
+
+def changes_of(request: AddRequest | UpdateRequest) -> dict[str, Any]:
+    """List what a request changes in a record: what an update sets (null clears), or what a repeated add gives."""
+    if isinstance(request, UpdateRequest):
+        changes = {name: getattr(request, name) for name in request.model_fields_set & PATCHED}
+    else:
+        given = {name: value for name, value in request.__dict__.items() if value is not None}
+        changes = {name: given[name] for name in given.keys() & (CARRIED - {"user_id", "external_id"})}
+    return changes | (request.model_extra or {})
+
+
+def patched(
+    memory: Memory, changes: Mapping[str, Any], *, now: datetime, embedding_model: str | None
+) -> Memory:
+    """Apply a JSON Merge Patch (RFC 7396) to a record, version + 1; supersedes appends without duplicates.
+
+    Raises InvalidRequestError when valid_to would not be after valid_from.
+    """
+    fields = memory.model_dump()
+    fields.update(_merged(fields, name, value) for name, value in changes.items())
+    check_validity(fields["valid_from"], fields["valid_to"])
+    fields["updated_at"] = max(now, memory.created_at)
+    fields["version"] = (memory.version or 1) + 1
+    if "content" in changes:
+        fields["embedding_model"] = embedding_model
+    declared = Memory.model_fields
+    return Memory.model_validate({k: v for k, v in fields.items() if v is not None or k in declared})
+
+
+def _merged(fields: Mapping[str, Any], name: str, value: Any) -> tuple[str, Any]:
+    if name == "supersedes" and value is not None:
+        return name, list(dict.fromkeys([*(fields[name] or ()), *value]))
+    if name == "metadata" or name.startswith("x-"):
+        return name, merge(fields.get(name), value)
+    return name, value
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """Apply a JSON Merge Patch (RFC 7396) to a JSON value."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge(merged.get(key), value)
+    return merged
+
+
+def check_version(memory: Memory, if_version: int | None) -> None:
+    """Refuse with a conflict unless the record has the version the caller read."""
+    if if_version is not None and memory.version != if_version:
+        raise ConflictError(
+            f"memory {memory.id} has version {memory.version}, not {if_version}.",
+            remedy="Read it again and repeat the change on what it holds now.",
+        )
+
+
+def begins(memory: Memory) -> datetime:
+    """Say from when a memory counts: valid_from, else created_at."""
+    return memory.valid_from or memory.created_at
+
+
+def detached(memory: Memory) -> Memory:
+    """Copy a record so that a caller who changes it changes nothing stored."""
+    twin = memory.model_copy()
+    for name in _MUTABLE:
+        value = twin.__dict__[name]
+        if value is not None:
+            twin.__dict__[name] = copy.deepcopy(value)
+    if memory.__pydantic_extra__:
+        object.__setattr__(twin, "__pydantic_extra__", copy.deepcopy(memory.__pydantic_extra__))
+    return twin

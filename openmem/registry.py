@@ -1,0 +1,61 @@
+"""Which adapter serves which URL scheme: entry points of the group openmem.adapters, loaded when named."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from .adapter import Adapter
+from .errors import UnsupportedProviderError
+
+GROUP = "openmem.adapters"
+_registered: dict[str, type[Adapter]] = {}
+
+
+def register_adapter(scheme: str, adapter: type[Adapter]) -> None:
+    """Serve a URL scheme by a class within this process, in place of an installed entry point."""
+    _registered[scheme] = adapter
+
+
+def schemes() -> list[str]:
+    """Name every scheme known."""
+    return sorted({*_entry_points(), *_registered})
+
+
+def adapter_class(scheme: str) -> type[Adapter]:
+    """Load the adapter of a scheme.
+
+    Raises UnsupportedProviderError for an unknown scheme, naming the known ones, and for one whose packages are not
+    installed, naming the extra.
+    """
+    if scheme in _registered:
+        return _registered[scheme]
+    entry = _entry_points().get(scheme)
+    if entry is None:
+        known = schemes()
+        near = difflib.get_close_matches(scheme, known, n=1)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        raise UnsupportedProviderError(
+            f"no adapter for '{scheme}'.",
+            remedy=f"{hint}Known: {', '.join(known)}. Others come with packages that provide {GROUP}.",
+        )
+    try:
+        loaded: type[Adapter] = entry.load()
+    except ImportError as error:
+        raise UnsupportedProviderError(
+            f"the adapter for '{scheme}' needs a package that is not installed: {error.name or error}.",
+            remedy=f"Run: pip install 'openmem-sdk[{scheme}]'" if entry.dist is None else _install_hint(entry),
+        ) from error
+    return loaded
+
+
+def _install_hint(entry: EntryPoint) -> str:
+    assert entry.dist is not None  # noqa: S101  checked by the caller
+    extra = f"[{','.join(entry.extras)}]" if entry.extras else ""
+    return f"Run: pip install '{entry.dist.name}{extra}'"
+
+
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -1,0 +1,181 @@
+"""What a request must satisfy before anything is done: typed errors that name the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from . import cursors, filters
+from ._generated.models import (
+    AddManyRequest,
+    AddRequest,
+    ContextRequest,
+    ListRequest,
+    RememberRequest,
+    SearchRequest,
+    UpdateRequest,
+)
+from ._generated.verbs import VERBS
+from .errors import InvalidRequestError
+
+Request = TypeVar("Request", bound=BaseModel)
+MAX_JSON_DEPTH = 32
+
+
+def build(verb: str, fields: Mapping[str, Any]) -> BaseModel:
+    """Make the request model of a verb from its fields; InvalidRequestError where they do not fit."""
+    return parse(VERBS[verb].request, fields)
+
+
+def parse(model: type[Request], fields: Mapping[str, Any]) -> Request:
+    """Validate fields into a model, its error turned into InvalidRequestError."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _from_pydantic(error, model) from None  # the original would repeat the rejected values
+
+
+def _from_pydantic(error: ValidationError, model: type[BaseModel]) -> InvalidRequestError:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or model.__name__
+    head = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return unknown_field(place, model)
+    if first["type"] == "missing":
+        return InvalidRequestError(f"{place} is missing.", remedy=f"Give {place}.")
+    info = model.model_fields.get(head)
+    remedy = f"{place}: {info.description}" if info and info.description else ""
+    return InvalidRequestError(f"{place}: {first['msg']}.", remedy=remedy)
+
+
+def unknown_field(name: str, model: type[BaseModel]) -> InvalidRequestError:
+    """Describe a field the model does not have, naming the near miss."""
+    near = difflib.get_close_matches(name, list(model.model_fields), n=1)
+    remedy = f"Did you mean '{near[0]}'?" if near else "Use metadata, or an extension named 'x-…', for data of your own."
+    return InvalidRequestError(f"unknown field '{name}'.", remedy=remedy)
+
+
+def check(request: Request) -> Request:
+    """Apply the rules that no schema states; return the request with moments in UTC.
+
+    Raises InvalidRequestError. A batch is checked item by item by the guard, not here.
+    """
+    if not isinstance(request, AddManyRequest):
+        _check_values(request)
+    if isinstance(request, (AddRequest, UpdateRequest)):
+        _check_write(request)
+    elif isinstance(request, (ListRequest, SearchRequest, ContextRequest)):
+        if request.filter is not None:
+            filters.parse(request.filter)
+        if isinstance(request, ListRequest):
+            cursors.decode(request)
+        if isinstance(request, SearchRequest):
+            _check_search(request)
+    elif isinstance(request, RememberRequest):
+        check_json("metadata", request.metadata)
+    return request
+
+
+def _check_values(request: BaseModel) -> None:
+    values = request.__dict__
+    for name, value in values.items():
+        if value is None or name == "filter":
+            continue
+        if isinstance(value, str):
+            check_text(name, value)
+        elif isinstance(value, datetime):
+            if value.tzinfo is not UTC:
+                values[name] = _to_utc(name, value)
+        elif isinstance(value, list) and value and isinstance(value[0], str):
+            for item in value:
+                check_text(name, item)
+        elif isinstance(value, BaseModel):
+            check_json(name, value.model_dump())
+    for name, value in (request.model_extra or {}).items():
+        if not name.startswith("x-") or len(name) < 3:
+            raise unknown_field(name, type(request))
+        check_text("an extension's name", name)
+        check_json(name, value)
+
+
+def _to_utc(name: str, value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRequestError(f"{name} is out of range in UTC.", remedy="Use a year from 2 to 9998.") from None
+
+
+def _check_write(request: AddRequest | UpdateRequest) -> None:
+    if isinstance(request, UpdateRequest):
+        if request.content is None and "content" in request.model_fields_set:
+            raise InvalidRequestError("content cannot be cleared.", remedy="Give new content, or delete the memory.")
+        if request.vector is not None and request.content is None:
+            raise InvalidRequestError("a vector goes with new content.", remedy="Give the content it was made from.")
+    elif request.valid_from and request.valid_to:
+        check_validity(request.valid_from, request.valid_to)
+    if request.metadata is not None:
+        check_json("metadata", request.metadata)
+    if request.vector is not None:
+        check_vector(request.vector)
+
+
+def check_validity(valid_from: datetime | None, valid_to: datetime | None) -> None:
+    """Refuse a validity that ends before it begins."""
+    if valid_from and valid_to and valid_to <= valid_from:
+        raise InvalidRequestError("valid_to is not after valid_from.", remedy="Give a later valid_to.")
+
+
+def check_vector(vector: Sequence[float]) -> None:
+    """Refuse numbers that no cosine can be taken of."""
+    if not all(map(math.isfinite, vector)):
+        raise InvalidRequestError("vector holds a number that is not finite.", remedy="Make the vector anew.")
+
+
+def _check_search(request: SearchRequest) -> None:
+    if request.query is None and request.vector is None:
+        raise InvalidRequestError("search has nothing to look for.", remedy="Give a query, a vector or both.")
+    if request.query is None and request.mode in ("keyword", "hybrid"):
+        raise InvalidRequestError(f"{request.mode} search needs words.", remedy="Give a query, or mode='vector'.")
+    if request.vector is not None:
+        check_vector(request.vector)
+
+
+def check_text(name: str, value: str) -> None:
+    """Refuse what no backend keeps alike: U+0000 and lone surrogates."""
+    if "\x00" in value:
+        raise InvalidRequestError(f"{name} holds U+0000.", remedy="Remove the character.")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidRequestError(
+                f"{name} holds a lone surrogate.", remedy="Decode the text as UTF-8 first."
+            ) from None
+
+
+def check_json(name: str, value: Any, depth: int = 0) -> None:
+    """Refuse what JSON does not bring back as it was: foreign types, NaN, keys that are not text, deep nesting."""
+    if depth > MAX_JSON_DEPTH:
+        raise InvalidRequestError(f"{name} is nested deeper than {MAX_JSON_DEPTH}.", remedy="Flatten it.")
+    if isinstance(value, str):
+        check_text(name, value)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidRequestError(f"{name} has the key {key!r}.", remedy="JSON keys are text: use str(key).")
+            check_text(name, key)
+            check_json(f"{name}.{key}", item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            check_json(name, item, depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InvalidRequestError(f"{name} is not a finite number.", remedy="Leave it out or write it as text.")
+    elif value is not None and not isinstance(value, (bool, int, float)):
+        raise InvalidRequestError(
+            f"{name} is {type(value).__name__}, which JSON has not.", remedy="Use text, numbers, booleans, lists, dicts."
+        )
