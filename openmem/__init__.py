@@ -1,1 +1,123 @@
-"""openmem."""
+"""openmem: one protocol for AI memory, any backend."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._generated.clients import UNSET
+    from .adapter import Adapter, Settings
+    from .client import AsyncMemory, AsyncUserMemory, Memory, UserMemory
+    from .embedding import Embedder
+    from .errors import (
+        ClosedError,
+        ConfigurationError,
+        ConflictError,
+        IngestionTimeoutError,
+        InternalError,
+        InvalidRequestError,
+        NotFoundError,
+        OMPError,
+        PayloadTooLargeError,
+        ProviderError,
+        ProviderUnavailableError,
+        RateLimitedError,
+        ScopeDeniedError,
+        UnauthorizedError,
+        UnsupportedCapabilityError,
+        UnsupportedProviderError,
+    )
+    from .registry import register_adapter
+    from .types import (
+        AuditEntry,
+        BatchResult,
+        Capabilities,
+        CapabilityFeatures,
+        CapabilityLimits,
+        Citation,
+        ContextBlock,
+        EmbeddingInfo,
+        ErrorDetail,
+        MemoryInput,
+        MemoryPage,
+        MemoryRecord,
+        MemorySource,
+        MemoryUpdate,
+        Message,
+        ScoreKinds,
+        SearchResult,
+        Stats,
+    )
+
+__all__ = [
+    "UNSET",
+    "Adapter",
+    "AsyncMemory",
+    "AsyncUserMemory",
+    "AuditEntry",
+    "BatchResult",
+    "Capabilities",
+    "CapabilityFeatures",
+    "CapabilityLimits",
+    "Citation",
+    "ClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "ContextBlock",
+    "Embedder",
+    "EmbeddingInfo",
+    "ErrorDetail",
+    "IngestionTimeoutError",
+    "InternalError",
+    "InvalidRequestError",
+    "Memory",
+    "MemoryInput",
+    "MemoryPage",
+    "MemoryRecord",
+    "MemorySource",
+    "MemoryUpdate",
+    "Message",
+    "NotFoundError",
+    "OMPError",
+    "PayloadTooLargeError",
+    "ProviderError",
+    "ProviderUnavailableError",
+    "RateLimitedError",
+    "ScopeDeniedError",
+    "ScoreKinds",
+    "SearchResult",
+    "Settings",
+    "Stats",
+    "UnauthorizedError",
+    "UnsupportedCapabilityError",
+    "UnsupportedProviderError",
+    "UserMemory",
+    "register_adapter",
+]
+
+_HOMES = {
+    "UNSET": "_generated.clients",
+    "Adapter": "adapter",
+    "Settings": "adapter",
+    "AsyncMemory": "client",
+    "AsyncUserMemory": "client",
+    "Memory": "client",
+    "UserMemory": "client",
+    "Embedder": "embedding",
+    "register_adapter": "registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home when it is first asked for, so that `import openmem` stays light."""
+    if name not in __all__:
+        raise AttributeError(f"module 'openmem' has no attribute {name!r}")
+    home = _HOMES.get(name) or ("errors" if name.endswith("Error") else "types")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

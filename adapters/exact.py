@@ -1,0 +1,106 @@
+"""Exact search over an embedded store: the same algorithm, so the same answer, whatever holds the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmem import ranking
+from openmem._generated.models import Memory, SearchRequest, SearchResult
+
+from .vectors import VectorIndex, unit
+
+Key = TypeVar("Key")
+Scores = NDArray[np.float64]
+Load = Callable[[Sequence[Key]], Mapping[Key, Memory]]
+"""Returns those of the keys whose memories the request selects."""
+
+
+class Source(Protocol[Key]):
+    """One user's index as search needs it."""
+
+    def vectors(self) -> VectorIndex[Key] | None:
+        """Return the user's vectors."""
+
+    def keyword_scores(self, terms: Sequence[str]) -> dict[Key, float]:
+        """Return the BM25 scores of the user's memories that hold any of the terms."""
+
+
+def search(request: SearchRequest, source: Source[Key], load: Load[Key]) -> list[SearchResult]:
+    """Rank one user's memories by request.mode and return the best that are selected and reach min_score."""
+    keys, scores = _score(request, source, load)
+    least = request.min_score
+    if least is not None:
+        kept = np.flatnonzero(scores >= least)
+        keys, scores = [keys[row] for row in kept], scores[kept]
+    return best(keys, scores, load, request.limit)
+
+
+def _score(request: SearchRequest, source: Source[Key], load: Load[Key]) -> tuple[list[Key], Scores]:
+    keys: list[Key] = []
+    cosines: Scores = np.empty(0)
+    vectors = source.vectors() if request.mode != "keyword" and request.vector is not None else None
+    if vectors is not None:
+        keys, cosines = list(vectors.keys), vectors.similarities(unit(request.vector or ()))
+    if request.mode == "vector" or request.query is None:
+        return keys, cosines
+    words = source.keyword_scores(list(dict.fromkeys(ranking.terms(request.query))))
+    highest = _highest(words, load)
+    if vectors is None:
+        relative = [score / highest for score in words.values()] if highest else [0.0] * len(words)
+        return list(words), np.minimum(np.array(relative), 1.0)
+    return _fused(keys, cosines, words, highest, vectors)
+
+
+def _highest(words: Mapping[Key, float], load: Load[Key]) -> float:
+    """Find the best keyword score among the selected memories, to which the others are relative."""
+    if not words:
+        return 0.0
+    found = best(list(words), np.fromiter(words.values(), float, len(words)), load, 1)
+    return found[0].score if found else 0.0
+
+
+def _fused(
+    keys: list[Key], cosines: Scores, words: Mapping[Key, float], highest: float, vectors: VectorIndex[Key]
+) -> tuple[list[Key], Scores]:
+    """Fuse both scores; a memory without a vector takes part by its words alone."""
+    scores = ranking.fuse(0.0, 0.0, 1.0) * cosines
+    beyond: list[Key] = []
+    extra: list[float] = []
+    for key, score in words.items():
+        row = vectors.row_of.get(key)
+        keyword = min(score, highest)  # what scores above the best selected one is not selected itself
+        if row is None:
+            beyond.append(key)
+            extra.append(ranking.fuse(keyword, highest, 0.0))
+        else:
+            scores[row] = ranking.fuse(keyword, highest, float(cosines[row]))
+    return keys + beyond, np.concatenate([scores, np.array(extra, dtype=np.float64)])
+
+
+def best(keys: Sequence[Key], scores: Scores, load: Load[Key], limit: int) -> list[SearchResult]:
+    """Return the `limit` best selected memories: by score, ties newest first.
+
+    Walks down in bands of equal or falling score, loading only as many memories as the limit needs: exact under any
+    selection, and cheap where most memories are selected.
+    """
+    found: list[SearchResult] = []
+    ceiling, size = np.inf, 2 * limit
+    while len(found) < limit:
+        below = np.flatnonzero(scores < ceiling)
+        if not len(below):
+            break
+        if len(below) > size:
+            floor = np.partition(scores[below], len(below) - size)[len(below) - size]
+            band = below[scores[below] >= floor]
+        else:
+            floor, band = -np.inf, below
+        selected = load([keys[row] for row in band])
+        ranked = [(float(scores[row]), selected[keys[row]]) for row in band if keys[row] in selected]
+        ranked.sort(key=lambda pair: (pair[0], pair[1].created_at, pair[1].id), reverse=True)
+        found += [SearchResult.model_construct(memory=memory, score=score) for score, memory in ranked]
+        ceiling, size = floor, 4 * size
+    return found[:limit]

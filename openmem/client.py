@@ -1,0 +1,249 @@
+"""Memory and AsyncMemory, and their views bound to one user."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from . import bridge, embedding
+from ._generated.clients import UNSET, AsyncUserVerbs, AsyncVerbs, UserVerbs, Verbs
+from ._generated.models import Capabilities, CapabilitiesRequest, EmbeddingInfo, GetRequest, UpdateRequest
+from ._generated.verbs import VERBS
+from .adapter import Adapter
+from .clock import Clock, utc_now
+from .config import ClientOptions, resolve
+from .errors import ClosedError, IngestionTimeoutError, ProviderError
+from .layers.embed import embed
+from .layers.emulate import emulate
+from .layers.guard import guard
+from .layers.observe import observe
+from .records import PATCHED
+from .validation import build
+
+_FIRST_POLL, _LONGEST_POLL = 0.05, 2.0  # seconds between looks at a queued memory
+
+
+class _Core:
+    """An adapter behind its layers: one async function from request to response."""
+
+    def __init__(self, adapter: Adapter, embedder: embedding.Embedder | None, options: ClientOptions) -> None:
+        self.adapter = adapter
+        self.embedder = embedder
+        self.options = options
+        self.inline = adapter.inline and (embedder is None or embedder.inline)
+        self.closed = False
+        self._built = bridge.Once()
+        self._handler = observe(guard(self._answer, self.describe), adapter.name)
+
+    async def describe(self) -> Capabilities:
+        """Return what adapter and layers support together; asked of the adapter once."""
+        if not self._built.done:
+            await self._built.run(self._build)
+        return self._capabilities
+
+    async def _build(self) -> None:
+        adapter, handler = self.adapter, self.adapter.handle
+        if not adapter.inline:  # a backend in this process has nothing to wait for or to repeat
+            from .layers.retry import retry
+            from .layers.timeout import timeout
+
+            handler = retry(timeout(handler, self.options.timeout), self.options.retries)
+        native = await adapter.capabilities(CapabilitiesRequest())
+        self._inner, self._capabilities = emulate(
+            embed(handler, self.embedder, native.features), native, adapter.clock
+        )
+
+    async def _answer(self, request: BaseModel) -> Any:
+        if isinstance(request, CapabilitiesRequest):
+            return self._capabilities.model_copy(deep=True)
+        return await self._inner(request)
+
+    async def send(self, verb: str, fields: Mapping[str, Any]) -> Any:
+        """Make the request of a verb, send it and unwrap the response."""
+        if self.closed:
+            raise ClosedError("this client is closed.")
+        response = await self._handler(build(verb, _given(verb, fields)))
+        unwrap = VERBS[verb].unwrap
+        return response if unwrap is None else getattr(response, unwrap)
+
+    async def wait_for_ingest(self, ids: Sequence[str], user_id: str | None, timeout: float) -> None:
+        """Poll until every id is done."""
+        if (await self.describe()).features.ingestion != "queued":
+            return
+        deadline, pause = time.monotonic() + timeout, _FIRST_POLL
+        waiting = list(ids)
+        while waiting:
+            memories = [await self._handler(GetRequest(id=each, user_id=user_id)) for each in waiting]
+            failed = [memory.id for memory in memories if memory.status == "failed"]
+            if failed:
+                raise ProviderError(f"{self.adapter.name} failed to store {', '.join(failed)}.")
+            waiting = [memory.id for memory in memories if memory.status in ("queued", "indexing")]
+            if waiting and time.monotonic() + pause > deadline:
+                raise IngestionTimeoutError(f"not stored after {timeout:g} s: {', '.join(waiting)}.")
+            if waiting:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_POLL)
+
+    async def close(self) -> None:
+        """Close adapter and embedder; a second call does nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            await self.adapter.close()
+        finally:
+            if self.embedder is not None:
+                await self.embedder.close()
+
+
+def _given(verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what the caller left out; for update None is a value, which clears."""
+    if verb != "update":
+        return {name: value for name, value in fields.items() if value is not None}
+    absent = UpdateRequest.model_fields.keys() - PATCHED
+    return {k: v for k, v in fields.items() if v is not UNSET and not (v is None and k in absent)}
+
+
+class _Client:
+    """What both clients share: how they are made and shown."""
+
+    def __init__(
+        self,
+        url: str | Adapter | None = None,
+        *,
+        provider: str | None = None,
+        profile: str | None = None,
+        clock: Clock = utc_now,
+        **options: Any,
+    ) -> None:
+        """Configure a client; nothing is opened until the first verb.
+
+        url: SCHEME://…, or an Adapter of your own. provider and options: the same in keywords. profile: a profile of
+        openmem.toml. clock: the present moment, for tests. Raises ConfigurationError.
+        """
+        if isinstance(url, Adapter):
+            client_options = ClientOptions(**{"embedder": "none", **options})
+            self._core = _Core(url, _embedder(client_options), client_options)
+            self._url = f"{url.name}://"
+            return
+        configuration = resolve(url, provider=provider, profile=profile, **options)
+        embedder = _embedder(configuration.options)
+        info = EmbeddingInfo(model=embedder.model, dimension=embedder.dimension) if embedder else None
+        adapter = configuration.adapter(configuration.settings, embedding=info, clock=clock)
+        self._core = _Core(adapter, embedder, configuration.options)
+        self._url = configuration.safe_url
+
+    @classmethod
+    def from_config(cls, profile: str | None = None, **options: Any) -> Self:
+        """Make a client from a profile of openmem.toml, else from its default profile."""
+        return cls(profile=profile, **options)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._url!r})"
+
+
+def _embedder(options: ClientOptions) -> embedding.Embedder | None:
+    return embedding.resolve(
+        options.embedder,
+        embedder_url=options.embedder_url,
+        embedder_api_key=options.embedder_api_key,
+        embedder_dimension=options.embedder_dimension,
+    )
+
+
+class Memory(_Client, Verbs):
+    """A memory store, sync: usable from several threads and inside a running event loop."""
+
+    def _call(self, verb: str, fields: dict[str, Any]) -> Any:
+        return bridge.run(self._core.send(verb, fields), inline=self._core.inline)
+
+    def for_user(self, user_id: str) -> UserMemory:
+        """Bind every verb to one user."""
+        return UserMemory(self, user_id)
+
+    def wait_for_ingest(self, ids: Sequence[str], user_id: str | None = None, *, timeout: float = 60.0) -> None:
+        """Wait until queued memories are stored, `timeout` seconds at most; IngestionTimeoutError after that."""
+        bridge.run(self._core.wait_for_ingest(ids, user_id, timeout), inline=self._core.inline)
+
+    def close(self) -> None:
+        """Release everything the client holds; a second call does nothing."""
+        bridge.run(self._core.close(), inline=self._core.inline)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class AsyncMemory(_Client, AsyncVerbs):
+    """A memory store, async: belongs to the event loop that first uses it."""
+
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    async def _call(self, verb: str, fields: dict[str, Any]) -> Any:
+        self._claim_loop()
+        return await self._core.send(verb, fields)
+
+    def _claim_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ClosedError("this AsyncMemory belongs to another event loop.", remedy="Open one in this loop.")
+
+    def for_user(self, user_id: str) -> AsyncUserMemory:
+        """Bind every verb to one user."""
+        return AsyncUserMemory(self, user_id)
+
+    async def wait_for_ingest(
+        self, ids: Sequence[str], user_id: str | None = None, *, timeout: float = 60.0
+    ) -> None:
+        """Wait until queued memories are stored, `timeout` seconds at most; IngestionTimeoutError after that."""
+        await self._core.wait_for_ingest(ids, user_id, timeout)
+
+    async def close(self) -> None:
+        """Release everything the client holds; a second call does nothing."""
+        await self._core.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+
+class UserMemory(UserVerbs):
+    """One user's memories: every verb of Memory without user_id."""
+
+    def __init__(self, memory: Memory, user_id: str) -> None:
+        self._memory = memory
+        self.user_id = user_id
+
+    def _call(self, verb: str, fields: dict[str, Any]) -> Any:
+        return self._memory._call(verb, _bound(verb, fields, self.user_id))
+
+    def __repr__(self) -> str:
+        return f"{self._memory!r}.for_user({self.user_id!r})"
+
+
+class AsyncUserMemory(AsyncUserVerbs):
+    """One user's memories, async: every verb of AsyncMemory without user_id."""
+
+    def __init__(self, memory: AsyncMemory, user_id: str) -> None:
+        self._memory = memory
+        self.user_id = user_id
+
+    async def _call(self, verb: str, fields: dict[str, Any]) -> Any:
+        return await self._memory._call(verb, _bound(verb, fields, self.user_id))
+
+    def __repr__(self) -> str:
+        return f"{self._memory!r}.for_user({self.user_id!r})"
+
+
+def _bound(verb: str, fields: dict[str, Any], user_id: str) -> dict[str, Any]:
+    return {**fields, "user_id": user_id} if "user_id" in VERBS[verb].request.model_fields else fields

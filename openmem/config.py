@@ -1,0 +1,187 @@
+"""Where a client's configuration comes from: arguments over OPENMEM_* variables over an openmem.toml profile."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from .adapter import Adapter, Settings
+from .errors import ConfigurationError
+from .registry import adapter_class
+
+FILE = "openmem.toml"
+PREFIX = "OPENMEM_"
+_NOT_OPTIONS = {"profile", "config"}  # OPENMEM_PROFILE and OPENMEM_CONFIG choose the profile; they are no options
+_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
+
+
+class ClientOptions(BaseModel):
+    """Options that every backend takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    embedder: Any = "auto"
+    """'auto', 'local', 'none', 'test', 'openai:MODEL' or an Embedder."""
+    embedder_url: str | None = None
+    embedder_api_key: SecretStr | None = None
+    embedder_dimension: int | None = Field(default=None, ge=1)
+    timeout: float = Field(default=30.0, gt=0)
+    """Seconds for one attempt at a remote provider."""
+    retries: int = Field(default=2, ge=0, le=10)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a client is made from. safe_url has its secrets replaced and may be shown."""
+
+    adapter: type[Adapter]
+    settings: Settings
+    options: ClientOptions
+    safe_url: str
+
+
+def resolve(
+    url: str | None = None, *, provider: str | None = None, profile: str | None = None, **options: Any
+) -> Configuration:
+    """Gather and validate the configuration; nothing is opened.
+
+    Raises ConfigurationError for an unknown option, naming the near miss, and where nothing says which backend.
+    """
+    environment = _environment()
+    given = {"url": url, "provider": provider, **options}
+    given = {name: value for name, value in given.items() if value is not None}
+    named = given.keys() & {"url", "provider"} or environment.keys() & {"url", "provider"}
+    profile = profile or (None if named else os.environ.get(f"{PREFIX}PROFILE"))
+    stored = read_profile(profile) if profile or not named else {}
+    layers = [stored, environment, given]
+    if "url" in given or "provider" in given:  # a backend named in code is not mixed with one named elsewhere
+        layers[:2] = [{k: v for k, v in layer.items() if k not in ("url", "provider")} for layer in layers[:2]]
+    return _configure({name: value for layer in layers for name, value in layer.items()})
+
+
+def _configure(merged: dict[str, Any]) -> Configuration:
+    url, provider = merged.pop("url", None), merged.pop("provider", None)
+    if url is None and provider is None:
+        raise ConfigurationError(
+            "no backend is named.",
+            remedy=f"Give a URL such as 'memory://', set {PREFIX}URL, or write an {FILE} with a profile.",
+        )
+    split = _split(url, provider)
+    adapter = adapter_class(provider or split.scheme)
+    from_url = {**adapter.options_from_url(split), **dict(parse_qsl(split.query, keep_blank_values=True))}
+    repeated = from_url.keys() & merged.keys()
+    if repeated:
+        name = sorted(repeated)[0]
+        raise ConfigurationError(f"'{name}' is given by the URL and again.", remedy="Give it once.")
+    values = from_url | merged
+    common = {name: values.pop(name) for name in ClientOptions.model_fields if name in values}
+    _refuse_unknown(values, adapter)
+    return Configuration(
+        adapter, _validate(adapter.settings_type, values), _validate(ClientOptions, common), redact(split.geturl())
+    )
+
+
+def _split(url: str | None, provider: str | None) -> SplitResult:
+    try:
+        split = urlsplit(url if url is not None else f"{provider}://")
+        split.port  # noqa: B018  a bad port is noticed only when read
+    except ValueError as error:
+        raise ConfigurationError("the URL cannot be read.", remedy="Write SCHEME://…, as in 'memory://'.") from error
+    if not split.scheme:
+        raise ConfigurationError(f"'{redact(split.geturl())}' has no scheme.", remedy="Write SCHEME://…, as in 'memory://'.")
+    return split
+
+
+def _refuse_unknown(values: Mapping[str, Any], adapter: type[Adapter]) -> None:
+    known = [*adapter.settings_type.model_fields, *ClientOptions.model_fields]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean '{near[0]}'? " if near else ""
+            raise ConfigurationError(
+                f"unknown option '{name}' for {adapter.name}.", remedy=f"{hint}Options: {', '.join(sorted(known))}."
+            )
+
+
+def _validate(model: type[Any], values: Mapping[str, Any]) -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"option '{place}': {first['msg']}.") from None  # the original quotes the value
+
+
+# --- sources ----------------------------------------------------------------------------------------------------
+
+
+def _environment() -> dict[str, Any]:
+    names = {name: name.removeprefix(PREFIX).lower() for name in os.environ if name.startswith(PREFIX)}
+    return {option: os.environ[name] for name, option in names.items() if option not in _NOT_OPTIONS}
+
+
+def read_profile(profile: str | None, path: str | Path | None = None) -> dict[str, Any]:
+    """Read one profile of openmem.toml; None means its `default`. ${NAME} in a value is an environment variable.
+
+    The file is the one OPENMEM_CONFIG names, else openmem.toml in this folder or the nearest above.
+    """
+    file = Path(path) if path else _find_file()
+    if file is None:
+        if profile is None:
+            return {}
+        raise ConfigurationError(f"no {FILE} is found for profile '{profile}'.", remedy=f"Write one, or set {PREFIX}CONFIG.")
+    try:
+        document = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{file.name} cannot be read: {error}.", remedy="Correct the file.") from error
+    profiles = document.get("profiles", {})
+    name = profile or document.get("default")
+    if name is None:
+        return {}
+    if name not in profiles:
+        near = difflib.get_close_matches(str(name), list(profiles), n=1)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        raise ConfigurationError(f"{file.name} has no profile '{name}'.", remedy=f"{hint}It has: {', '.join(profiles)}.")
+    return {key: _expand(value, file) for key, value in profiles[name].items()}
+
+
+def _find_file() -> Path | None:
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    if named:
+        return Path(named)
+    here = Path.cwd()
+    return next((folder / FILE for folder in (here, *here.parents) if (folder / FILE).is_file()), None)
+
+
+def _expand(value: Any, file: Path) -> Any:
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise ConfigurationError(f"{file.name} names ${{{match[1]}}}, which is not set.", remedy="Set the variable.")
+        return os.environ[match[1]]
+
+    return re.sub(r"\$\{(\w+)\}", variable, value)
+
+
+def redact(url: str) -> str:
+    """Replace a URL's password and the values of its secret-looking options by ***."""
+    split = urlsplit(url)
+    netloc = split.netloc
+    if split.password is not None:
+        login, _, host = netloc.rpartition("@")
+        netloc = f"{login.partition(':')[0]}:***@{host}"
+    query = [(name, "***" if _SECRET.search(name) else value) for name, value in parse_qsl(split.query)]
+    # Kept by hand: urlunsplit drops the empty authority of memory:// and sqlite:///file.
+    text = f"{split.scheme}://{netloc}{split.path}" if split.scheme else f"{netloc}{split.path}"
+    return text + (f"?{urlencode(query, safe='*')}" if query else "")
