@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -47,8 +48,8 @@ class Store(Protocol):
     ) -> Iterator[models.Memory]:
         """Walk a user's records by created_at, then id, descending, from after a position; bounds inclusive."""
 
-    def source(self, user_id: str) -> exact.Source[Any]:
-        """Open a user's search index."""
+    def source(self, user_id: str) -> AbstractContextManager[exact.Source[Any]]:
+        """Hold a user's search index still for one search."""
 
     def load(self, user_id: str, keys: Sequence[Any]) -> Iterator[tuple[Any, models.Memory]]:
         """Read the records of keys of the user's search index."""
@@ -154,7 +155,8 @@ class EmbeddedAdapter(Adapter):
             def load(keys: Sequence[Any]) -> dict[Any, models.Memory]:
                 return {key: memory for key, memory in store.load(request.user_id, keys) if selected(memory)}
 
-            results = exact.search(request, store.source(request.user_id), load)
+            with store.source(request.user_id) as source:
+                results = exact.search(request, source, load)
             self._log(store, request.user_id, "search", scope=request.scope)
             return models.SearchResponse.model_construct(results=results)
 
@@ -248,7 +250,7 @@ class EmbeddedAdapter(Adapter):
         results: list[models.BatchResult] = []
         for start in range(0, len(requests), BATCH):
             batch = requests[start : start + BATCH]
-            results += await self.transact(lambda store, batch=batch: [work(store, each) for each in batch], write=True)
+            results += await self.transact(partial(_each, work, batch), write=True)
         return models.BatchResponse.model_construct(results=results)
 
     def _add_item(self, store: Store, item: models.AddRequest) -> models.BatchResult:
@@ -278,6 +280,10 @@ class EmbeddedAdapter(Adapter):
             request_id=call.request_id if call else None,
         )
         store.log(user_id, entry)
+
+
+def _each(work: Callable[[Store, Any], T], batch: Sequence[Any], store: Store) -> list[T]:
+    return [work(store, each) for each in batch]
 
 
 def _owned(store: Store, memory_id: str, user_id: str | None) -> models.Memory:

@@ -6,6 +6,7 @@ import bisect
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -143,8 +144,8 @@ class _Memories:
             if until is None or created_at <= until:
                 yield records.detached(self._records[memory_id])
 
-    def source(self, user_id: str) -> _User:
-        return self._user(user_id)
+    def source(self, user_id: str) -> AbstractContextManager[_User]:
+        return nullcontext(self._user(user_id))
 
     def load(self, user_id: str, keys: Sequence[str]) -> Iterator[tuple[str, Memory]]:
         for key in keys:

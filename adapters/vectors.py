@@ -59,4 +59,5 @@ class VectorIndex(Generic[Key]):
         that ties are ties on every backend. It also leaves BLAS's threads alone.
         """
         cosines = np.einsum("ij,j->i", self._rows[: len(self.keys)], query)
-        return np.clip(cosines.astype(np.float64), 0.0, 1.0)
+        clamped: NDArray[np.float64] = np.clip(cosines.astype(np.float64), 0.0, 1.0)
+        return clamped

@@ -17,6 +17,7 @@ from .adapter import Adapter
 from .clock import Clock, utc_now
 from .config import ClientOptions, resolve
 from .errors import ClosedError, IngestionTimeoutError, ProviderError
+from .layers import Handler
 from .layers.embed import embed
 from .layers.emulate import emulate
 from .layers.guard import guard
@@ -46,7 +47,8 @@ class _Core:
         return self._capabilities
 
     async def _build(self) -> None:
-        adapter, handler = self.adapter, self.adapter.handle
+        adapter = self.adapter
+        handler: Handler = adapter.handle
         if not adapter.inline:  # a backend in this process has nothing to wait for or to repeat
             from .layers.retry import retry
             from .layers.timeout import timeout

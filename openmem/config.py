@@ -75,7 +75,8 @@ def _configure(merged: dict[str, Any]) -> Configuration:
             "no backend is named.",
             remedy=f"Give a URL such as 'memory://', set {PREFIX}URL, or write an {FILE} with a profile.",
         )
-    split = _split(url, provider)
+    url = url if url is not None else f"{provider}://"
+    split = _split(url)
     adapter = adapter_class(provider or split.scheme)
     from_url = {**adapter.options_from_url(split), **dict(parse_qsl(split.query, keep_blank_values=True))}
     repeated = from_url.keys() & merged.keys()
@@ -86,18 +87,18 @@ def _configure(merged: dict[str, Any]) -> Configuration:
     common = {name: values.pop(name) for name in ClientOptions.model_fields if name in values}
     _refuse_unknown(values, adapter)
     return Configuration(
-        adapter, _validate(adapter.settings_type, values), _validate(ClientOptions, common), redact(split.geturl())
+        adapter, _validate(adapter.settings_type, values), _validate(ClientOptions, common), redact(url)
     )
 
 
-def _split(url: str | None, provider: str | None) -> SplitResult:
+def _split(url: str) -> SplitResult:
     try:
-        split = urlsplit(url if url is not None else f"{provider}://")
+        split = urlsplit(url)
         split.port  # noqa: B018  a bad port is noticed only when read
     except ValueError as error:
         raise ConfigurationError("the URL cannot be read.", remedy="Write SCHEME://…, as in 'memory://'.") from error
     if not split.scheme:
-        raise ConfigurationError(f"'{redact(split.geturl())}' has no scheme.", remedy="Write SCHEME://…, as in 'memory://'.")
+        raise ConfigurationError(f"'{redact(url)}' has no scheme.", remedy="Write SCHEME://…, as in 'memory://'.")
     return split
 
 

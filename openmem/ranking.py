@@ -22,13 +22,7 @@ _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+(?:['’][^\W_{_IDEOGRAPHS}]+)?")
 
 STOP_WORDS = frozenset(
-    """
-    a about after all also am an and any are as at be because been before being both but by can could did do does
-    doing for from had has have having he her here hers him his how i if in into is it its just me my no nor not of
-    on or our ours out own she should so some such than that the their theirs them then there these they this those
-    to too us very was we were what when where which while who whom why will with would you your yours
-    i'm i've i'd i'll it's he's she's that's you're we're they're don't didn't doesn't isn't wasn't what's
-    """.split()
+    ["a", "about", "after", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "being", "both", "but", "by", "can", "could", "did", "do", "does", "doing", "for", "from", "had", "has", "have", "having", "he", "her", "here", "hers", "him", "his", "how", "i", "if", "in", "into", "is", "it", "its", "just", "me", "my", "no", "nor", "not", "of", "on", "or", "our", "ours", "out", "own", "she", "should", "so", "some", "such", "than", "that", "the", "their", "theirs", "them", "then", "there", "these", "they", "this", "those", "to", "too", "us", "very", "was", "we", "were", "what", "when", "where", "which", "while", "who", "whom", "why", "will", "with", "would", "you", "your", "yours", "i'm", "i've", "i'd", "i'll", "it's", "he's", "she's", "that's", "you're", "we're", "they're", "don't", "didn't", "doesn't", "isn't", "wasn't", "what's"]
 )
 
 _stemming = threading.Lock()

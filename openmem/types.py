@@ -1,5 +1,6 @@
 """The protocol's models under their public names."""
 
+from ._generated.models import AddRequest as MemoryInput
 from ._generated.models import (
     AuditEntry,
     BatchResult,
@@ -18,7 +19,6 @@ from ._generated.models import (
     SearchResult,
     Stats,
 )
-from ._generated.models import AddRequest as MemoryInput
 from ._generated.models import Memory as MemoryRecord
 from ._generated.models import UpdateRequest as MemoryUpdate
 

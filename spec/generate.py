@@ -46,7 +46,7 @@ def generate(folder: Path) -> dict[str, bytes]:
     sources = [str(path) for path in folder.glob("*.py")]
     ruff = [sys.executable, "-m", "ruff"]
     subprocess.run([*ruff, "check", "-q", "--isolated", "--select", "I,F401", "--fix", *sources], check=True)
-    subprocess.run([*ruff, "format", "-q", "--isolated", "--line-length", "110", *sources], check=True)
+    subprocess.run([*ruff, "format", "-q", "--isolated", "--line-length", "120", *sources], check=True)
     fresh = {path.name: path.read_bytes() for path in folder.glob("*.py")}
     fresh["openapi.yaml"] = SPEC.read_bytes()
     return fresh
@@ -183,7 +183,7 @@ def models_source(spec: Schema, verbs: dict[str, Schema], folder: Path) -> str:
             *("--use-annotated", "--field-constraints", "--snake-case-field", "--disable-timestamp"),
             *("--enum-field-as-literal", "all", "--use-schema-description", "--use-standard-collections"),
             *("--use-union-operator", "--disable-future-imports", "--formatters", "builtin"),
-            "--use-type-alias",
+            "--use-type-alias", "--strict-nullable",
         ],
         check=True,
     )

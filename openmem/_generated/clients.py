@@ -249,22 +249,14 @@ class Verbs(Protocol):
         result: models.Capabilities = self._call("capabilities", {})
         return result
 
-    def add_many(
-        self, items: Sequence[Any], *, user_id: str | None = None
-    ) -> builtins.list[models.BatchResult]:
+    def add_many(self, items: Sequence[Any], *, user_id: str | None = None) -> builtins.list[models.BatchResult]:
         """Store many memories; each item succeeds or fails alone, answered in order."""
-        result: builtins.list[models.BatchResult] = self._call(
-            "add_many", {"items": items, "user_id": user_id}
-        )
+        result: builtins.list[models.BatchResult] = self._call("add_many", {"items": items, "user_id": user_id})
         return result
 
-    def delete_many(
-        self, ids: Sequence[str], *, user_id: str | None = None
-    ) -> builtins.list[models.BatchResult]:
+    def delete_many(self, ids: Sequence[str], *, user_id: str | None = None) -> builtins.list[models.BatchResult]:
         """Delete many memories by id; each item succeeds or fails alone, answered in order."""
-        result: builtins.list[models.BatchResult] = self._call(
-            "delete_many", {"ids": ids, "user_id": user_id}
-        )
+        result: builtins.list[models.BatchResult] = self._call("delete_many", {"ids": ids, "user_id": user_id})
         return result
 
     def related(
@@ -303,8 +295,7 @@ class Verbs(Protocol):
     ) -> builtins.list[models.Memory]:
         """Extract the facts of a conversation and store them as memories."""
         result: builtins.list[models.Memory] = self._call(
-            "remember",
-            {"messages": messages, "user_id": user_id, "scope": scope, "tags": tags, "metadata": metadata},
+            "remember", {"messages": messages, "user_id": user_id, "scope": scope, "tags": tags, "metadata": metadata}
         )
         return result
 
@@ -535,22 +526,14 @@ class AsyncVerbs(Protocol):
         result: models.Capabilities = await self._call("capabilities", {})
         return result
 
-    async def add_many(
-        self, items: Sequence[Any], *, user_id: str | None = None
-    ) -> builtins.list[models.BatchResult]:
+    async def add_many(self, items: Sequence[Any], *, user_id: str | None = None) -> builtins.list[models.BatchResult]:
         """Store many memories; each item succeeds or fails alone, answered in order."""
-        result: builtins.list[models.BatchResult] = await self._call(
-            "add_many", {"items": items, "user_id": user_id}
-        )
+        result: builtins.list[models.BatchResult] = await self._call("add_many", {"items": items, "user_id": user_id})
         return result
 
-    async def delete_many(
-        self, ids: Sequence[str], *, user_id: str | None = None
-    ) -> builtins.list[models.BatchResult]:
+    async def delete_many(self, ids: Sequence[str], *, user_id: str | None = None) -> builtins.list[models.BatchResult]:
         """Delete many memories by id; each item succeeds or fails alone, answered in order."""
-        result: builtins.list[models.BatchResult] = await self._call(
-            "delete_many", {"ids": ids, "user_id": user_id}
-        )
+        result: builtins.list[models.BatchResult] = await self._call("delete_many", {"ids": ids, "user_id": user_id})
         return result
 
     async def related(
@@ -589,8 +572,7 @@ class AsyncVerbs(Protocol):
     ) -> builtins.list[models.Memory]:
         """Extract the facts of a conversation and store them as memories."""
         result: builtins.list[models.Memory] = await self._call(
-            "remember",
-            {"messages": messages, "user_id": user_id, "scope": scope, "tags": tags, "metadata": metadata},
+            "remember", {"messages": messages, "user_id": user_id, "scope": scope, "tags": tags, "metadata": metadata}
         )
         return result
 
@@ -799,9 +781,7 @@ class UserVerbs(Protocol):
         self, *, app: str | None = None, since: datetime | None = None, limit: int = 100
     ) -> builtins.list[models.AuditEntry]:
         """Read who did what to one user's memories, most recent first."""
-        result: builtins.list[models.AuditEntry] = self._call(
-            "audit", {"app": app, "since": since, "limit": limit}
-        )
+        result: builtins.list[models.AuditEntry] = self._call("audit", {"app": app, "since": since, "limit": limit})
         return result
 
     def capabilities(

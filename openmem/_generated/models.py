@@ -54,9 +54,7 @@ class Memory(BaseModel):
         Field(description="When it stops being true; never when null."),
     ] = None
     supersedes: Annotated[list[str] | None, Field(description="Ids this memory replaces.")] = None
-    embedding_model: Annotated[str | None, Field(description="Model of its vector, set by the provider.")] = (
-        None
-    )
+    embedding_model: Annotated[str | None, Field(description="Model of its vector, set by the provider.")] = None
     updated_at: Annotated[
         AwareDatetime | None,
         Field(description="When it last changed; created_at at first."),
@@ -71,9 +69,7 @@ class Memory(BaseModel):
     external_id: Annotated[str | None, Field(description="The application's key, unique per user.")] = None
     pinned: Annotated[bool | None, Field(description="Marked to be kept.")] = None
     archived: Annotated[bool | None, Field(description="Put away; read only when included.")] = None
-    superseded_by: Annotated[
-        str | None, Field(description="Id of the memory that replaced it, read-only.")
-    ] = None
+    superseded_by: Annotated[str | None, Field(description="Id of the memory that replaced it, read-only.")] = None
     superseded_at: Annotated[
         AwareDatetime | None,
         Field(description="From when it counts as replaced, read-only."),
@@ -299,9 +295,7 @@ class CapabilityFeatures(BaseModel):
     supports_if_version: Annotated[bool | None, Field(description="Optimistic locking.")] = None
     supports_external_id: Annotated[bool | None, Field(description="Upsert by external_id.")] = None
     supports_archive: Annotated[bool | None, Field(description="archived and pinned.")] = None
-    supports_metadata: Annotated[
-        bool | None, Field(description="metadata and x- extensions come back whole.")
-    ] = None
+    supports_metadata: Annotated[bool | None, Field(description="metadata and x- extensions come back whole.")] = None
     supports_vectors: Annotated[bool | None, Field(description="Vectors made by the caller.")] = None
     filters: Annotated[
         Literal["native", "client", "none"] | None,
@@ -657,7 +651,7 @@ class ListRequest(BaseModel):
         list[Literal["superseded", "expired", "upcoming", "archived"]] | None,
         Field(description="States to read besides current ones.", max_length=4),
     ] = None
-    limit: Annotated[int | None, Field(description="Memories per page, 1 to 500.", ge=1, le=500)] = 50
+    limit: Annotated[int, Field(description="Memories per page, 1 to 500.", ge=1, le=500)] = 50
     cursor: Annotated[
         str | None,
         Field(
@@ -733,7 +727,7 @@ class SearchRequest(BaseModel):
         Literal["vector", "keyword", "hybrid"] | None,
         Field(description="How to rank; the best the provider has when absent."),
     ] = None
-    limit: Annotated[int | None, Field(description="Results at the most, 1 to 100.", ge=1, le=100)] = 10
+    limit: Annotated[int, Field(description="Results at the most, 1 to 100.", ge=1, le=100)] = 10
     min_score: Annotated[
         float | None,
         Field(description="Leave out results below this score.", ge=0.0, le=1.0),
@@ -818,7 +812,7 @@ class ContextRequest(BaseModel):
         Field(description="Leave out results below this score.", ge=0.0, le=1.0),
     ] = None
     token_budget: Annotated[
-        int | None,
+        int,
         Field(description="Tokens at the most, by the declared counter.", ge=1, le=1000000),
     ] = 500
 
@@ -853,7 +847,7 @@ class AuditRequest(BaseModel):
         AwareDatetime | None,
         Field(description="Only what was created at or after this moment, time zone included."),
     ] = None
-    limit: Annotated[int | None, Field(description="Entries at the most, 1 to 1000.", ge=1, le=1000)] = 100
+    limit: Annotated[int, Field(description="Entries at the most, 1 to 1000.", ge=1, le=1000)] = 100
 
 
 class CapabilitiesRequest(BaseModel):
@@ -949,7 +943,7 @@ class RelatedRequest(BaseModel):
             pattern="^[^/*]+(/[^/*]+)*(/\\*)?$",
         ),
     ] = None
-    limit: Annotated[int | None, Field(description="Results at the most, 1 to 100.", ge=1, le=100)] = 10
+    limit: Annotated[int, Field(description="Results at the most, 1 to 100.", ge=1, le=100)] = 10
     min_score: Annotated[
         float | None,
         Field(description="Leave out results below this score, 0 to 1.", ge=0.0, le=1.0),

@@ -67,11 +67,7 @@ VERBS: dict[str, Verb] = {
             Route(
                 "DELETE",
                 "/memories/{id}",
-                {
-                    "id": ("path", "id"),
-                    "user_id": ("header", "X-User-Id"),
-                    "if_version": ("query", "if_version"),
-                },
+                {"id": ("path", "id"), "user_id": ("header", "X-User-Id"), "if_version": ("query", "if_version")},
                 False,
             ),
         ),
@@ -210,14 +206,7 @@ VERBS: dict[str, Verb] = {
         models.HistoryRequest,
         models.HistoryResponse,
         "items",
-        (
-            Route(
-                "GET",
-                "/memories/{id}/history",
-                {"id": ("path", "id"), "user_id": ("header", "X-User-Id")},
-                False,
-            ),
-        ),
+        (Route("GET", "/memories/{id}/history", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, False),),
     ),
     "stats": Verb(
         "stats",

@@ -26,7 +26,7 @@ def embed(handler: Handler, embedder: Embedder | None, features: CapabilityFeatu
     async def embedding(request: BaseModel) -> Any:
         if isinstance(request, SearchRequest):
             request = request.model_copy(update={"mode": _mode(request, features)})
-        texts = {place: text for place, (item, text) in enumerate(_items(request)) if _lacks_vector(item, text)}
+        texts = {place: text for place, text in enumerate(_texts(request)) if text is not None}
         if embedder is None or not texts:
             return await handler(request)
         vectors = await embedder.embed(list(texts.values()))
@@ -46,21 +46,17 @@ def _mode(request: SearchRequest, features: CapabilityFeatures) -> str | None:
     return next((mode for mode in modes if getattr(features, f"{mode}_search")), None)
 
 
-def _items(request: BaseModel) -> Sequence[tuple[BaseModel, str | None]]:
-    """List what of a request may need a vector, with the text to make it from."""
+def _texts(request: BaseModel) -> list[str | None]:
+    """List the texts of a request that vectors are to be made of; None in the place of what needs none."""
     match request:
         case AddRequest() | UpdateRequest():
-            return [(request, request.content)]
+            return [request.content if request.vector is None else None]
         case AddManyRequest():
-            return [(item, item.content) for item in request.items]
+            return [item.content if item.vector is None else None for item in request.items]
         case SearchRequest():
-            return [(request, None if request.mode == "keyword" else request.query)]
+            return [request.query if request.vector is None and request.mode != "keyword" else None]
         case _:
             return []
-
-
-def _lacks_vector(item: BaseModel, text: str | None) -> bool:
-    return text is not None and item.__dict__["vector"] is None
 
 
 def _with_vectors(request: BaseModel, vectors: dict[int, Sequence[float]]) -> BaseModel:

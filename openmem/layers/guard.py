@@ -107,9 +107,10 @@ async def _item_by_item(request: AddManyRequest, handler: Handler, capabilities:
 def _admit_item(item: Any, user_id: str | None, capabilities: Capabilities) -> AddRequest:
     if isinstance(item, Mapping):
         fields = item if user_id is None or "user_id" in item else {**item, "user_id": user_id}
-        item = parse(AddRequest, fields)
-    elif not isinstance(item, AddRequest):
+        request = parse(AddRequest, fields)
+    elif isinstance(item, AddRequest):
+        request = item
+    else:
         raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy="Give a dict or a MemoryInput.")
-    item = check(item)
-    admit(item, capabilities)
-    return item
+    admit(check(request), capabilities)
+    return request
