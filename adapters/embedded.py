@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from openmem import cursors, records, selection
 from openmem._generated import models
@@ -23,6 +23,17 @@ from . import exact
 T = TypeVar("T")
 BATCH = 500
 """Items of a batch stored in one transaction: long enough to be quick, short enough to let others in."""
+
+
+class Logged(NamedTuple):
+    """An audit entry as it is kept: the fields of models.AuditEntry."""
+
+    timestamp: datetime
+    app: str | None
+    action: str
+    memory_id: str | None
+    scope: str | None
+    request_id: str | None
 
 
 class Store(Protocol):
@@ -54,10 +65,13 @@ class Store(Protocol):
     def load(self, user_id: str, keys: Sequence[Any]) -> Iterator[tuple[Any, models.Memory]]:
         """Read the records of keys of the user's search index."""
 
-    def log(self, user_id: str, entry: models.AuditEntry) -> None:
+    def hand_out(self, memory: models.Memory) -> models.Memory:
+        """Return what a caller may keep and change: a copy, where the store keeps the record itself."""
+
+    def log(self, user_id: str, entry: Logged) -> None:
         """Append to a user's audit log."""
 
-    def logged(self, user_id: str) -> Iterator[models.AuditEntry]:
+    def logged(self, user_id: str) -> Iterator[Logged]:
         """Walk a user's audit log, most recent first."""
 
 
@@ -112,7 +126,7 @@ class EmbeddedAdapter(Adapter):
         def work(store: Store) -> models.Memory:
             memory = _owned(store, request.id, request.user_id)
             self._log(store, memory.user_id, "get", memory)
-            return memory
+            return store.hand_out(memory)
 
         return await self.transact(work, write=False)
 
@@ -140,9 +154,8 @@ class EmbeddedAdapter(Adapter):
             more = len(found) > request.limit
             position = (page[-1].created_at, page[-1].id) if more else None
             self._log(store, request.user_id, "list", scope=request.scope)
-            return models.MemoryPage.model_construct(
-                items=page, next_cursor=cursors.encode(position, request) if position else None
-            )
+            following = cursors.encode(position, request) if position else None
+            return models.MemoryPage(items=[store.hand_out(memory) for memory in page], next_cursor=following)
 
         return await self.transact(work, write=False)
 
@@ -158,7 +171,9 @@ class EmbeddedAdapter(Adapter):
             with store.source(request.user_id) as source:
                 results = exact.search(request, source, load)
             self._log(store, request.user_id, "search", scope=request.scope)
-            return models.SearchResponse.model_construct(results=results)
+            for result in results:
+                result.memory = store.hand_out(result.memory)
+            return models.SearchResponse(results=results)
 
         return await self.transact(work, write=False)
 
@@ -177,7 +192,7 @@ class EmbeddedAdapter(Adapter):
                         waiting.append(other)
             self._log(store, start.user_id, "history", start)
             items = sorted(chain.values(), key=lambda memory: (memory.created_at, memory.id))
-            return models.HistoryResponse.model_construct(items=items)
+            return models.HistoryResponse(items=[store.hand_out(memory) for memory in items])
 
         return await self.transact(work, write=False)
 
@@ -189,9 +204,10 @@ class EmbeddedAdapter(Adapter):
                 entry
                 for entry in store.logged(request.user_id)
                 if (request.app is None or entry.app == request.app)
-                and (request.since is None or (entry.timestamp and entry.timestamp >= request.since))
+                and (request.since is None or entry.timestamp >= request.since)
             )
-            return models.AuditResponse.model_construct(entries=list(islice(entries, request.limit)))
+            latest = islice(entries, request.limit)
+            return models.AuditResponse.model_validate({"entries": [entry._asdict() for entry in latest]})
 
         return await self.transact(work, write=False)
 
@@ -208,7 +224,7 @@ class EmbeddedAdapter(Adapter):
         store.insert(memory, request.vector)
         _link(store, memory, replaced, records.begins(memory))
         self._log(store, memory.user_id, "add", memory)
-        return memory
+        return store.hand_out(memory)
 
     def _update(self, request: models.UpdateRequest, store: Store) -> models.Memory:
         memory = _owned(store, request.id, request.user_id)
@@ -220,7 +236,7 @@ class EmbeddedAdapter(Adapter):
     ) -> models.Memory:
         changes = records.changes_of(request)
         if not changes:
-            return memory
+            return store.hand_out(memory)
         now = self.clock()
         model = self.embedding.model if self.embedding and request.vector is not None else None
         changed = records.patched(memory, changes, now=now, embedding_model=model)
@@ -230,7 +246,7 @@ class EmbeddedAdapter(Adapter):
         _link(store, changed, replaced, now)
         _free(store, memory.id, before.difference(after))
         self._log(store, memory.user_id, verb, changed)
-        return changed
+        return store.hand_out(changed)
 
     def _delete(self, request: models.DeleteRequest, store: Store) -> str:
         memory = _owned(store, request.id, request.user_id)
@@ -251,14 +267,14 @@ class EmbeddedAdapter(Adapter):
         for start in range(0, len(requests), BATCH):
             batch = requests[start : start + BATCH]
             results += await self.transact(partial(_each, work, batch), write=True)
-        return models.BatchResponse.model_construct(results=results)
+        return models.BatchResponse(results=results)
 
     def _add_item(self, store: Store, item: models.AddRequest) -> models.BatchResult:
         try:
             memory = self._add(item, store)
         except OMPError as error:
             return models.BatchResult(error=error.detail())
-        return models.BatchResult.model_construct(id=memory.id, memory=memory, error=None)
+        return models.BatchResult(id=memory.id, memory=memory)
 
     def _delete_item(self, store: Store, request: models.DeleteRequest) -> models.BatchResult:
         try:
@@ -271,7 +287,7 @@ class EmbeddedAdapter(Adapter):
     ) -> None:
         call = CURRENT.get()
         source = memory.source if memory else None
-        entry = models.AuditEntry.model_construct(
+        entry = Logged(
             timestamp=self.clock(),
             app=source.app if source else None,
             action=call.verb if call else verb,
@@ -300,7 +316,7 @@ def _replaceable(store: Store, successor: models.Memory, ids: Sequence[str]) -> 
     for each in ids:
         memory = store.get(each)
         if memory is None or memory.user_id != successor.user_id:
-            raise InvalidRequestError(f"supersedes names {each}, which does not exist.", remedy="Name ids of this user.")
+            raise InvalidRequestError(f"supersedes names {each}, which does not exist.", remedy="Name this user's ids.")
         if each in later:
             raise ConflictError(f"{each} would supersede itself.", remedy="A chain of memories runs one way.")
         if memory.superseded_by is not None:

@@ -35,16 +35,17 @@ def search(request: SearchRequest, source: Source[Key], load: Load[Key]) -> list
     least = request.min_score
     if least is not None:
         kept = np.flatnonzero(scores >= least)
-        keys, scores = [keys[row] for row in kept], scores[kept]
+        keys, scores = [keys[int(row)] for row in kept], scores[kept]
     return best(keys, scores, load, request.limit)
 
 
-def _score(request: SearchRequest, source: Source[Key], load: Load[Key]) -> tuple[list[Key], Scores]:
-    keys: list[Key] = []
+def _score(request: SearchRequest, source: Source[Key], load: Load[Key]) -> tuple[Sequence[Key], Scores]:
+    keys: Sequence[Key] = []
     cosines: Scores = np.empty(0)
-    vectors = source.vectors() if request.mode != "keyword" and request.vector is not None else None
-    if vectors is not None:
-        keys, cosines = list(vectors.keys), vectors.similarities(unit(request.vector or ()))
+    query = request.vector if request.mode != "keyword" else None
+    vectors = source.vectors() if query is not None else None
+    if query is not None and vectors is not None:
+        keys, cosines = vectors.keys, vectors.similarities(unit(query))
     if request.mode == "vector" or request.query is None:
         return keys, cosines
     words = source.keyword_scores(list(dict.fromkeys(ranking.terms(request.query))))
@@ -64,8 +65,8 @@ def _highest(words: Mapping[Key, float], load: Load[Key]) -> float:
 
 
 def _fused(
-    keys: list[Key], cosines: Scores, words: Mapping[Key, float], highest: float, vectors: VectorIndex[Key]
-) -> tuple[list[Key], Scores]:
+    keys: Sequence[Key], cosines: Scores, words: Mapping[Key, float], highest: float, vectors: VectorIndex[Key]
+) -> tuple[Sequence[Key], Scores]:
     """Fuse both scores; a memory without a vector takes part by its words alone."""
     scores = ranking.fuse(0.0, 0.0, 1.0) * cosines
     beyond: list[Key] = []
@@ -78,7 +79,7 @@ def _fused(
             extra.append(ranking.fuse(keyword, highest, 0.0))
         else:
             scores[row] = ranking.fuse(keyword, highest, float(cosines[row]))
-    return keys + beyond, np.concatenate([scores, np.array(extra, dtype=np.float64)])
+    return [*keys, *beyond], np.concatenate([scores, np.array(extra, dtype=np.float64)])
 
 
 def best(keys: Sequence[Key], scores: Scores, load: Load[Key], limit: int) -> list[SearchResult]:
@@ -88,7 +89,7 @@ def best(keys: Sequence[Key], scores: Scores, load: Load[Key], limit: int) -> li
     selection, and cheap where most memories are selected.
     """
     found: list[SearchResult] = []
-    ceiling, size = np.inf, 2 * limit
+    ceiling, size = np.inf, limit
     while len(found) < limit:
         below = np.flatnonzero(scores < ceiling)
         if not len(below):
@@ -101,6 +102,6 @@ def best(keys: Sequence[Key], scores: Scores, load: Load[Key], limit: int) -> li
         selected = load([keys[row] for row in band])
         ranked = [(float(scores[row]), selected[keys[row]]) for row in band if keys[row] in selected]
         ranked.sort(key=lambda pair: (pair[0], pair[1].created_at, pair[1].id), reverse=True)
-        found += [SearchResult.model_construct(memory=memory, score=score) for score, memory in ranked]
+        found += [SearchResult(memory=memory, score=score) for score, memory in ranked]
         ceiling, size = floor, 4 * size
     return found[:limit]

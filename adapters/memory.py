@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any, TypeVar
 
 from openmem import cursors, ranking, records
-from openmem._generated.models import AuditEntry, Memory
+from openmem._generated.models import Memory
 from openmem.adapter import Settings
 
-from .embedded import EmbeddedAdapter, Store
+from .embedded import EmbeddedAdapter, Logged, Store
 from .vectors import VectorIndex, unit
 
 T = TypeVar("T")
@@ -52,23 +52,23 @@ class _User:
         self.order: list[cursors.Position] = []
         self.external: dict[str, str] = {}
         self.index = VectorIndex[str](dimension) if dimension is not None else None
-        self.postings: dict[str, dict[str, tuple[int, int]]] = {}
+        self.postings: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self.lengths: dict[str, int] = {}
         self.total_length = 0
-        self.log: deque[AuditEntry] = deque(maxlen=audit_limit)
+        self.log: deque[Logged] = deque(maxlen=audit_limit)
 
     def vectors(self) -> VectorIndex[str] | None:
         return self.index
 
     def keyword_scores(self, terms: Sequence[str]) -> dict[str, float]:
         postings = [self.postings[term] for term in terms if term in self.postings]
-        return ranking.bm25(postings, count=len(self.lengths), total_length=self.total_length)
+        return ranking.bm25(postings, self.lengths, count=len(self.lengths), total_length=self.total_length)
 
     def index_content(self, memory: Memory) -> None:
         terms = ranking.terms(memory.content)
         length = len(terms)
-        for term, count in Counter(terms).items():
-            self.postings.setdefault(term, {})[memory.id] = (count, length)
+        for term, count in ranking.frequencies(terms).items():
+            self.postings[term][memory.id] = count
         self.lengths[memory.id] = length
         self.total_length += length
 
@@ -82,7 +82,7 @@ class _User:
 
 
 class _Memories:
-    """All records; what goes in and what comes out is a copy."""
+    """All records; no caller ever holds one, only copies."""
 
     def __init__(self, dimension: int | None, audit_limit: int) -> None:
         self._dimension = dimension
@@ -97,8 +97,7 @@ class _Memories:
         return user
 
     def get(self, memory_id: str) -> Memory | None:
-        memory = self._records.get(memory_id)
-        return records.detached(memory) if memory else None
+        return self._records.get(memory_id)
 
     def by_external_id(self, user_id: str, external_id: str) -> Memory | None:
         memory_id = self._user(user_id).external.get(external_id)
@@ -106,7 +105,7 @@ class _Memories:
 
     def insert(self, memory: Memory, vector: Sequence[float] | None) -> None:
         user = self._user(memory.user_id)
-        self._records[memory.id] = records.detached(memory)
+        self._records[memory.id] = memory
         bisect.insort(user.order, (memory.created_at, memory.id))
         if memory.external_id is not None:
             user.external[memory.external_id] = memory.id
@@ -116,7 +115,7 @@ class _Memories:
 
     def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
         user = self._user(new.user_id)
-        self._records[new.id] = records.detached(new)
+        self._records[new.id] = new
         if new.content != old.content:
             user.forget_content(old)
             user.index_content(new)
@@ -142,17 +141,20 @@ class _Memories:
             if since is not None and created_at < since:
                 return
             if until is None or created_at <= until:
-                yield records.detached(self._records[memory_id])
+                yield self._records[memory_id]
 
     def source(self, user_id: str) -> AbstractContextManager[_User]:
         return nullcontext(self._user(user_id))
 
     def load(self, user_id: str, keys: Sequence[str]) -> Iterator[tuple[str, Memory]]:
         for key in keys:
-            yield key, records.detached(self._records[key])
+            yield key, self._records[key]
 
-    def log(self, user_id: str, entry: AuditEntry) -> None:
+    def hand_out(self, memory: Memory) -> Memory:
+        return records.detached(memory)
+
+    def log(self, user_id: str, entry: Logged) -> None:
         self._user(user_id).log.append(entry)
 
-    def logged(self, user_id: str) -> Iterator[AuditEntry]:
+    def logged(self, user_id: str) -> Iterator[Logged]:
         return reversed(self._user(user_id).log)

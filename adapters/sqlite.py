@@ -15,12 +15,11 @@ from urllib.parse import SplitResult, unquote
 
 from pydantic import Field
 
-from openmem._generated.models import AuditEntry
 from openmem.adapter import Settings
 from openmem.bridge import offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, ProviderUnavailableError
 
-from .embedded import EmbeddedAdapter, Store
+from .embedded import EmbeddedAdapter, Logged, Store
 from .sqlite_records import APPLICATION_ID, MIGRATIONS, CachedVectors, Records
 
 T = TypeVar("T")
@@ -115,7 +114,7 @@ class SqliteAdapter(EmbeddedAdapter):
         self._closed = False
         self._idle: list[sqlite3.Connection] = []
         self._writing = threading.Lock()  # in this process writers queue here, not in SQLite's polling
-        self._reads: deque[tuple[str, AuditEntry]] = deque()
+        self._reads: deque[tuple[str, Logged]] = deque()
         self._caching = threading.Lock()
         self._caches: OrderedDict[int, CachedVectors] = OrderedDict()
 
@@ -163,7 +162,7 @@ class SqliteAdapter(EmbeddedAdapter):
         if self._reads:
             self._write(connection, lambda store: None)
 
-    def keep_back(self, user_id: str, entry: AuditEntry) -> None:
+    def keep_back(self, user_id: str, entry: Logged) -> None:
         """Keep the audit entry of a read until the next write."""
         self._reads.append((user_id, entry))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from openmem import cursors, ranking
-from openmem._generated.models import AuditEntry, EmbeddingInfo, Memory
+from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.errors import ConfigurationError
 
+from .embedded import Logged
 from .vectors import VectorIndex, unit
 
 APPLICATION_ID = 0x6F6D656D  # "omem": tells an openmem file from any other SQLite database
@@ -47,7 +47,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE vectors (
             memory INTEGER PRIMARY KEY, user INTEGER NOT NULL, revision INTEGER NOT NULL, data BLOB NOT NULL)""",
         "CREATE INDEX vectors_changed ON vectors (user, revision)",
-        "CREATE TABLE audit (key INTEGER PRIMARY KEY, user INTEGER NOT NULL, entry TEXT NOT NULL)",
+        """CREATE TABLE audit (
+            key INTEGER PRIMARY KEY, user INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+            app TEXT, action TEXT NOT NULL, memory_id TEXT, scope TEXT, request_id TEXT)""",
         "CREATE INDEX audit_user ON audit (user)",
     ),
 )
@@ -70,7 +72,7 @@ class Shared(Protocol):
     def cache(self, user: int) -> CachedVectors | None:
         """Return a user's cached vectors; None without an embedding."""
 
-    def keep_back(self, user_id: str, entry: AuditEntry) -> None:
+    def keep_back(self, user_id: str, entry: Logged) -> None:
         """Keep the audit entry of a read until the next write."""
 
     def flush(self, connection: Connection) -> None:
@@ -120,12 +122,14 @@ class _User:
     def keyword_scores(self, terms: Sequence[str]) -> dict[int, float]:
         query = "SELECT memories, length FROM users WHERE key = ?"
         count, length = self._connection.execute(query, (self._user,)).fetchone() or (0, 0)
-        postings: dict[str, dict[int, tuple[int, int]]] = {term: {} for term in terms}
+        postings: dict[str, dict[int, int]] = {term: {} for term in terms}
+        lengths: dict[int, int] = {}
         marks = ",".join("?" * len(terms))
         query = f"SELECT term, memory, count, length FROM postings WHERE user = ? AND term IN ({marks})"  # noqa: S608
         for term, key, frequency, size in self._connection.execute(query, (self._user, *terms)):
-            postings[term][key] = (frequency, size)
-        return ranking.bm25(postings.values(), count=count, total_length=length)
+            postings[term][key] = frequency
+            lengths[key] = size
+        return ranking.bm25(postings.values(), lengths, count=count, total_length=length)
 
 
 class Records:
@@ -192,14 +196,15 @@ class Records:
         length = len(terms)
         self._connection.executemany(
             "INSERT INTO postings (user, term, memory, count, length) VALUES (?, ?, ?, ?, ?)",
-            [(user, term, key, count, length) for term, count in Counter(terms).items()],
+            [(user, term, key, count, length) for term, count in ranking.frequencies(terms).items()],
         )
         self._count(user, 1, length)
 
     def _forget_content(self, key: int, user: int, content: str) -> None:
         terms = ranking.terms(content)
         self._connection.executemany(
-            "DELETE FROM postings WHERE user = ? AND term = ? AND memory = ?", [(user, term, key) for term in set(terms)]
+            "DELETE FROM postings WHERE user = ? AND term = ? AND memory = ?",
+            [(user, term, key) for term in set(terms)],
         )
         self._count(user, -1, -len(terms))
 
@@ -248,23 +253,27 @@ class Records:
             for key, record in self._connection.execute(query, some):
                 yield key, Memory.model_validate_json(record)
 
-    def log(self, user_id: str, entry: AuditEntry) -> None:
+    def hand_out(self, memory: Memory) -> Memory:
+        return memory  # each is read or made afresh
+
+    def log(self, user_id: str, entry: Logged) -> None:
         if self._writes:
             self.log_all([(user_id, entry)])
         else:
             self._shared.keep_back(user_id, entry)
 
-    def log_all(self, entries: Sequence[tuple[str, AuditEntry]]) -> None:
+    def log_all(self, entries: Sequence[tuple[str, Logged]]) -> None:
         self._connection.executemany(
-            "INSERT INTO audit (user, entry) VALUES (?, ?)",
-            [(self._user(user_id), entry.model_dump_json(exclude_none=True)) for user_id, entry in entries],
+            "INSERT INTO audit (user, timestamp, app, action, memory_id, scope, request_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(self._user(user_id), _micros(entry.timestamp), *entry[1:]) for user_id, entry in entries],
         )
 
-    def logged(self, user_id: str) -> Iterator[AuditEntry]:
+    def logged(self, user_id: str) -> Iterator[Logged]:
         self._shared.flush(self._connection)
-        query = "SELECT entry FROM audit WHERE user = ? ORDER BY key DESC"
-        for (entry,) in self._connection.execute(query, (self._user(user_id),)):
-            yield AuditEntry.model_validate_json(entry)
+        query = "SELECT timestamp, app, action, memory_id, scope, request_id FROM audit WHERE user = ?"
+        for timestamp, *rest in self._connection.execute(query + " ORDER BY key DESC", (self._user(user_id),)):
+            yield Logged(_EPOCH + timestamp * _MICROSECOND, *rest)
 
     # --- the store as a whole ---------------------------------------------------------------------------------
 
@@ -297,7 +306,8 @@ class Records:
         self._connection.execute("UPDATE users SET memories = 0, length = 0")
         for key, user, record in self._connection.execute("SELECT key, user, record FROM memories").fetchall():
             self._index_content(key, user, Memory.model_validate_json(record).content)
-        self._connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('analysis', ?)", (ranking.ANALYSIS,))
+        statement = "INSERT OR REPLACE INTO meta (name, value) VALUES ('analysis', ?)"
+        self._connection.execute(statement, (ranking.ANALYSIS,))
 
     def contents_after(self, key: int, limit: int) -> list[tuple[int, int, str]]:
         """Read key, user and content of the memories after a key, in order of key."""

@@ -139,7 +139,8 @@ def read_profile(profile: str | None, path: str | Path | None = None) -> dict[st
     if file is None:
         if profile is None:
             return {}
-        raise ConfigurationError(f"no {FILE} is found for profile '{profile}'.", remedy=f"Write one, or set {PREFIX}CONFIG.")
+        remedy = f"Write one, or set {PREFIX}CONFIG."
+        raise ConfigurationError(f"no {FILE} is found for profile '{profile}'.", remedy=remedy)
     try:
         document = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -151,7 +152,8 @@ def read_profile(profile: str | None, path: str | Path | None = None) -> dict[st
     if name not in profiles:
         near = difflib.get_close_matches(str(name), list(profiles), n=1)
         hint = f"Did you mean '{near[0]}'? " if near else ""
-        raise ConfigurationError(f"{file.name} has no profile '{name}'.", remedy=f"{hint}It has: {', '.join(profiles)}.")
+        remedy = f"{hint}It has: {', '.join(profiles)}."
+        raise ConfigurationError(f"{file.name} has no profile '{name}'.", remedy=remedy)
     return {key: _expand(value, file) for key, value in profiles[name].items()}
 
 
@@ -169,7 +171,8 @@ def _expand(value: Any, file: Path) -> Any:
 
     def variable(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
-            raise ConfigurationError(f"{file.name} names ${{{match[1]}}}, which is not set.", remedy="Set the variable.")
+            remedy = "Set the variable."
+            raise ConfigurationError(f"{file.name} names ${{{match[1]}}}, which is not set.", remedy=remedy)
         return os.environ[match[1]]
 
     return re.sub(r"\$\{(\w+)\}", variable, value)

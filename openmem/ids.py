@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 
@@ -16,4 +16,4 @@ def new_memory_id() -> str:
     with _lock:
         _last = max(time.time_ns(), _last + 1)
         moment = _last
-    return f"mem_{moment:016x}{secrets.token_hex(5)}"
+    return f"mem_{moment:016x}{os.urandom(5).hex()}"

@@ -22,7 +22,13 @@ _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+(?:['’][^\W_{_IDEOGRAPHS}]+)?")
 
 STOP_WORDS = frozenset(
-    ["a", "about", "after", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "being", "both", "but", "by", "can", "could", "did", "do", "does", "doing", "for", "from", "had", "has", "have", "having", "he", "her", "here", "hers", "him", "his", "how", "i", "if", "in", "into", "is", "it", "its", "just", "me", "my", "no", "nor", "not", "of", "on", "or", "our", "ours", "out", "own", "she", "should", "so", "some", "such", "than", "that", "the", "their", "theirs", "them", "then", "there", "these", "they", "this", "those", "to", "too", "us", "very", "was", "we", "were", "what", "when", "where", "which", "while", "who", "whom", "why", "will", "with", "would", "you", "your", "yours", "i'm", "i've", "i'd", "i'll", "it's", "he's", "she's", "that's", "you're", "we're", "they're", "don't", "didn't", "doesn't", "isn't", "wasn't", "what's"]
+    """
+    a about after all also am an and any are as at be because been before being both but by can could did do does
+    doing for from had has have having he her here hers him his how i if in into is it its just me my no nor not of
+    on or our ours out own she should so some such than that the their theirs them then there these they this those
+    to too us very was we were what when where which while who whom why will with would you your yours
+    i'm i've i'd i'll it's he's she's that's you're we're they're don't didn't doesn't isn't wasn't what's
+    """.split()  # noqa: SIM905  a list of words is read as words
 )
 
 _stemming = threading.Lock()
@@ -50,23 +56,30 @@ def terms(text: str) -> list[str]:
     return [term for word in _WORD.findall(text.lower()) if (term := _term(word))]
 
 
-Postings = Mapping[Key, tuple[int, int]]
-"""For one term: which memories hold it, each with the term's count and the memory's length in terms."""
+def frequencies(words: Iterable[str]) -> dict[str, int]:
+    """Count each term; for the few terms of a memory a dict is quicker than a Counter."""
+    counts: dict[str, int] = {}
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1
+    return counts
 
 
-def bm25(postings: Iterable[Postings[Key]], *, count: int, total_length: int) -> dict[Key, float]:
+def bm25(
+    postings: Iterable[Mapping[Key, int]], lengths: Mapping[Key, int], *, count: int, total_length: int
+) -> dict[Key, float]:
     """Score memories against a query by Okapi BM25 over one user's memories.
 
-    postings: one mapping a query term; count: the user's memories; total_length: their length in terms. The inverse
-    document frequency is Lucene's, ln(1 + (N - n + 0.5) / (n + 0.5)), which is never negative.
+    postings: for each query term, the memories that hold it and how often; lengths: of those memories, in terms;
+    count: the user's memories; total_length: their length in terms. The inverse document frequency is Lucene's,
+    ln(1 + (N - n + 0.5) / (n + 0.5)), which is never negative.
     """
     scores: dict[Key, float] = {}
     average = total_length / count if count else 1.0
+    base, slope = K1 * (1 - B), K1 * B / (average or 1.0)
     for posting in postings:
         idf = math.log1p((count - len(posting) + 0.5) / (len(posting) + 0.5))
-        base, slope = K1 * (1 - B), K1 * B / average
-        for key, (frequency, length) in posting.items():
-            score = idf * frequency / (frequency + base + slope * length)
+        for key, frequency in posting.items():
+            score = idf * frequency / (frequency + base + slope * lengths[key])
             scores[key] = scores.get(key, 0.0) + score
     return scores
 

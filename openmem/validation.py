@@ -56,7 +56,7 @@ def _from_pydantic(error: ValidationError, model: type[BaseModel]) -> InvalidReq
 def unknown_field(name: str, model: type[BaseModel]) -> InvalidRequestError:
     """Describe a field the model does not have, naming the near miss."""
     near = difflib.get_close_matches(name, list(model.model_fields), n=1)
-    remedy = f"Did you mean '{near[0]}'?" if near else "Use metadata, or an extension named 'x-…', for data of your own."
+    remedy = f"Did you mean '{near[0]}'?" if near else "Use metadata or an extension named 'x-…' for your own data."
     return InvalidRequestError(f"unknown field '{name}'.", remedy=remedy)
 
 
@@ -83,7 +83,8 @@ def check(request: Request) -> Request:
 
 def _check_values(request: BaseModel) -> None:
     values = request.__dict__
-    for name, value in values.items():
+    for name in request.model_fields_set:
+        value = values.get(name)
         if value is None or name == "filter":
             continue
         if isinstance(value, str):
@@ -177,5 +178,5 @@ def check_json(name: str, value: Any, depth: int = 0) -> None:
         raise InvalidRequestError(f"{name} is not a finite number.", remedy="Leave it out or write it as text.")
     elif value is not None and not isinstance(value, (bool, int, float)):
         raise InvalidRequestError(
-            f"{name} is {type(value).__name__}, which JSON has not.", remedy="Use text, numbers, booleans, lists, dicts."
+            f"{name} is {type(value).__name__}, not a JSON value.", remedy="Use text, numbers, booleans, lists, dicts."
         )

@@ -209,7 +209,8 @@ def inline_scalars(spec: Schema, node: Schema) -> Schema:
         return resolve(spec, node)
     first, *rest = node.get("anyOf", [{}])
     if rest == [{"type": "null"}] and "type" in first and "enum" not in first:
-        return {**first, **{key: value for key, value in node.items() if key != "anyOf"}, "type": [first["type"], "null"]}
+        beside = {key: value for key, value in node.items() if key != "anyOf"}
+        return {**first, **beside, "type": [first["type"], "null"]}
     return node
 
 
@@ -223,7 +224,7 @@ def strip_header(source: str) -> str:
 
 # --- verb table -------------------------------------------------------------------------------------------------
 
-VERBS_HEAD = '''"""The verb table: each verb's request, response and HTTP routes, and each error code's status and type."""
+VERBS_HEAD = '''"""The verb table: each verb's models and HTTP routes, and each error code's status and type."""
 
 from dataclasses import dataclass
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -19,52 +19,51 @@ from openmem.errors import ProviderError
 
 from . import Handler
 
+Mode = Literal["vector", "keyword", "hybrid"]
+Embeddable = AddRequest | UpdateRequest | SearchRequest
+
 
 def embed(handler: Handler, embedder: Embedder | None, features: CapabilityFeatures) -> Handler:
-    """Wrap a handler; a vector the caller gave is kept. Without an embedder only the mode is set."""
+    """Wrap a handler; the request is completed in place, and a vector the caller gave is kept."""
 
     async def embedding(request: BaseModel) -> Any:
         if isinstance(request, SearchRequest):
-            request = request.model_copy(update={"mode": _mode(request, features)})
-        texts = {place: text for place, text in enumerate(_texts(request)) if text is not None}
-        if embedder is None or not texts:
-            return await handler(request)
-        vectors = await embedder.embed(list(texts.values()))
-        if len(vectors) != len(texts):
-            raise ProviderError(f"{embedder.model} answered {len(vectors)} vectors for {len(texts)} texts.")
-        return await handler(_with_vectors(request, dict(zip(texts, vectors, strict=True))))
+            request.mode = request.mode or _best_mode(request, features)
+        if embedder is not None:
+            await _complete(request, embedder)
+        return await handler(request)
 
     return embedding
 
 
-def _mode(request: SearchRequest, features: CapabilityFeatures) -> str | None:
-    if request.mode is not None:
-        return request.mode
+def _best_mode(request: SearchRequest, features: CapabilityFeatures) -> Mode | None:
     if request.query is None:
         return "vector"
-    modes = ("hybrid", "vector", "keyword")
+    modes: tuple[Mode, ...] = ("hybrid", "vector", "keyword")
     return next((mode for mode in modes if getattr(features, f"{mode}_search")), None)
 
 
-def _texts(request: BaseModel) -> list[str | None]:
-    """List the texts of a request that vectors are to be made of; None in the place of what needs none."""
-    match request:
-        case AddRequest() | UpdateRequest():
-            return [request.content if request.vector is None else None]
-        case AddManyRequest():
-            return [item.content if item.vector is None else None for item in request.items]
-        case SearchRequest():
-            return [request.query if request.vector is None and request.mode != "keyword" else None]
-        case _:
-            return []
+async def _complete(request: BaseModel, embedder: Embedder) -> None:
+    """Put a vector on everything in the request that lacks one."""
+    lacking = [item for item in _embeddable(request) if item.vector is None and _text(item) is not None]
+    if not lacking:
+        return
+    vectors = await embedder.embed([_text(item) or "" for item in lacking])
+    if len(vectors) != len(lacking):
+        raise ProviderError(f"{embedder.model} answered {len(vectors)} vectors for {len(lacking)} texts.")
+    for item, vector in zip(lacking, vectors, strict=True):
+        item.vector = vector  # type: ignore[assignment]  # a row of a numpy matrix passes as it is
 
 
-def _with_vectors(request: BaseModel, vectors: dict[int, Sequence[float]]) -> BaseModel:
-    # model_copy skips validation on purpose: a row of a numpy matrix passes as it is.
-    if not isinstance(request, AddManyRequest):
-        return request.model_copy(update={"vector": vectors[0]})
-    items = [
-        item.model_copy(update={"vector": vectors[place]}) if place in vectors else item
-        for place, item in enumerate(request.items)
-    ]
-    return AddManyRequest.model_construct(items=items)
+def _embeddable(request: BaseModel) -> Sequence[Embeddable]:
+    """List what of a request takes a vector."""
+    if isinstance(request, AddManyRequest):
+        return request.items
+    return [request] if isinstance(request, Embeddable) else []
+
+
+def _text(item: Embeddable) -> str | None:
+    """Return the text that an item's vector is made from; None where it needs none."""
+    if isinstance(item, SearchRequest):
+        return None if item.mode == "keyword" else item.query
+    return item.content

@@ -52,7 +52,8 @@ def admit(request: BaseModel, capabilities: Capabilities) -> None:
     if verb != "capabilities" and verb not in capabilities.verbs:
         raise _unsupported(capabilities, verb, f"Its verbs are {', '.join(capabilities.verbs)}.")
     values = request.__dict__
-    for field, feature in NEEDS.items():
+    for field in NEEDS.keys() & request.model_fields_set:
+        feature = NEEDS[field]
         if values.get(field) is not None and getattr(features, feature) in (None, False, "none"):
             if feature == "supports_vectors":
                 raise _unsupported(capabilities, "vectors", "Configure an embedder; the store is keyword-only.")
@@ -101,7 +102,7 @@ async def _item_by_item(request: AddManyRequest, handler: Handler, capabilities:
         except OMPError as error:
             results.append(BatchResult(error=error.detail()))
     stored = iter((await handler(AddManyRequest.model_construct(items=good))).results if good else ())
-    return BatchResponse.model_construct(results=[result or next(stored) for result in results])
+    return BatchResponse(results=[result or next(stored) for result in results])
 
 
 def _admit_item(item: Any, user_id: str | None, capabilities: Capabilities) -> AddRequest:
@@ -109,7 +110,7 @@ def _admit_item(item: Any, user_id: str | None, capabilities: Capabilities) -> A
         fields = item if user_id is None or "user_id" in item else {**item, "user_id": user_id}
         request = parse(AddRequest, fields)
     elif isinstance(item, AddRequest):
-        request = item
+        request = item.model_copy()  # the layers below complete it; the caller's stays as it is
     else:
         raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy="Give a dict or a MemoryInput.")
     admit(check(request), capabilities)
