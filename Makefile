@@ -1,0 +1,50 @@
+# The few verbs of this project. Python 3.11 or newer and make are all they need; the rest goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format generate bench clean
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: .venv/demo ## one script on two backends, then the conformance matrix of both
+	@mkdir -p out
+	@for profile in memory sqlite; do OPENMEM_PROFILE=$$profile $(BIN)/python examples/agent.py || exit 1; done
+	@cd out && ../$(BIN)/openmem conformance run memory:// sqlite:///conformance.db --report conformance
+
+test: .venv/dev ## run the whole test suite
+	$(BIN)/python -m pytest
+
+check: .venv/dev ## lint, strict types, and drift between the spec and the generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python spec/generate.py --check
+
+format: .venv/dev ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+generate: .venv/dev ## write openmem/_generated from spec/openapi.yaml
+	$(BIN)/python spec/generate.py
+
+bench: .venv/dev ## measure retrieval and speed, each beside its raw engine
+	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/locomo.py memory:// sqlite:///out/locomo.db
+
+clean: ## remove .venv and everything made
+	rm -rf .venv out build dist *.egg-info
+
+.venv/python:
+	$(PYTHON) -c 'import sys; sys.exit("openmem needs Python 3.11 or newer: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/demo: .venv/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	@touch $@
+
+.venv/dev: .venv/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
