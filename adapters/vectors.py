@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
@@ -15,8 +16,10 @@ Floats = NDArray[np.float32]
 def unit(vector: Sequence[float] | Floats) -> Floats:
     """Scale a vector to length 1, as float32; a vector of zeros stays as it is."""
     array = np.asarray(vector, dtype=np.float32)
-    length = float(np.sqrt(np.dot(array, array)))
-    return array / np.float32(length) if length > 0 else array
+    squared = float(array.dot(array))
+    if squared == 0 or abs(squared - 1) < 1e-6:  # nothing to scale, or of that length already
+        return array
+    return array / np.float32(math.sqrt(squared))
 
 
 class VectorIndex(Generic[Key]):

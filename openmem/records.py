@@ -18,7 +18,8 @@ _MUTABLE = ("tags", "supersedes", "source", "metadata")
 
 def new_record(request: AddRequest, *, memory_id: str, now: datetime, embedding_model: str | None) -> Memory:
     """Make the record that an add stores, version 1; it shares nothing that the caller could change."""
-    fields = {name: value for name, value in request.__dict__.items() if value is not None and name in CARRIED}
+    values = request.__dict__
+    fields = {name: values[name] for name in request.model_fields_set & CARRIED if values[name] is not None}
     if "supersedes" in fields:
         fields["supersedes"] = list(dict.fromkeys(fields["supersedes"]))
     fields.update(id=memory_id, created_at=now, updated_at=now, status="done", version=1)

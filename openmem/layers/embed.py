@@ -45,14 +45,22 @@ def _best_mode(request: SearchRequest, features: CapabilityFeatures) -> Mode | N
 
 async def _complete(request: BaseModel, embedder: Embedder) -> None:
     """Put a vector on everything in the request that lacks one."""
-    lacking = [item for item in _embeddable(request) if item.vector is None and _text(item) is not None]
-    if not lacking:
+    lacking = [item for item in _embeddable(request) if item.vector is None]
+    texts = [_text(item) for item in lacking]
+    needed = [text for text in texts if text is not None]
+    if not needed:
         return
-    vectors = await embedder.embed([_text(item) or "" for item in lacking])
-    if len(vectors) != len(lacking):
-        raise ProviderError(f"{embedder.model} answered {len(vectors)} vectors for {len(lacking)} texts.")
-    for item, vector in zip(lacking, vectors, strict=True):
-        item.vector = vector  # type: ignore[assignment]  # a row of a numpy matrix passes as it is
+    vectors = iter(await _embedded(needed, embedder))
+    for item, text in zip(lacking, texts, strict=True):
+        if text is not None:
+            item.vector = next(vectors)  # type: ignore[assignment]  # a row of a numpy matrix passes as it is
+
+
+async def _embedded(texts: list[str], embedder: Embedder) -> Sequence[Sequence[float]]:
+    vectors = await embedder.embed(texts)
+    if len(vectors) != len(texts):
+        raise ProviderError(f"{embedder.model} answered {len(vectors)} vectors for {len(texts)} texts.")
+    return vectors
 
 
 def _embeddable(request: BaseModel) -> Sequence[Embeddable]:
