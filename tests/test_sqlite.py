@@ -65,7 +65,9 @@ def _work_in_process(path: str, process: int) -> list[str]:
 def test_four_processes_of_four_threads_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "shared.db"
     with SPAWN.Pool(4) as pool:
-        added = [content for part in pool.starmap(_work_in_process, [(str(path), n) for n in range(4)]) for content in part]
+        added = [
+            content for part in pool.starmap(_work_in_process, [(str(path), n) for n in range(4)]) for content in part
+        ]
     assert len(added) == 2000
     with open_store(path) as memory:
         stored = [content for n in range(5) for content in every_content(memory, f"user {n}")]
@@ -82,7 +84,8 @@ WRITER = """
     memory = Memory("sqlite:///" + sys.argv[1], embedder="test", synchronous="normal")
     number = 0
     while True:
-        batch = memory.add_many([{"content": f"{sys.argv[2]} batch {number} item {i}", "user_id": "u"} for i in range(20)])
+        contents = [f"{sys.argv[2]} batch {number} item {i}" for i in range(20)]
+        batch = memory.add_many([{"content": content} for content in contents], user_id="u")
         single = memory.add(f"{sys.argv[2]} single {number}", "u")
         for record in [*(result.memory for result in batch), single]:
             print(record.content, flush=True)
@@ -242,6 +245,7 @@ def test_reembed_replaces_every_vector(tmp_path: Path) -> None:
     import asyncio
 
     from openmem.adapters.sqlite import SqliteAdapter
+
     from openmem.embedding.testing import WordEmbedder
     from openmem.types import EmbeddingInfo
 
@@ -268,6 +272,7 @@ def test_an_interrupted_reembed_keeps_the_store_closed_until_repeated(tmp_path: 
     import asyncio
 
     from openmem.adapters.sqlite import SqliteAdapter
+
     from openmem.types import EmbeddingInfo
 
     path = tmp_path / "half.db"
