@@ -88,9 +88,17 @@ class Backends(RuleBasedStateMachine):
         return [value for kind, value in answers] if answers[0][0] == "answer" else None
 
     @rule(
-        user=USERS, words=WORDS, scope=SCOPES, metadata=METADATA, begins=DAYS, ends=DAYS, replaces=st.none() | st.integers(0, 20),
-        key=st.none() | st.sampled_from(["k1", "k2"]), importance=st.none() | st.sampled_from([0, 0.25, 1]), tick=st.booleans(),
-    )  # fmt: skip
+        user=USERS,
+        words=WORDS,
+        scope=SCOPES,
+        metadata=METADATA,
+        begins=DAYS,
+        ends=DAYS,
+        replaces=st.none() | st.integers(0, 20),
+        key=st.none() | st.sampled_from(["k1", "k2"]),
+        importance=st.none() | st.sampled_from([0, 0.25, 1]),
+        tick=st.booleans(),
+    )
     def add(self, **drawn: Any) -> None:
         if drawn["tick"]:  # without a tick the memory ties with the one before
             self.clock.now += timedelta(seconds=1)
@@ -126,11 +134,24 @@ class Backends(RuleBasedStateMachine):
 
     @precondition(lambda self: self.ids[0])
     @rule(
-        data=st.data(), words=st.none() | WORDS, scope=SCOPES, metadata=METADATA, archived=st.none() | st.booleans(),
-        replaces=st.none() | st.integers(0, 20), version=st.none() | st.integers(1, 3), owner=st.none() | USERS,
-    )  # fmt: skip
-    def update(self, data: st.DataObject, words: list[str] | None, replaces: int | None, version: int | None,
-               owner: str | None, **fields: Any) -> None:  # fmt: skip
+        data=st.data(),
+        words=st.none() | WORDS,
+        scope=SCOPES,
+        metadata=METADATA,
+        archived=st.none() | st.booleans(),
+        replaces=st.none() | st.integers(0, 20),
+        version=st.none() | st.integers(1, 3),
+        owner=st.none() | USERS,
+    )
+    def update(
+        self,
+        data: st.DataObject,
+        words: list[str] | None,
+        replaces: int | None,
+        version: int | None,
+        owner: str | None,
+        **fields: Any,
+    ) -> None:
         place = data.draw(st.integers(0, len(self.ids[0]) - 1))
         self.clock.now += timedelta(seconds=1)
         if words is not None:
@@ -157,9 +178,16 @@ class Backends(RuleBasedStateMachine):
         self.both(lambda memory, ids, backend: [hit.model_dump() for hit in memory.related(ids[place], limit=3)])
 
     @rule(
-        user=USERS, words=WORDS, scope=SELECTORS, mode=st.sampled_from([None, "vector", "keyword", "hybrid"]),
-        limit=st.integers(1, 5), least=st.none() | st.floats(0, 1), include=STATES, as_of=DAYS, filter=FILTERS,
-    )  # fmt: skip
+        user=USERS,
+        words=WORDS,
+        scope=SELECTORS,
+        mode=st.sampled_from([None, "vector", "keyword", "hybrid"]),
+        limit=st.integers(1, 5),
+        least=st.none() | st.floats(0, 1),
+        include=STATES,
+        as_of=DAYS,
+        filter=FILTERS,
+    )
     def search(self, user: str, words: list[str], least: float | None, as_of: int | None, **fields: Any) -> None:
         moment = self.day(as_of)
         self.both(
