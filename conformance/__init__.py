@@ -1,1 +1,11 @@
-"""Placeholder."""
+"""The conformance suite: what a provider must do to be believed. `openmem conformance run URL`, or run(target)."""
+
+from __future__ import annotations
+
+from .check import Check, Failure, Inconclusive, check
+from .checks import CHECKS
+from .harness import Harness
+from .report import Report, Result, matrix
+from .runner import run
+
+__all__ = ["CHECKS", "Check", "Failure", "Harness", "Inconclusive", "Report", "Result", "check", "matrix", "run"]

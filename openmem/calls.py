@@ -1,4 +1,4 @@
-"""What is known of the call under way: its request id and the verb the caller asked for."""
+"""What is known of the call under way: its request id, the verb the caller asked for, and the provider."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ class Call:
 
     request_id: str
     verb: str
+    provider: str
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("openmem_call", default=None)
 
 
-def new_call(verb: str) -> Call:
+def new_call(verb: str, provider: str) -> Call:
     """Make a call with a fresh request id of 16 hexadecimal digits."""
-    return Call(secrets.token_hex(8), verb)
+    return Call(secrets.token_hex(8), verb, provider)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from . import bridge, embedding
 from ._generated.clients import UNSET, AsyncUserVerbs, AsyncVerbs, UserVerbs, Verbs
-from ._generated.models import Capabilities, CapabilitiesRequest, EmbeddingInfo, GetRequest, UpdateRequest
+from ._generated.models import Capabilities, CapabilitiesRequest, EmbeddingInfo, UpdateRequest
 from ._generated.verbs import VERBS
 from .adapter import Adapter
 from .clock import Clock, utc_now
@@ -38,7 +38,7 @@ class _Core:
         self.inline = adapter.inline and (embedder is None or embedder.inline)
         self.closed = False
         self._built = bridge.Once()
-        self._handler = observe(guard(self._answer, self.describe), adapter.name)
+        self._guarded = guard(self._answer, self.describe)
 
     async def describe(self) -> Capabilities:
         """Return what adapter and layers support together; asked of the adapter once."""
@@ -65,10 +65,11 @@ class _Core:
         return await self._inner(request)
 
     async def send(self, verb: str, fields: Mapping[str, Any]) -> Any:
-        """Make the request of a verb, send it and unwrap the response."""
-        if self.closed:
-            raise ClosedError("this client is closed.")
-        response = await self._handler(build(verb, _given(verb, fields)))
+        """Make the request of a verb, send it through the layers and unwrap the response."""
+        with observe(verb, self.adapter.name):
+            if self.closed:
+                raise ClosedError("this client is closed.")
+            response = await self._guarded(build(verb, _given(verb, fields)))
         unwrap = VERBS[verb].unwrap
         return response if unwrap is None else getattr(response, unwrap)
 
@@ -79,7 +80,7 @@ class _Core:
         deadline, pause = time.monotonic() + timeout, _FIRST_POLL
         waiting = list(ids)
         while waiting:
-            memories = [await self._handler(GetRequest(id=each, user_id=user_id)) for each in waiting]
+            memories = [await self.send("get", {"id": each, "user_id": user_id}) for each in waiting]
             failed = [memory.id for memory in memories if memory.status == "failed"]
             if failed:
                 raise ProviderError(f"{self.adapter.name} failed to store {', '.join(failed)}.")

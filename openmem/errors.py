@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from ._generated.models import ErrorDetail, ErrorResponse
 from ._generated.verbs import ERROR_CODES
+from .calls import CURRENT
 
 
 class OMPError(Exception):
@@ -48,13 +49,14 @@ class OMPError(Exception):
         return ERROR_CODES[self.code][1]
 
     def detail(self) -> ErrorDetail:
-        """Write this error as the spec's ErrorDetail."""
+        """Write this error as the spec's ErrorDetail, signed by the call under way."""
+        call = CURRENT.get()
         return ErrorDetail(
             code=self.code,
             message=str(self),
             type=self.type,
-            provider=self.provider,
-            request_id=self.request_id,
+            provider=self.provider or (call.provider if call else None),
+            request_id=self.request_id or (call.request_id if call else None),
         )
 
     def envelope(self) -> dict[str, Any]:

@@ -10,44 +10,42 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
-from pydantic import BaseModel
-
-from openmem._generated.verbs import VERB_OF
 from openmem.calls import CURRENT, Call, new_call
 from openmem.errors import OMPError, ProviderError
-
-from . import Handler
 
 logger = logging.getLogger("openmem")
 
 
-def observe(handler: Handler, provider: str) -> Handler:
-    """Wrap a handler; an exception that is not openmem's own becomes ProviderError with it as the cause."""
+@contextmanager
+def observe(verb: str, provider: str) -> Iterator[None]:
+    """Observe one call; an exception that is not openmem's own becomes ProviderError with it as the cause.
 
-    async def observed(request: BaseModel) -> Any:
-        call = new_call(VERB_OF[type(request)].name)
-        token = CURRENT.set(call)
-        started, outcome = perf_counter(), "ok"
-        try:
-            with _span(call, provider):
-                return await handler(request)
-        except OMPError as error:
-            outcome = error.code
-            error.provider = error.provider or provider
-            error.request_id = error.request_id or call.request_id
-            raise
-        except Exception as error:
-            outcome = "provider_error"
-            raise ProviderError(
-                f"{provider} failed with {type(error).__name__}.", provider=provider, request_id=call.request_id
-            ) from error
-        finally:
-            CURRENT.reset(token)
-            if logger.isEnabledFor(logging.DEBUG):
-                took = (perf_counter() - started) * 1000
-                logger.debug("%s %s %s %.2f ms %s", provider, call.verb, outcome, took, call.request_id)
-
-    return observed
+    The outermost layer, round the making of the request too: a malformed one is signed and logged like any other.
+    """
+    call = new_call(verb, provider)
+    token = CURRENT.set(call)
+    started, outcome = perf_counter(), "ok"
+    try:
+        with _span(call, provider):
+            yield
+    except OMPError as error:
+        outcome = error.code
+        error.provider = error.provider or provider
+        error.request_id = error.request_id or call.request_id
+        raise
+    except Exception as error:
+        outcome = "provider_error"
+        raise ProviderError(
+            f"{provider} failed with {type(error).__name__}.", provider=provider, request_id=call.request_id
+        ) from error
+    except BaseException:
+        outcome = "cancelled"
+        raise
+    finally:
+        CURRENT.reset(token)
+        if logger.isEnabledFor(logging.DEBUG):
+            took = (perf_counter() - started) * 1000
+            logger.debug("%s %s %s %.2f ms %s", provider, call.verb, outcome, took, call.request_id)
 
 
 @contextmanager

@@ -1,0 +1,57 @@
+"""Checks as data: each cites the clause it holds a provider to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from .harness import Harness
+
+Level = Literal["core", "standard", "full"]
+Run = Callable[["Harness"], Awaitable[None]]
+
+
+class Failure(AssertionError):
+    """The provider does not do what the clause says."""
+
+
+class Inconclusive(Exception):  # noqa: N818  an outcome, not an error
+    """The check could not tell: its seed did not read back, or what it expects is nothing or everything."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check. requires: verbs and features it needs; without them the provider must refuse them."""
+
+    id: str
+    clause: str
+    title: str
+    requires: tuple[str, ...]
+    level: Level
+    run: Run
+
+    @property
+    def group(self) -> str:
+        """The clause's group: SCO of SCO-1."""
+        return self.clause.partition("-")[0]
+
+
+CHECKS: list[Check] = []
+
+
+def check(
+    clause: str, title: str, *, requires: Sequence[str] = (), level: Level = "standard"
+) -> Callable[[Run], Run]:
+    """Register an async function of a harness as a check; its id is the clause and the function's name."""
+
+    def register(run: Run) -> Run:
+        name = getattr(run, "__name__", "check").replace("_", "-")
+        made = Check(f"{clause}.{name}", clause, title, tuple(requires), level, run)
+        if any(known.id == made.id for known in CHECKS):
+            raise ValueError(f"two checks have the id {made.id}")
+        CHECKS.append(made)
+        return run
+
+    return register
