@@ -396,7 +396,10 @@ _TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"kind": {"ne": "fact", "exists": True}}, "bob dan eve hal"),
         ({"or": [{"metadata.topic": {"exists": False}}, {"metadata.topic": ""}]}, "fay gus hal"),
         ({"or": [{"and": [{"metadata.n": {"gte": 1}}, {"metadata.n": {"lt": 2}}]}, {"kind": "Fact"}]}, "ada bob eve"),
-        ({"and": [{"or": [{"kind": "fact"}, {"kind": "event"}]}, {"or": [{"scope": "home"}, {"scope": "work"}]}]}, "dan"),
+        (
+            {"and": [{"or": [{"kind": "fact"}, {"kind": "event"}]}, {"or": [{"scope": "home"}, {"scope": "work"}]}]},
+            "dan",
+        ),
     ],
 }
 

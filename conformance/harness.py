@@ -39,8 +39,12 @@ class TickingClock:
 class Client:
     """Either client under one face: every verb is awaited."""
 
-    def __init__(self, client: AsyncMemory | Memory) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
+
+    def bound(self, user_id: str) -> Client:
+        """Return the client's view of one user under the same face."""
+        return Client(self._client.for_user(user_id))
 
     def __getattr__(self, name: str) -> Any:
         verb: Callable[..., Any] = getattr(self._client, name)

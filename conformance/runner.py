@@ -12,6 +12,7 @@ from typing import Any, get_args
 from openmem._generated.verbs import VERBS
 from openmem.adapter import Adapter
 from openmem.client import AsyncMemory, Memory
+from openmem.config import redact
 from openmem.embedding import resolve
 from openmem.errors import ConfigurationError, OMPError, UnsupportedCapabilityError
 from openmem.types import Capabilities, CapabilityFeatures, EmbeddingInfo
@@ -41,7 +42,7 @@ async def run(
     only: ids, clauses, groups or levels to run. options: client options; the embedder is the predictable one unless
     they name another. deviations: check id -> reason, besides the file of the provider in conformance/deviations.
     """
-    report = Report(target=target if isinstance(target, str) else getattr(target, "__name__", "adapter"))
+    report = Report(target=redact(target) if isinstance(target, str) else getattr(target, "__name__", "adapter"))
     try:
         checks = _chosen(only)
         for colour in get_args(Colour):

@@ -20,7 +20,7 @@ from .registry import adapter_class
 
 FILE = "openmem.toml"
 PREFIX = "OPENMEM_"
-_NOT_OPTIONS = {"profile", "config"}  # OPENMEM_PROFILE and OPENMEM_CONFIG choose the profile; they are no options
+_NOT_OPTIONS = {"profile", "config", "user"}  # these choose a profile, its file, and the command's user
 _SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
 
@@ -161,7 +161,10 @@ def _find_file() -> Path | None:
     named = os.environ.get(f"{PREFIX}CONFIG")
     if named:
         return Path(named)
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # the folder was deleted under us
+        return None
     return next((folder / FILE for folder in (here, *here.parents) if (folder / FILE).is_file()), None)
 
 
@@ -179,13 +182,8 @@ def _expand(value: Any, file: Path) -> Any:
 
 
 def redact(url: str) -> str:
-    """Replace a URL's password and the values of its secret-looking options by ***."""
-    split = urlsplit(url)
-    netloc = split.netloc
-    if split.password is not None:
-        login, _, host = netloc.rpartition("@")
-        netloc = f"{login.partition(':')[0]}:***@{host}"
-    query = [(name, "***" if _SECRET.search(name) else value) for name, value in parse_qsl(split.query)]
-    # Kept by hand: urlunsplit drops the empty authority of memory:// and sqlite:///file.
-    text = f"{split.scheme}://{netloc}{split.path}" if split.scheme else f"{netloc}{split.path}"
-    return text + (f"?{urlencode(query, safe='*')}" if query else "")
+    """Replace a URL's password and the values of its secret-looking options by ***; the URL may be malformed."""
+    text, mark, query = url.partition("?")
+    text = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", text)
+    options = [(name, "***" if _SECRET.search(name) else value) for name, value in parse_qsl(query)]
+    return text + mark + urlencode(options, safe="*:/")

@@ -27,7 +27,7 @@ def run(
     urls: Annotated[list[str], typer.Argument(metavar="URL...", help="The backends to check, one run each.")],
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="ID|CLAUSE|TAG", help="Only these checks; repeatable."),
+        typer.Option("--only", metavar="ID|CLAUSE|GROUP|LEVEL", help="Only these checks; repeatable."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="DIR", help="Write the report here; one folder a URL if several.")
@@ -41,7 +41,7 @@ def run(
         for folder, each in zip(_folders(report, urls), reports, strict=True):
             each.write(folder)
     if json or not output.terminal():
-        output.write_json([_document(url, each) for url, each in zip(urls, reports, strict=True)])
+        output.write_json([{**each.as_json(), "target": output.line(each.target)} for each in reports])
     else:
         _show(reports)
     raise typer.Exit(max(each.exit_code for each in reports))
@@ -57,16 +57,12 @@ def _show(reports: Sequence[Any]) -> None:
     from openmem import conformance
 
     for report in reports:
-        output.write(output.visible(report.summary()))
+        output.write(output.safe(report.summary()))
     if len(reports) > 1:
-        output.write(output.visible(conformance.matrix(reports)))
+        output.write(output.safe(conformance.matrix(reports)))
 
 
 def _folders(directory: Path, urls: Sequence[str]) -> list[Path]:
     if len(urls) == 1:
         return [directory]
     return [directory / f"{number}-{urlsplit(url).scheme}" for number, url in enumerate(urls, 1)]
-
-
-def _document(url: str, report: Any) -> dict[str, Any]:
-    return {"url": output.line(url), "exit_code": report.exit_code, "summary": report.summary()}

@@ -83,8 +83,13 @@ def complain(error: OMPError, *, as_json: bool) -> None:
 
 
 def line(text: str) -> str:
-    """Make one line of a text: secrets out of its URLs, control characters shown, not sent."""
-    return visible(" ".join(_URL.sub(_redacted, text).split()))
+    """Make one safe line of a text."""
+    return safe(" ".join(text.split()))
+
+
+def safe(text: str) -> str:
+    """Take the secrets out of a text's URLs and show its control characters, not send them."""
+    return visible(_URL.sub(_redacted, text))
 
 
 def visible(text: str) -> str:

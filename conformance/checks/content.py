@@ -1,0 +1,212 @@
+"""Content and fidelity: what was added is what is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openmem.errors import InvalidRequestError, PayloadTooLargeError
+from openmem.types import MemoryRecord
+
+from ..check import check
+from ..harness import Harness
+from ._shared import rich
+
+VERBATIM = (
+    "  outer spaces  ",
+    "line\nbreaks\r\nof\tall kinds\u2028here\u0085",
+    "e\u0301 is not \u00e9",
+    "日本語 العربية עברית ไทย 🙂👩‍👩‍👧 \U0010ffff \ue000",
+    "zero\u200bwidth \ufeffbom \u202eright to left",
+    "quotes ' \" ` \\ \\n %s {x} ${y} <b>&amp;</b>",
+    "'; DROP TABLE memories; --",
+    '{"json": [1, null]}',
+    "\x01\x07\x1b\x7f control characters",
+    "0",
+    "null",
+    "A" * 5000,
+)
+BROKEN = ("U+0000 \x00 inside", "\x00", "a lone \ud800 surrogate", "\udfff")
+TYPED: dict[str, Any] = {
+    "int": 7,
+    "negative": -1,
+    "large": 2**53 + 1,
+    "float": 0.1,
+    "tiny": 5e-324,
+    "whole": 1.0,
+    "true": True,
+    "false": False,
+    "text": "7",
+    "empty": "",
+    "list": [3, 1, 2, "1", [[]], {}],
+    "deep": {"a": {"b": {"c": [{"d": None}]}}},
+    "a key with spaces": 1,
+    "dotted.key": 1,
+    "quote'\"key": 1,
+    "ключ 🙂": "значение",
+    "": "the empty key",
+}
+
+
+async def _stored(h: Harness, record: MemoryRecord) -> list[tuple[str, MemoryRecord]]:
+    """Read a record by each verb that answers with it."""
+    page = await h.memory.list(h.user, limit=500)
+    listed = [item for item in page.items if item.id == record.id]
+    h.require(listed, "list does not have the record")
+    got = await h.memory.get(record.id, user_id=h.user)
+    return [("add", record), ("get", got), ("list", listed[0])]
+
+
+async def _comes_back(h: Harness, fields: dict[str, Any]) -> None:
+    record = await h.add(f"fact {h.marker()}", **fields)
+    for verb, stored in await _stored(h, record):
+        shown = {**stored.model_dump(exclude_none=True), **(stored.model_extra or {})}
+        for name, value in fields.items():
+            same = name in shown and shown[name] == value and type(shown[name]) is type(value)
+            h.require(same, f"{verb} answers {name} = {shown.get(name)!r}, not {value!r}")
+
+
+@check("CON-1", "content is verbatim", level="core")
+async def keeps_content_verbatim(h: Harness) -> None:
+    """Store texts that are easily bent and read them by add, get, list and search."""
+    for text in VERBATIM:
+        record = await h.add(text)
+        for verb, stored in await _stored(h, record):
+            h.require(stored.content == text, f"{verb} answers {stored.content!r:.80}, not {text!r:.80}")
+    hits = await h.memory.search("quotes", h.user, limit=len(VERBATIM))
+    texts = [hit.memory.content for hit in hits]
+    h.require(texts and set(texts) <= set(VERBATIM), f"search answers a content nobody stored: {texts!r:.200}")
+
+
+@check("CON-1", "an update's content is verbatim too", requires=["update"])
+async def keeps_updated_content_verbatim(h: Harness) -> None:
+    """Give one record each of the texts in turn."""
+    record = await h.add("at first")
+    for text in VERBATIM:
+        await h.memory.update(record.id, user_id=h.user, content=text)
+        stored = await h.memory.get(record.id, user_id=h.user)
+        h.require(stored.content == text, f"get answers {stored.content!r:.80}, not {text!r:.80}")
+
+
+@check("CON-2", "blank content is refused and nothing stored", level="core")
+async def refuses_blank_content(h: Harness) -> None:
+    """Add nothing but white space."""
+    for text in ("", " ", "\n\t \r\n", "\u2003\u00a0"):
+        await h.refused(h.memory.add(text, h.user), InvalidRequestError)
+    h.require(await h.all_ids() == [], "a refused add was stored")
+
+
+@check("CON-3", "U+0000 and lone surrogates are refused in every text", level="core")
+async def refuses_broken_text(h: Harness) -> None:
+    """Put broken text into each text of an add, and into the query and the user of reads."""
+    for text in BROKEN:
+        places: list[dict[str, Any]] = [{"content": text}, {"tags": ["fine", text]}, {"source": {"app": text}}]
+        places += [{"source": {"ref": text}}, {"scope": text}, {"user_id": text}]
+        if h.capabilities.features.supports_metadata:
+            places += [{"metadata": {"key": text}}, {"metadata": {text: 1}}, {"metadata": {"deep": [{"x": [text]}]}}]
+            places += [{"x-conformance": text}, {"x-conformance": {text: 1}}]
+        for place in places:
+            await h.refused(h.memory.add(**{"content": "fact", "user_id": h.user, **place}), InvalidRequestError)
+        await h.refused(h.memory.search(text, h.user), InvalidRequestError)
+        await h.refused(h.memory.list(text), InvalidRequestError)
+    h.require(await h.all_ids() == [], "a refused add was stored")
+
+
+@check("CON-4", "tags, source and confidence come back as given", level="core")
+async def keeps_plain_fields(h: Harness) -> None:
+    """Store labels whose order, case and characters matter."""
+    await _comes_back(h, {"tags": ["b", "a", "B", " spaced ", "a,b", "été", "%", "b c"], "confidence": 0.1})
+    await _comes_back(h, {"source": {"app": "Conformance", "type": "imported", "ref": "file://x y#1?z=ü"}})
+    for confidence in (0.0, 1.0, 0.30000000000000004):
+        await _comes_back(h, {"confidence": confidence})
+
+
+@check("CON-4", "scope comes back as given", requires=["scopes"])
+async def keeps_the_scope(h: Harness) -> None:
+    """Store scopes of ordinary and unusual characters."""
+    for path in ("a", "a/b/c", "A/b", "a.b/c_d/e%f", "with space/été/日本"):
+        await _comes_back(h, {"scope": h.scope(path)})
+
+
+@check("CON-5", "metadata comes back as given", requires=["supports_metadata"])
+async def keeps_metadata(h: Harness) -> None:
+    """Store every type of JSON, deep, and unusual keys."""
+    await _comes_back(h, {"metadata": TYPED})
+    await _comes_back(h, {"metadata": {}})
+    record = await h.add("order", metadata={"z": [3, 1, 2], "a": 1})
+    stored = await h.memory.get(record.id, user_id=h.user)
+    types = {key: type(value) for key, value in (await _typed(h)).items()}
+    h.require(types == {key: type(value) for key, value in TYPED.items()}, f"metadata changes types: {types}")
+    h.require(stored.metadata["z"] == [3, 1, 2], "the order of a list changed")
+
+
+async def _typed(h: Harness) -> dict[str, Any]:
+    record = await h.add(f"typed {h.marker()}", metadata=TYPED)
+    metadata: dict[str, Any] = (await h.memory.get(record.id, user_id=h.user)).metadata
+    return metadata
+
+
+@check("CON-5", "extensions come back as given", requires=["supports_metadata"])
+async def keeps_extensions(h: Harness) -> None:
+    """Store extensions of several types, one of them named like nothing we know."""
+    await _comes_back(h, {"x-conformance": TYPED, "x-other": [1, "2", None], "x-flag": False, "x-Case-Kept": "v"})
+
+
+@check("CON-5", "what a caller does with an answer changes nothing stored", requires=["supports_metadata"])
+async def answers_are_the_callers_own(h: Harness) -> None:
+    """Change an answered record, and what was given to add, and read again."""
+    given = {"list": [1], "deep": {"a": 1}}
+    record = await h.add("mine", metadata=given, tags=["t"])
+    given["list"] = [2]
+    given["deep"]["a"] = 2  # type: ignore[call-overload, index]
+    record.metadata["deep"]["b"] = 3  # type: ignore[index]
+    record.tags.append("u")  # type: ignore[union-attr]
+    stored = await h.memory.get(record.id, user_id=h.user)
+    h.require(stored.metadata == {"list": [1], "deep": {"a": 1}}, f"stored metadata became {stored.metadata}")
+    h.require(stored.tags == ["t"], f"stored tags became {stored.tags}")
+
+
+@check("CON-6", "every supported field comes back together", level="core")
+async def keeps_every_field_together(h: Harness) -> None:
+    """Store a record with everything set and read it by every verb."""
+    record = await h.add(f"fact {h.marker()}", **rich(h))
+    for verb, stored in await _stored(h, record):
+        h.require(stored == record, f"{verb} answers {stored!r}, add answered {record!r}")
+    for name, value in rich(h).items():
+        if name not in ("valid_from", "valid_to", "source"):
+            shown = {**record.model_dump(), **(record.model_extra or {})}[name]
+            h.require(shown == value, f"{name} came back as {shown!r}, not {value!r}")
+
+
+@check("CON-6", "kind and importance come back as given", requires=["filters"])
+async def keeps_kind_and_importance(h: Harness) -> None:
+    """Store known and own kinds and the bounds of importance."""
+    for kind in ("fact", "preference", "my own word", "Été"):
+        await _comes_back(h, {"kind": kind})
+    for importance in (0.0, 1.0, 0.123456789):
+        await _comes_back(h, {"importance": importance})
+
+
+@check("CON-7", "content of the longest declared length is stored whole, longer is refused", level="core")
+async def holds_to_the_declared_length(h: Harness) -> None:
+    """Store content at and above the declared length; at ten thousand characters where none is declared."""
+    longest = h.capabilities.features.max_content_length or 10_000
+    text = ("é" + "x" * 99) * (longest // 100 + 1)
+    record = await h.add(text[:longest])
+    stored = await h.memory.get(record.id, user_id=h.user)
+    h.require(stored.content == text[:longest], f"{longest} characters came back as {len(stored.content)}")
+    if h.capabilities.features.max_content_length:
+        call = h.memory.add(text[:longest] + "y", h.user)
+        await h.refused(call, PayloadTooLargeError, InvalidRequestError)
+        h.require(await h.all_ids() == [record.id], "a refused add was stored")
+
+
+@check("CON-8", "numbers out of bounds and unknown fields are refused", level="core")
+async def refuses_what_does_not_fit(h: Harness) -> None:
+    """Give fields values that the protocol does not have."""
+    bad: list[dict[str, Any]] = [{"confidence": value} for value in (-0.01, 1.01, float("nan"), "high")]
+    bad += [{"importance": 2}, {"tags": "text"}, {"tags": [""]}, {"tags": [1]}, {"source": {"type": "guessed"}}]
+    bad += [{"content": 7}, {"nonsense": 1}, {"contents": "x"}, {"valid_from": "soon"}, {"supersedes": "id"}]
+    bad += [{"metadata": [1]}, {"metadata": {"x": {1, 2}}}, {"metadata": {"x": float("inf")}}, {"metadata": {1: 2}}]
+    for fields in bad:
+        await h.refused(h.memory.add(**{"content": "fact", "user_id": h.user, **fields}), InvalidRequestError)
+    h.require(await h.all_ids() == [], "a refused add was stored")

@@ -1,0 +1,61 @@
+"""Errors: typed, signed, and without consequences."""
+
+from __future__ import annotations
+
+from openmem._generated.verbs import ERROR_CODES
+from openmem.errors import InvalidRequestError, NotFoundError, OMPError
+
+from ..check import check
+from ..harness import Harness
+
+ODD_IDS = ("unknown", "../etc/passwd", "' OR 1=1 --", "%", "*", "mem_é日", "a b", "0", "x" * 256)
+
+
+@check("ERR-1", "every error has code, type, message, remedy, provider and request id", level="core")
+async def are_signed(h: Harness) -> None:
+    """Provoke errors of several kinds and look at each part."""
+    calls = [h.memory.get("unknown"), h.memory.add("", h.user), h.memory.search("x", h.user, limit=0)]
+    seen = set()
+    for call in calls:
+        error = await h.refused(call, OMPError)
+        h.require(ERROR_CODES.get(error.code) == (error.status, error.type), f"{error.code} is not as the table says")
+        h.require(error.provider == h.capabilities.provider, f"provider is {error.provider!r}")
+        envelope = error.envelope()["error"]
+        h.require(envelope["message"].startswith(error.message), "the envelope has another message")
+        h.require(envelope["request_id"] == error.request_id, "the envelope has another request id")
+        seen.add(error.request_id)
+    h.require(len(seen) == len(calls), "two calls have one request id")
+
+
+@check("ERR-2", "a refused request changes nothing", level="core")
+async def change_nothing(h: Harness) -> None:
+    """Refuse adds and updates in several ways and read the store again."""
+    record = await h.add("fact", tags=["t"])
+    before = await h.memory.get(record.id, user_id=h.user)
+    await h.refused(h.memory.add("fact", h.user, confidence=7), InvalidRequestError)
+    await h.refused(h.memory.add("fact", h.user, no_such_field=1), InvalidRequestError)
+    if "update" in h.capabilities.verbs:
+        await h.refused(h.memory.update(record.id, content="new", confidence=7), InvalidRequestError)
+        await h.refused(h.memory.update(record.id, content="new", no_such_field=1), InvalidRequestError)
+        await h.refused(h.memory.update(record.id, content="new", user_id=h.other), NotFoundError)
+    h.require(await h.all_ids() == [record.id], "a refused add was stored")
+    h.require(await h.memory.get(record.id, user_id=h.user) == before, "a refused update changed the record")
+
+
+@check("ERR-3", "an unknown id is not_found, whatever it looks like", level="core")
+async def unknown_ids_are_not_found(h: Harness) -> None:
+    """Ask for ids that nobody has, some of them hostile."""
+    record = await h.add("fact")
+    for memory_id in ODD_IDS:
+        await h.refused(h.memory.get(memory_id, user_id=h.user), NotFoundError)
+        await h.refused(h.memory.get(memory_id), NotFoundError)
+        await h.refused(h.memory.delete(memory_id, user_id=h.user), NotFoundError)
+    h.require(await h.all_ids() == [record.id], "a delete of an unknown id deleted something")
+
+
+@check("ERR-3", "an empty id is refused", level="core")
+async def empty_ids_are_refused(h: Harness) -> None:
+    """Ask for no id at all."""
+    for memory_id in ("", " ", "x" * 257, "a\x00b"):
+        await h.refused(h.memory.get(memory_id), InvalidRequestError)
+        await h.refused(h.memory.delete(memory_id), InvalidRequestError)

@@ -1,0 +1,141 @@
+"""Ownership: one owner, fail-closed on every verb."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from openmem.errors import InvalidRequestError, NotFoundError, OMPError
+from openmem.types import MemoryRecord
+
+from ..check import check
+from ..harness import Harness
+from ._shared import found, modes
+
+UNKNOWN = "mem_0000000000000000ffffffffff"
+LOOKALIKES = ("{}x", "{} ", " {}", "{}%", "{}_", "{}*", "{}/", "%", "_", "*", "x{}", "{}.", "{}é")
+
+ById = Callable[[Harness, str, str], Awaitable[object]]
+BY_ID: dict[str, ById] = {
+    "get": lambda h, memory_id, user: h.memory.get(memory_id, user_id=user),
+    "update": lambda h, memory_id, user: h.memory.update(memory_id, user_id=user, content="taken over"),
+    "delete": lambda h, memory_id, user: h.memory.delete(memory_id, user_id=user),
+    "related": lambda h, memory_id, user: h.memory.related(memory_id, user_id=user),
+    "history": lambda h, memory_id, user: h.memory.history(memory_id, user_id=user),
+}
+"""Each by-id verb with a user named."""
+
+
+async def _two_owners(h: Harness) -> tuple[str, MemoryRecord, MemoryRecord]:
+    word = h.marker()
+    (mine,) = await h.seed([{"content": f"{word} of mine"}])
+    (theirs,) = await h.seed([{"content": f"{word} of theirs"}], user_id=h.other)
+    return word, mine, theirs
+
+
+async def _untouched(h: Harness, record: MemoryRecord) -> None:
+    now = await h.memory.get(record.id, user_id=record.user_id)
+    h.require(now == record, f"another user's call changed the record from {record!r} to {now!r}")
+
+
+@check("OWN-1", "user_id comes back as given", level="core")
+async def keeps_the_owner(h: Harness) -> None:
+    """Read the owner from every verb that answers with records."""
+    word, mine, _ = await _two_owners(h)
+    h.require(mine.user_id == h.user, f"add answers with the user {mine.user_id!r}")
+    stored = await h.memory.get(mine.id, user_id=h.user)
+    h.require(stored.user_id == h.user, f"get answers with the user {stored.user_id!r}")
+    page = await h.memory.list(h.user)
+    h.require([item.user_id for item in page.items] == [h.user], "list answers with another user_id")
+    hits = await h.memory.search(word, h.user)
+    h.require([hit.memory.user_id for hit in hits] == [h.user], "search answers with another user_id")
+
+
+@check("OWN-2", "list answers with the user's records only", level="core")
+async def lists_own_records_only(h: Harness) -> None:
+    """Store for two users and list each."""
+    _, mine, theirs = await _two_owners(h)
+    both = [mine.id, theirs.id]
+    h.expect(await h.all_ids(), [mine.id], among=both, what="list of one user")
+    h.expect(await h.all_ids(h.other), [theirs.id], among=both, what="list of the other user")
+
+
+@check("OWN-2", "search answers with the user's records only, in every mode", level="core")
+async def searches_own_records_only(h: Harness) -> None:
+    """Store the better match for another user and search in each mode."""
+    word = h.marker()
+    (mine,) = await h.seed([{"content": f"{word} among other words of mine"}])
+    theirs = await h.seed([{"content": word}, {"content": f"{word} {word}"}], user_id=h.other)
+    among = [mine.id, *(record.id for record in theirs)]
+    for mode in modes(h):
+        h.expect(await found(h, word, mode=mode), [mine.id], among=among, what=f"{mode} search of one user")
+
+
+@check("OWN-2", "a user without records finds nothing of others", level="core")
+async def strangers_find_nothing(h: Harness) -> None:
+    """Ask every read of a user who never stored anything."""
+    word, mine, theirs = await _two_owners(h)
+    stranger, among = h.new_user(), [mine.id, theirs.id]
+    h.expect(await h.all_ids(stranger), [], among=among, what="list of a stranger", none_expected=True)
+    for mode in modes(h):
+        hits = await h.memory.search(word, stranger, mode=mode)
+        h.expect(h.ids(hits), [], among=among, what=f"{mode} search of a stranger", none_expected=True)
+
+
+@check("OWN-3", "another user's id is not_found, as an unknown one, and nothing changes", level="core")
+async def foreign_ids_are_not_found(h: Harness) -> None:
+    """Call every by-id verb with another user's id and compare the error with that of an unknown id."""
+    _, _, theirs = await _two_owners(h)
+    before = await h.memory.get(theirs.id, user_id=h.other)
+    for verb, call in BY_ID.items():
+        if verb not in h.capabilities.verbs:
+            continue
+        foreign = await h.refused(call(h, theirs.id, h.user), NotFoundError)
+        unknown = await h.refused(call(h, UNKNOWN, h.user), NotFoundError)
+        same = foreign.message.replace(theirs.id, "") == unknown.message.replace(UNKNOWN, "")
+        h.require(same, f"{verb} tells a foreign id from an unknown one: {foreign.message} / {unknown.message}")
+    await _untouched(h, before)
+
+
+@check("OWN-3", "delete_many leaves other users' records", requires=["delete_many"])
+async def batches_spare_foreign_records(h: Harness) -> None:
+    """Name a record of one's own and a foreign one in one batch."""
+    _, mine, theirs = await _two_owners(h)
+    results = await h.memory.delete_many([theirs.id, mine.id], user_id=h.user)
+    h.require(results[0].error is not None and results[0].error.code == "not_found", "a foreign id was no not_found")
+    h.require(results[1].error is None, "a foreign id failed its neighbour")
+    await _untouched(h, await h.memory.get(theirs.id, user_id=h.other))
+    await h.refused(h.memory.get(mine.id, user_id=h.user), NotFoundError)
+
+
+@check("OWN-4", "user ids match exactly", level="core")
+async def lookalike_users_are_strangers(h: Harness) -> None:
+    """Ask for users whose ids differ by a wildcard, a space, a letter or its case."""
+    word, mine, _ = await _two_owners(h)
+    alike = [form.format(h.user) for form in LOOKALIKES] + [h.user.upper(), h.user[:-1], h.user.capitalize()]
+    for user in alike:
+        reads = [*await h.all_ids(user), *h.ids(await h.memory.search(word, user))]
+        h.expect(reads, [], among=[mine.id], what=f"reads of the user {user!r}", none_expected=True)
+        await h.refused(h.memory.get(mine.id, user_id=user), NotFoundError)
+
+
+@check("OWN-4", "hostile user ids are ordinary ids", level="core")
+async def hostile_users_keep_their_own(h: Harness) -> None:
+    """Store for users named like queries and read each one's own."""
+    names = ["' OR '1'='1", '"; DROP TABLE memories; --', "%", "a/b", "../x", "{user}", "$where", "été 日本 🙂", "\\", "null"]
+    users = [f"{h.user} {name}" for name in names]
+    word = h.marker()
+    records = {user: (await h.seed([{"content": f"{word} {user}"}], user_id=user))[0].id for user in users}
+    for user, memory_id in records.items():
+        what = f"reads of the user {user!r}"
+        h.expect(await h.all_ids(user), [memory_id], among=records.values(), what=f"list: {what}")
+        h.expect(h.ids(await h.memory.search(word, user)), [memory_id], among=records.values(), what=f"search: {what}")
+
+
+@check("OWN-5", "a blank or missing user_id is refused", level="core")
+async def needs_a_user(h: Harness) -> None:
+    """Leave the user out, and blank, where the verb needs one."""
+    for user in ("", " ", "\t\n"):
+        for call in (h.memory.add("fact", user), h.memory.list(user), h.memory.search("fact", user)):
+            await h.refused(call, InvalidRequestError)
+    await h.refused(h.memory.add("fact", None), InvalidRequestError)
+    await h.refused(h.memory.list(None), InvalidRequestError, OMPError)
