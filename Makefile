@@ -11,7 +11,8 @@ help: ## list the verbs
 demo: .venv/demo ## one script on two backends, then the conformance matrix of both
 	@mkdir -p out
 	@for profile in memory sqlite; do OPENMEM_PROFILE=$$profile $(BIN)/python examples/agent.py || exit 1; done
-	@cd out && ../$(BIN)/openmem conformance run memory:// sqlite:///conformance.db --report conformance
+	@$(BIN)/openmem conformance run memory:// sqlite:///out/conformance.db --report out/conformance > out/conformance.json
+	@cat out/conformance/matrix.md
 
 test: .venv/dev ## run the whole test suite
 	$(BIN)/python -m pytest

@@ -14,9 +14,9 @@ FIRST_TALK = [
     "I'm learning to sail; my lesson is every Thursday at six.",
 ]
 LATER = [
-    ("Plan a week of deliveries for the bakery", 60),
-    ("Suggest a cake for Tomás's birthday", 60),
-    ("When could we go sailing?", 40),
+    ("On which day does the bakery deliver?", 60),
+    ("Suggest a recipe for Tomás's birthday cake", 60),
+    ("When is my sailing lesson?", 40),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
@@ -12,6 +13,10 @@ from ._generated.verbs import OMP_VERSION, VERB_OF, VERBS
 from .bridge import Once
 from .clock import Clock, utc_now
 from .errors import UnsupportedCapabilityError
+
+
+Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
+"""Texts in, one vector each out."""
 
 
 class Settings(BaseModel):
@@ -64,6 +69,10 @@ class Adapter:
 
     async def close(self) -> None:
         """Release everything; called once, also when open never was."""
+
+    async def reembed(self, embed: Embed) -> int:
+        """Make the vector of every memory anew; return how many there are. Called in place of open."""
+        raise UnsupportedCapabilityError(f"{self.name} cannot be embedded anew.", remedy="Export it and import it anew.")
 
     async def handle(self, request: BaseModel) -> Any:
         """Answer one request: the end of the stack."""

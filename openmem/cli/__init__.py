@@ -11,7 +11,7 @@ import typer
 
 from openmem.errors import InvalidRequestError, OMPError
 
-from . import conformance, doctor, output, providers, verbs
+from . import conformance, doctor, output, providers, reembed, verbs
 
 __all__ = ["app", "main"]
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 verbs.register(app)
 app.command("providers")(providers.providers)
 app.command("doctor")(doctor.doctor)
+app.command("reembed")(reembed.reembed)
 app.add_typer(conformance.app, name="conformance")
 
 

@@ -40,6 +40,7 @@ def run(
     if report is not None:
         for folder, each in zip(_folders(report, urls), reports, strict=True):
             each.write(folder)
+        _write_matrix(report, reports)
     if json or not output.terminal():
         output.write_json([{**each.as_json(), "target": output.line(each.target)} for each in reports])
     else:
@@ -51,6 +52,12 @@ async def _run(urls: Sequence[str], only: Sequence[str], options: dict[str, str]
     from openmem import conformance
 
     return [await conformance.run(url, only=only, options=options) for url in urls]
+
+
+def _write_matrix(directory: Path, reports: Sequence[Any]) -> None:
+    from openmem import conformance
+
+    (directory / "matrix.md").write_text(conformance.matrix(reports), "utf-8")
 
 
 def _show(reports: Sequence[Any]) -> None:

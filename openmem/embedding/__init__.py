@@ -12,6 +12,7 @@ from ..errors import ConfigurationError
 __all__ = ["Embedder", "resolve"]
 
 NAMES = ("auto", "none", "local", "openai", "test")
+MEMBERS = ("model", "dimension", "inline", "embed", "close")
 OPTIONS = ("embedder_url", "embedder_api_key", "embedder_dimension")
 
 
@@ -28,8 +29,8 @@ class Embedder(Protocol):
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return one vector a text, in order.
 
-        A vector has unit length, or is all zeros where the text says nothing; all of them may come as one float32
-        numpy array of shape (len(texts), dimension). Raises OMPError.
+        A vector has unit length, or is all zeros where the text says nothing; together they may be one
+        float32 numpy array of shape (len(texts), dimension). Raises OMPError.
         """
         ...
 
@@ -82,12 +83,12 @@ def _words(argument: str, *, given: bool) -> Embedder:
     if not given:
         return WordEmbedder()
     if not (argument.isascii() and argument.isdigit() and len(argument) < 6):
-        raise ConfigurationError("embedder 'test' takes a dimension.", remedy="Write 'test' or, say, 'test:64'.")
+        raise ConfigurationError("embedder 'test' takes a dimension.", remedy="Write, say, 'test:64'.")
     return WordEmbedder(dimension=int(argument))
 
 
 def _checked(embedder: Embedder) -> Embedder:
-    missing = [name for name in ("model", "dimension", "inline", "embed", "close") if not hasattr(embedder, name)]
+    missing = [name for name in MEMBERS if not hasattr(embedder, name)]
     if missing or isinstance(embedder, type):
         kind = embedder.__name__ if isinstance(embedder, type) else type(embedder).__name__
         fault = f"it lacks {', '.join(missing)}" if missing else "it is a class"

@@ -13,7 +13,7 @@ BATCH_CHARACTERS = 100_000
 
 
 def batches(texts: Sequence[str]) -> Iterator[slice]:
-    """Cut texts into runs of at most BATCH_TEXTS texts and BATCH_CHARACTERS characters; a longer text goes alone."""
+    """Cut texts into runs within BATCH_TEXTS and BATCH_CHARACTERS; a text longer than that goes alone."""
     start = characters = 0
     for position, text in enumerate(texts):
         full = position - start == BATCH_TEXTS or characters + len(text) > BATCH_CHARACTERS

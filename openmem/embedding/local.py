@@ -25,16 +25,17 @@ IN_PLACE_TEXTS, IN_PLACE_CHARACTERS = 8, 4_000
 PIECE = 4_096
 """Characters tokenized, and tokens gathered, at once: they bound memory and the time the GIL is held."""
 
-# The vocabulary has no token that goes on from a word into a space, so a text cut between two words has the tokens
-# of the whole. The tokenizer puts the space back in front of each piece. Beside "<s>" that would not hold: hence \w.
+# No token of the vocabulary goes on from a word into a space, so a text cut between two words has the
+# tokens of the whole; the tokenizer itself puts the space back in front of a piece. Beside "<s>" this fails: hence \w.
 _BETWEEN_WORDS = re.compile(r"(?<=\w) (?=\w)")
 
 
 class LocalEmbedder:
-    """Embeds in this process with WordLlama's 256-dimensional token vectors, averaged (MIT, English foremost).
+    """Embeds in this process with WordLlama's 256-dimensional token vectors, averaged (English foremost).
 
-    The numbers are those of wordllama's own `embed(texts, norm=True)`; a text with no tokens is all zeros. Loaded on
-    first use (a quarter of a second, 40 MB). Raises ConfigurationError where the wheel is not installed.
+    The numbers are those of wordllama's own `embed(texts, norm=True)`; a text with no tokens is all zeros.
+    The weights are loaded on first use (LOAD). Raises ConfigurationError where the wheel is not
+    installed.
     Source: https://github.com/dleemiller/WordLlama
     """
 
@@ -48,7 +49,7 @@ class LocalEmbedder:
         self._loaded: _Model | None = None
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        """Return a float32 array with one row a text; all but a few short texts are embedded off the event loop."""
+        """Return a float32 array with one row a text; more than a few short texts leave the event loop free."""
         rows = np.zeros((len(texts), self.dimension), dtype=np.float32)
         if self._loaded and len(texts) <= IN_PLACE_TEXTS and sum(map(len, texts)) <= IN_PLACE_CHARACTERS:
             self._fill(rows, texts)  # shorter than the way to a thread and back

@@ -36,9 +36,9 @@ LONGEST_PAUSE = 60.0
 class OpenAIEmbedder:
     """Embeds by an OpenAI-compatible HTTP endpoint.
 
-    url is the base URL (what stands before /embeddings); dimension may be left out for OpenAI's own models, and
-    shortens the vectors of its 3-* models; timeout is in seconds, for each attempt. Waits and retries on 429, 5xx and
-    lost connections, as the endpoint's Retry-After says. Raises ConfigurationError.
+    url is the base URL (what stands before /embeddings); dimension may be left out for OpenAI's own models,
+    and shortens the vectors of its 3-* models; timeout is in seconds, for each attempt. Waits and retries on
+    429, 5xx and lost connections, as the endpoint's Retry-After says. Raises ConfigurationError.
     Source: https://platform.openai.com/docs/api-reference/embeddings
     """
 
@@ -69,13 +69,13 @@ class OpenAIEmbedder:
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.model!r}, dimension={self.dimension}, host={self._endpoint.host!r})"
+        return f"OpenAIEmbedder({self.model!r}, dimension={self.dimension}, host={self._endpoint.host!r})"
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return a float32 array with one row a text; blank texts are not sent, and their rows are zeros.
 
-        Raises UnauthorizedError, RateLimitedError, PayloadTooLargeError, ProviderUnavailableError, ProviderError; and
-        ClosedError after close or from a second event loop.
+        Raises UnauthorizedError, RateLimitedError, PayloadTooLargeError, ProviderUnavailableError,
+        ProviderError; and ClosedError after close or from a second event loop.
         """
         client = self._opened()
         rows = np.zeros((len(texts), self.dimension), dtype=np.float32)

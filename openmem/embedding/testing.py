@@ -15,7 +15,8 @@ _WORD = re.compile(r"\w+")
 class WordEmbedder:
     """Counts words: each lower-case word has an axis of its own, so cosine is that of the two bags of words.
 
-    Two words share an axis by chance once in `dimension` pairs; `axis` tells. A text without words is all zeros.
+    Two words share an axis by chance once in `dimension` pairs; `axis` tells. A text without words is all
+    zeros.
     """
 
     inline = True
