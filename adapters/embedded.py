@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from openmem import cursors, records, selection
 from openmem._generated import models
@@ -19,60 +18,11 @@ from openmem.errors import ConflictError, InvalidRequestError, NotFoundError, OM
 from openmem.ids import new_memory_id
 
 from . import exact
+from .store import Logged, Store
 
 T = TypeVar("T")
 BATCH = 500
 """Items of a batch stored in one transaction: long enough to be quick, short enough to let others in."""
-
-
-class Logged(NamedTuple):
-    """An audit entry as it is kept: the fields of models.AuditEntry."""
-
-    timestamp: datetime
-    app: str | None
-    action: str
-    memory_id: str | None
-    scope: str | None
-    request_id: str | None
-
-
-class Store(Protocol):
-    """A transaction of an embedded backend, over all users."""
-
-    def get(self, memory_id: str) -> models.Memory | None:
-        """Read a record."""
-
-    def by_external_id(self, user_id: str, external_id: str) -> models.Memory | None:
-        """Read the record that has a user's external_id."""
-
-    def insert(self, memory: models.Memory, vector: Sequence[float] | None) -> None:
-        """Store a new record and index it."""
-
-    def replace(self, old: models.Memory, new: models.Memory, vector: Sequence[float] | None) -> None:
-        """Store a changed record; index it anew where the content differs."""
-
-    def remove(self, memory: models.Memory) -> None:
-        """Remove a record and all that is indexed of it."""
-
-    def newest_first(
-        self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
-    ) -> Iterator[models.Memory]:
-        """Walk a user's records by created_at, then id, descending, from after a position; bounds inclusive."""
-
-    def source(self, user_id: str) -> AbstractContextManager[exact.Source[Any]]:
-        """Hold a user's search index still for one search."""
-
-    def load(self, user_id: str, keys: Sequence[Any]) -> Iterator[tuple[Any, models.Memory]]:
-        """Read the records of keys of the user's search index."""
-
-    def hand_out(self, memory: models.Memory) -> models.Memory:
-        """Return what a caller may keep and change: a copy, where the store keeps the record itself."""
-
-    def log(self, user_id: str, entry: Logged) -> None:
-        """Append to a user's audit log."""
-
-    def logged(self, user_id: str) -> Iterator[Logged]:
-        """Walk a user's audit log, most recent first."""
 
 
 class EmbeddedAdapter(Adapter):
@@ -349,5 +299,3 @@ def _free(store: Store, successor_id: str, ids: Any) -> None:
         memory = store.get(each)
         if memory is not None and memory.superseded_by == successor_id:
             store.replace(memory, memory.model_copy(update={"superseded_by": None, "superseded_at": None}), None)
-
-

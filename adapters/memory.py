@@ -14,7 +14,8 @@ from openmem import cursors, ranking, records
 from openmem._generated.models import Memory
 from openmem.adapter import Settings
 
-from .embedded import EmbeddedAdapter, Logged, Store
+from .embedded import EmbeddedAdapter
+from .store import Logged, Store
 from .vectors import VectorIndex, unit
 
 T = TypeVar("T")

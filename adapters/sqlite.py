@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,16 @@ from urllib.parse import SplitResult, unquote
 
 from pydantic import Field
 
-from openmem.adapter import Settings
+from openmem.adapter import Embed, Settings
 from openmem.bridge import offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, ProviderUnavailableError
 
-from .embedded import EmbeddedAdapter, Logged, Store
-from .sqlite_records import APPLICATION_ID, MIGRATIONS, CachedVectors, Records
+from .embedded import EmbeddedAdapter
+from .sqlite_records import CachedVectors, Records
+from .sqlite_schema import APPLICATION_ID, MIGRATIONS
+from .store import Logged, Store
 
 T = TypeVar("T")
-Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 PENDING_READS = 256
 """Audit entries of reads kept back until a write: a read should not wait for the disk."""
 

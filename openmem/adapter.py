@@ -14,7 +14,6 @@ from .bridge import Once
 from .clock import Clock, utc_now
 from .errors import UnsupportedCapabilityError
 
-
 Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 """Texts in, one vector each out."""
 
@@ -72,7 +71,9 @@ class Adapter:
 
     async def reembed(self, embed: Embed) -> int:
         """Make the vector of every memory anew; return how many there are. Called in place of open."""
-        raise UnsupportedCapabilityError(f"{self.name} cannot be embedded anew.", remedy="Export it and import it anew.")
+        raise UnsupportedCapabilityError(
+            f"{self.name} cannot be embedded anew.", remedy="Export it and import it anew."
+        )
 
     async def handle(self, request: BaseModel) -> Any:
         """Answer one request: the end of the stack."""

@@ -105,10 +105,6 @@ class LoopThread:
         thread.join(timeout=5)
         loop.close()
 
-    def forget(self) -> None:
-        """Drop the loop without touching it: after a fork its thread does not exist in the child."""
-        self.__init__()  # type: ignore[misc]
-
 
 async def _cancel_all() -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -120,11 +116,22 @@ async def _cancel_all() -> None:
     await loop.shutdown_default_executor()
 
 
-LOOP = LoopThread()
-atexit.register(LOOP.close)
-os.register_at_fork(after_in_child=LOOP.forget)
+_loop_thread = LoopThread()
 
 
 def run(coroutine: Coroutine[Any, Any, T], *, inline: bool) -> T:
     """Run a coroutine for a sync caller: stepped in place when inline, else on the private loop."""
-    return step(coroutine) if inline else LOOP.run(coroutine)
+    return step(coroutine) if inline else _loop_thread.run(coroutine)
+
+
+@atexit.register
+def _close() -> None:
+    _loop_thread.close()  # a loop thread left running would keep the interpreter from ending
+
+
+def _forget() -> None:
+    global _loop_thread
+    _loop_thread = LoopThread()
+
+
+os.register_at_fork(after_in_child=_forget)  # the thread does not exist in the child, so its loop would never answer

@@ -15,7 +15,7 @@ from ._generated.models import Capabilities, CapabilitiesRequest, EmbeddingInfo,
 from ._generated.verbs import VERBS
 from .adapter import Adapter
 from .clock import Clock, utc_now
-from .config import ClientOptions, resolve
+from .config import ClientOptions, client_options, resolve
 from .errors import ClosedError, IngestionTimeoutError, ProviderError
 from .layers import Handler
 from .layers.embed import embed
@@ -55,9 +55,7 @@ class _Core:
 
             handler = retry(timeout(handler, self.options.timeout), self.options.retries)
         native = await adapter.capabilities(CapabilitiesRequest())
-        self._inner, self._capabilities = emulate(
-            embed(handler, self.embedder, native.features), native, adapter.clock
-        )
+        self._inner, self._capabilities = emulate(embed(handler, self.embedder, native.features), native, adapter.clock)
 
     async def _answer(self, request: BaseModel) -> Any:
         if isinstance(request, CapabilitiesRequest):
@@ -129,8 +127,8 @@ class _Client:
         openmem.toml. clock: the present moment, for tests. Raises ConfigurationError.
         """
         if isinstance(url, Adapter):
-            client_options = ClientOptions(**{"embedder": "none", **options})
-            self._core = _Core(url, _embedder(client_options), client_options)
+            own = client_options({"embedder": "none", **options})
+            self._core = _Core(url, _embedder(own), own)
             self._url = f"{url.name}://"
             return
         configuration = resolve(url, provider=provider, profile=profile, **options)
@@ -203,9 +201,7 @@ class AsyncMemory(_Client, AsyncVerbs):
         """Bind every verb to one user."""
         return AsyncUserMemory(self, user_id)
 
-    async def wait_for_ingest(
-        self, ids: Sequence[str], user_id: str | None = None, *, timeout: float = 60.0
-    ) -> None:
+    async def wait_for_ingest(self, ids: Sequence[str], user_id: str | None = None, *, timeout: float = 60.0) -> None:
         """Wait until queued memories are stored, `timeout` seconds at most; IngestionTimeoutError after that."""
         await self._core.wait_for_ingest(ids, user_id, timeout)
 

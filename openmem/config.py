@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,13 @@ def resolve(
     return _configure({name: value for layer in layers for name, value in layer.items()})
 
 
+def client_options(options: Mapping[str, Any]) -> ClientOptions:
+    """Validate the options that every backend takes, for an adapter that was made by hand."""
+    _refuse_unknown(options, [*ClientOptions.model_fields], "a client")
+    validated: ClientOptions = _validate(ClientOptions, options)
+    return validated
+
+
 def _configure(merged: dict[str, Any]) -> Configuration:
     url, provider = merged.pop("url", None), merged.pop("provider", None)
     if url is None and provider is None:
@@ -85,7 +92,7 @@ def _configure(merged: dict[str, Any]) -> Configuration:
         raise ConfigurationError(f"'{name}' is given by the URL and again.", remedy="Give it once.")
     values = from_url | merged
     common = {name: values.pop(name) for name in ClientOptions.model_fields if name in values}
-    _refuse_unknown(values, adapter)
+    _refuse_unknown(values, [*adapter.settings_type.model_fields, *ClientOptions.model_fields], adapter.name)
     return Configuration(
         adapter, _validate(adapter.settings_type, values), _validate(ClientOptions, common), redact(url)
     )
@@ -102,14 +109,13 @@ def _split(url: str) -> SplitResult:
     return split
 
 
-def _refuse_unknown(values: Mapping[str, Any], adapter: type[Adapter]) -> None:
-    known = [*adapter.settings_type.model_fields, *ClientOptions.model_fields]
+def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], whose: str) -> None:
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean '{near[0]}'? " if near else ""
             raise ConfigurationError(
-                f"unknown option '{name}' for {adapter.name}.", remedy=f"{hint}Options: {', '.join(sorted(known))}."
+                f"unknown option '{name}' for {whose}.", remedy=f"{hint}Options: {', '.join(sorted(known))}."
             )
 
 

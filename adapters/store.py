@@ -1,0 +1,63 @@
+"""What an embedded backend provides: a small store of records, over which every verb is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from openmem import cursors
+from openmem.types import Memory
+
+from . import exact
+
+
+class Logged(NamedTuple):
+    """An audit entry as it is kept: the fields of AuditEntry."""
+
+    timestamp: datetime
+    app: str | None
+    action: str
+    memory_id: str | None
+    scope: str | None
+    request_id: str | None
+
+
+class Store(Protocol):
+    """A transaction of an embedded backend, over all users."""
+
+    def get(self, memory_id: str) -> Memory | None:
+        """Read a record."""
+
+    def by_external_id(self, user_id: str, external_id: str) -> Memory | None:
+        """Read the record that has a user's external_id."""
+
+    def insert(self, memory: Memory, vector: Sequence[float] | None) -> None:
+        """Store a new record and index it."""
+
+    def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
+        """Store a changed record; index it anew where the content differs."""
+
+    def remove(self, memory: Memory) -> None:
+        """Remove a record and all that is indexed of it."""
+
+    def newest_first(
+        self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
+    ) -> Iterator[Memory]:
+        """Walk a user's records by created_at, then id, descending, from after a position; bounds inclusive."""
+
+    def source(self, user_id: str) -> AbstractContextManager[exact.Source[Any]]:
+        """Hold a user's search index still for one search."""
+
+    def load(self, user_id: str, keys: Sequence[Any]) -> Iterator[tuple[Any, Memory]]:
+        """Read the records of keys of the user's search index."""
+
+    def hand_out(self, memory: Memory) -> Memory:
+        """Return what a caller may keep and change: a copy, where the store keeps the record itself."""
+
+    def log(self, user_id: str, entry: Logged) -> None:
+        """Append to a user's audit log."""
+
+    def logged(self, user_id: str) -> Iterator[Logged]:
+        """Walk a user's audit log, most recent first."""
