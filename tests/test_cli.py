@@ -227,7 +227,6 @@ def test_options_configure_the_client():
     assert "Did you mean 'retries'?" in run("capabilities", *url, "--option", "retris=1").err
 
 
-@pytest.mark.xfail(reason="openmem.config takes OPENMEM_USER for an option of the backend", strict=False)
 def test_the_user_comes_from_the_environment(store, monkeypatch):
     monkeypatch.setenv("OPENMEM_USER", "alice")
     assert run("add", "x").json["user_id"] == "alice"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from . import output
+from . import output, text
 from .common import Json, Options
 from .values import pairs
 
@@ -42,7 +42,7 @@ def run(
             each.write(folder)
         _write_matrix(report, reports)
     if json or not output.terminal():
-        output.write_json([{**each.as_json(), "target": output.line(each.target)} for each in reports])
+        output.write_json([{**each.as_json(), "target": text.line(each.target)} for each in reports])
     else:
         _show(reports)
     raise typer.Exit(max(each.exit_code for each in reports))
@@ -64,9 +64,9 @@ def _show(reports: Sequence[Any]) -> None:
     from openmem import conformance
 
     for report in reports:
-        output.write(output.safe(report.summary()))
+        output.write(text.safe(report.summary()))
     if len(reports) > 1:
-        output.write(output.safe(conformance.matrix(reports)))
+        output.write(text.safe(conformance.matrix(reports)))
 
 
 def _folders(directory: Path, urls: Sequence[str]) -> list[Path]:

@@ -11,7 +11,7 @@ import typer
 
 from openmem.errors import InvalidRequestError, NotFoundError, OMPError, UnsupportedCapabilityError
 
-from . import output
+from . import output, text
 from .common import Json, Options, Profile, Url, arguments
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _failure(step: str, error: Exception) -> Finding:
     cause = error.__cause__
     because = f" ({type(cause).__name__})" if cause is not None else ""
     if isinstance(error, OMPError):
-        return Finding(step, False, output.line(error.message) + because, output.line(error.remedy))
+        return Finding(step, False, text.line(error.message) + because, text.line(error.remedy))
     return Finding(step, False, type(error).__name__ + because, "Report it, with the output of this command.")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import sys
 from typing import Any
 
@@ -13,9 +12,7 @@ from pydantic import BaseModel
 
 from openmem.errors import OMPError
 
-_JOINERS = "\u200c\u200d"  # not printable by themselves, but part of words and emoji
-_URL = re.compile(r"[A-Za-z][\w+.-]*://\S*[@?]\S*")  # one that may hold a secret
-_PASSWORD = re.compile(r"(://[^\s:/@?]*):\S*@")  # also one with a slash, which urlsplit takes for the path
+from .text import line
 
 
 def prepare() -> None:
@@ -80,29 +77,3 @@ def complain(error: OMPError, *, as_json: bool) -> None:
         sys.stderr.write(f"{json.dumps(envelope)}\n")
     else:
         sys.stderr.write(f"openmem: {line(str(error))}\n")
-
-
-def line(text: str) -> str:
-    """Make one safe line of a text."""
-    return safe(" ".join(text.split()))
-
-
-def safe(text: str) -> str:
-    """Take the secrets out of a text's URLs and show its control characters, not send them."""
-    return visible(_URL.sub(_redacted, text))
-
-
-def visible(text: str) -> str:
-    """Replace the characters that would command the terminal by their escapes."""
-    return "".join(
-        each if each.isprintable() or each in "\n\t" or each in _JOINERS else ascii(each)[1:-1] for each in text
-    )
-
-
-def _redacted(match: re.Match[str]) -> str:
-    from openmem.config import redact
-
-    try:
-        return redact(_PASSWORD.sub(r"\1:***@", match[0]))
-    except ValueError:  # a URL so broken that nothing says where its password is
-        return "***"

@@ -6,7 +6,7 @@ from typing import Any
 
 from openmem._generated.models import Capabilities, CapabilitiesRequest, EmbeddingInfo
 
-from . import output
+from . import output, text
 from .common import Json
 
 
@@ -30,7 +30,7 @@ def _describe(scheme: str) -> dict[str, Any]:
     try:
         adapter = registry.adapter_class(scheme)
     except UnsupportedProviderError as error:
-        return {"scheme": scheme, "installed": False, "remedy": output.line(error.remedy)}
+        return {"scheme": scheme, "installed": False, "remedy": text.line(error.remedy)}
     summary = _summary(adapter)
     return {"scheme": scheme, "installed": True, **({"capabilities": summary} if summary else {})}
 

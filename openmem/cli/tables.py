@@ -14,7 +14,7 @@ from rich.text import Text
 
 from openmem._generated.models import AuditEntry, ContextBlock, Memory, MemoryPage, SearchResult
 
-from .output import visible
+from .text import visible
 
 _COLUMNS: dict[type[BaseModel], tuple[str, ...]] = {
     Memory: ("id", "created_at", "scope", "tags", "content"),
