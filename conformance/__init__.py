@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .check import Check, Failure, Inconclusive, check
+from .check import Check, check
 from .checks import CHECKS
 from .harness import Harness
 from .report import Report, Result, matrix
 from .runner import run
+from .verdicts import Failure, Inconclusive
 
 __all__ = ["CHECKS", "Check", "Failure", "Harness", "Inconclusive", "Report", "Result", "check", "matrix", "run"]

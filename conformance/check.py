@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from .harness import Harness
+from .harness import Harness
 
 Level = Literal["core", "standard", "full"]
-Run = Callable[["Harness"], Awaitable[None]]
-
-
-class Failure(AssertionError):
-    """The provider does not do what the clause says."""
-
-
-class Inconclusive(Exception):  # noqa: N818  an outcome, not an error
-    """The check could not tell: its seed did not read back, or what it expects is nothing or everything."""
+Run = Callable[[Harness], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -41,9 +32,7 @@ class Check:
 CHECKS: list[Check] = []
 
 
-def check(
-    clause: str, title: str, *, requires: Sequence[str] = (), level: Level = "standard"
-) -> Callable[[Run], Run]:
+def check(clause: str, title: str, *, requires: Sequence[str] = (), level: Level = "standard") -> Callable[[Run], Run]:
     """Register an async function of a harness as a check; its id is the clause and the function's name."""
 
     def register(run: Run) -> Run:

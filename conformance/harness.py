@@ -16,7 +16,7 @@ from openmem.clock import utc_now
 from openmem.errors import OMPError
 from openmem.types import Capabilities, MemoryRecord
 
-from .check import Failure, Inconclusive
+from .verdicts import Failure, Inconclusive
 
 Colour = Literal["async", "sync"]
 LETTERS = "bcdfghjklmnpqrstvwxz"  # no vowels: a marker is nobody's word and has no stem
@@ -31,6 +31,7 @@ class TickingClock:
         self._lock = threading.Lock()
 
     def __call__(self) -> datetime:
+        """Return the present, or a millisecond after the moment returned last."""
         with self._lock:
             self._last = max(utc_now(), self._last + MILLISECOND)
             return self._last
@@ -67,12 +68,14 @@ class Harness:
         capabilities: Capabilities,
         now: Callable[[], datetime],
         colour: Colour,
+        reached: Callable[[], int],
     ) -> None:
         self.memory = Client(client)
         self.raw = raw
         self.capabilities = capabilities
         self.now = now
         self.colour = colour
+        self.reached = reached
         self.user = self.new_user()
         self.other = self.new_user()
         self._prefix = f"check-{secrets.token_hex(4)}"
@@ -172,7 +175,9 @@ class Harness:
             answer = await call
         except errors as error:
             signed = error.code and error.message and error.remedy and error.provider and error.request_id
-            self.require(signed, f"{type(error).__name__} lacks code, message, remedy, provider or request id: {error!r}")
+            self.require(
+                signed, f"{type(error).__name__} lacks code, message, remedy, provider or request id: {error!r}"
+            )
             return error
         except OMPError as error:
             raise Failure(f"raised {type(error).__name__}, not {names}: {error}") from error

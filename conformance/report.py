@@ -39,6 +39,7 @@ class Report:
     """A run over one backend; without complete it did not reach its end and proves nothing."""
 
     target: str
+    only: tuple[str, ...] = ()
     provider: str = ""
     capabilities: Capabilities | None = None
     results: list[Result] = field(default_factory=list)
@@ -60,8 +61,13 @@ class Report:
 
     @property
     def level(self) -> str:
-        """The highest level all of whose checks, and all below it, are good; a deviation ends it one below."""
+        """The highest level all of whose checks, and all below it, are good; a deviation ends it one below.
+
+        A run of some checks only reaches none.
+        """
         reached = "none"
+        if self.only:
+            return reached
         for level in LEVELS:
             outcomes = {result.outcome for result in self.results if result.level == level}
             if self.exit_code == 2 or not outcomes <= {"pass", "verified-unsupported"}:
@@ -75,7 +81,8 @@ class Report:
             return f"{self.target}: could not run: {self.could_not_run or 'no check was run'}"
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
         checks = len({result.check for result in self.results})
-        lines = [f"{self.target}: level {self.level}; {checks} checks, async and sync: {counts}"]
+        level = f"only {', '.join(self.only)}" if self.only else f"level {self.level}"
+        lines = [f"{self.target}: {level}; {checks} checks, async and sync: {counts}"]
         bad = [result for result in self.results if result.outcome not in GOOD]
         lines += [f"  {r.outcome:<12} {r.check} ({r.colour}): {r.message}" for r in bad]
         return "\n".join(lines)
@@ -84,6 +91,7 @@ class Report:
         """Write the report as JSON values."""
         return {
             "target": self.target,
+            "only": list(self.only),
             "provider": self.provider,
             "capabilities": self.capabilities.model_dump(exclude_none=True) if self.capabilities else None,
             "level": self.level,
@@ -98,23 +106,28 @@ class Report:
         """Write report.json, junit.xml and matrix.md into a directory, made where it is missing."""
         directory.mkdir(parents=True, exist_ok=True)
         document = json.dumps(self.as_json(), indent=2, ensure_ascii=False)
-        (directory / "report.json").write_text(document + "\n", "utf-8")
+        # A message may quote a lone surrogate, which UTF-8 does not have; JSON has its escape.
+        (directory / "report.json").write_text(document + "\n", "utf-8", errors="backslashreplace")
         ET.ElementTree(self._junit()).write(directory / "junit.xml", encoding="utf-8", xml_declaration=True)
         (directory / "matrix.md").write_text(matrix([self]), "utf-8")
 
     def _junit(self) -> ET.Element:
         counts = self.counts
         totals = {
-            "tests": len(self.results),
-            "failures": counts["fail"],
-            "errors": counts["error"],
-            "skipped": counts["inconclusive"] + counts["deviation"] + counts["verified-unsupported"],
+            "tests": len(self.results) + (self.exit_code == 2),
+            "failures": counts["fail"] + counts["inconclusive"],
+            "errors": counts["error"] + (self.exit_code == 2),
+            "skipped": counts["deviation"] + counts["verified-unsupported"],
         }
         suite = ET.Element("testsuite", {"name": self.target, **{name: str(n) for name, n in totals.items()}})
-        elements = {"fail": "failure", "error": "error"}
+        elements = {"fail": "failure", "inconclusive": "failure", "error": "error"}
         for result in self.results:
             case = ET.SubElement(
-                suite, "testcase", classname=f"{result.clause}.{result.colour}", name=result.check, time=f"{result.seconds:.4f}"
+                suite,
+                "testcase",
+                classname=f"{result.clause}.{result.colour}",
+                name=result.check,
+                time=f"{result.seconds:.4f}",
             )
             if result.outcome != "pass":
                 text = f"{result.outcome}: {_printable(result.message)}"
@@ -136,15 +149,19 @@ def matrix(reports: Sequence[Report]) -> str:
     lines.append("|" + "---|" * (3 + len(OUTCOMES)))
     for report in reports:
         counts = " | ".join(str(count) for count in report.counts.values())
-        level = report.level if report.exit_code != 2 else f"could not run: {report.could_not_run}"
-        lines.append(f"| {report.target} | {report.provider} | {level} | {counts} |")
+        level = report.level if report.exit_code != 2 else f"could not run: {_in_table(report.could_not_run)}"
+        lines.append(f"| {_in_table(report.target)} | {report.provider} | {level} | {counts} |")
     lines += ["", " ".join(f"{mark} {name}" for name, mark in MARKS.items()), ""]
-    lines += ["| clause | check | " + " | ".join(report.target for report in reports) + " |"]
+    lines += ["| clause | check | " + " | ".join(_in_table(report.target) for report in reports) + " |"]
     lines.append("|" + "---|" * (2 + len(reports)))
     for check, clause in _checks(reports):
         cells = " | ".join(_cell(report, check) for report in reports)
         lines.append(f"| {clause} | {check.partition('.')[2]} | {cells} |")
     return "\n".join(lines) + "\n"
+
+
+def _in_table(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _checks(reports: Iterable[Report]) -> list[tuple[str, str]]:

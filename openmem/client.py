@@ -245,4 +245,6 @@ class AsyncUserMemory(AsyncUserVerbs):
 
 
 def _bound(verb: str, fields: dict[str, Any], user_id: str) -> dict[str, Any]:
+    if "user_id" in fields:  # it came as an extension: the bound verbs have no such parameter
+        raise TypeError(f"{verb} is bound to a user and takes no user_id")
     return {**fields, "user_id": user_id} if "user_id" in VERBS[verb].request.model_fields else fields

@@ -35,7 +35,7 @@ def decode(request: ListRequest) -> Position | None:
         padded = request.cursor + "=" * (-len(request.cursor) % 4)
         moment, memory_id, digest = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         position = (datetime.fromisoformat(moment), str(memory_id))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InvalidRequestError("cursor is malformed.", remedy=remedy) from error
     if digest != _digest(request) or position[0].tzinfo is None:
         raise InvalidRequestError("cursor belongs to another query.", remedy=remedy)

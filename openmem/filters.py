@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ._generated.models import Memory
+from ._generated.models import Memory, MemorySource
 from .errors import InvalidRequestError
 
 OPERATORS = ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "contains")
@@ -92,8 +92,8 @@ def value_at(memory: Memory, path: tuple[str, ...]) -> Any:
     for key in rest:
         if isinstance(value, Mapping):
             value = value.get(key)
-        elif head == "source" and value is not None:
-            value = getattr(value, key, None)
+        elif isinstance(value, MemorySource):
+            value = value.__dict__.get(key, (value.model_extra or {}).get(key))
         else:
             return None
     return value
@@ -103,6 +103,7 @@ def value_at(memory: Memory, path: tuple[str, ...]) -> Any:
 
 
 def _entry(key: str, value: Any, depth: int) -> Filter:
+    _text("a field's name", key)
     if key in ("and", "or"):
         if not isinstance(value, list) or not value:
             raise _invalid(f"'{key}' takes a list of filters, at least one.", f'Write {{"{key}": [{{…}}, {{…}}]}}.')
@@ -136,6 +137,7 @@ def _path(key: str) -> tuple[str, ...]:
 
 def _condition(key: str, path: tuple[str, ...], operator: str, value: Any) -> Condition:
     if operator not in OPERATORS:
+        _text("an operator's name", operator)
         near = difflib.get_close_matches(operator, OPERATORS, n=1)
         hint = f"Did you mean '{near[0]}'?" if near else f"Use one of {', '.join(OPERATORS)}."
         raise _invalid(f"unknown filter operator '{operator}' on '{key}'.", hint)
@@ -160,10 +162,12 @@ def _scalar(key: str, path: tuple[str, ...], operator: str, value: Any) -> Any:
     if path[0] in DATES:
         return _moment(key, value)
     if isinstance(value, str):
-        return _text(key, value)
+        return _text(f"the value for '{key}'", value)
     if isinstance(value, bool) and operator not in ("gt", "gte", "lt", "lte"):
         return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int) and not isinstance(value, bool) and is_whole(value):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
         return value
     remedy = "To ask whether a field is set use exists." if value is None else "Use a string, number or boolean."
     raise _invalid(f"'{operator}' on '{key}' cannot take {type(value).__name__}.", remedy)
@@ -179,9 +183,9 @@ def _moment(key: str, value: Any) -> datetime:
     raise _invalid(f"'{key}' is compared with a moment.", "Write it with its time zone: 2026-01-31T12:00:00Z.")
 
 
-def _text(key: str, value: str) -> str:
+def _text(what: str, value: str) -> str:
     if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
-        raise _invalid(f"the value for '{key}' holds U+0000 or a lone surrogate.", "Remove it.")
+        raise _invalid(f"{what} in a filter holds U+0000 or a lone surrogate.", "Remove it.")
     return value
 
 
@@ -190,6 +194,11 @@ def _invalid(message: str, remedy: str) -> InvalidRequestError:
 
 
 # --- meaning ----------------------------------------------------------------------------------------------------
+
+
+def is_whole(value: int) -> bool:
+    """Tell whether an integer has at most 64 bits, which is what every backend keeps."""
+    return -(2**63) <= value < 2**63
 
 
 def _is_number(value: Any) -> bool:

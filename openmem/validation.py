@@ -25,6 +25,8 @@ from .errors import InvalidRequestError
 
 Request = TypeVar("Request", bound=BaseModel)
 MAX_JSON_DEPTH = 32
+MAX_METADATA = 256
+"""Keys of metadata: the spec's bound, which the code generator loses where null is allowed too."""
 
 
 def build(verb: str, fields: Mapping[str, Any]) -> BaseModel:
@@ -92,9 +94,9 @@ def _check_values(request: BaseModel) -> None:
         elif isinstance(value, datetime):
             if value.tzinfo is not UTC:
                 values[name] = _to_utc(name, value)
-        elif isinstance(value, list) and value and isinstance(value[0], str):
+        elif isinstance(value, list) and value and isinstance(value[0], (str, BaseModel)):
             for item in value:
-                check_text(name, item)
+                check_text(name, item) if isinstance(item, str) else check_json(name, item.model_dump())
         elif isinstance(value, BaseModel):
             check_json(name, value.model_dump())
     for name, value in (request.model_extra or {}).items():
@@ -120,6 +122,8 @@ def _check_write(request: AddRequest | UpdateRequest) -> None:
     elif request.valid_from and request.valid_to:
         check_validity(request.valid_from, request.valid_to)
     if request.metadata is not None:
+        if len(request.metadata) > MAX_METADATA:
+            raise InvalidRequestError(f"metadata has over {MAX_METADATA} keys.", remedy="Group them in objects.")
         check_json("metadata", request.metadata)
     if request.vector is not None:
         check_vector(request.vector)
@@ -176,7 +180,9 @@ def check_json(name: str, value: Any, depth: int = 0) -> None:
             check_json(name, item, depth + 1)
     elif isinstance(value, float) and not math.isfinite(value):
         raise InvalidRequestError(f"{name} is not a finite number.", remedy="Leave it out or write it as text.")
-    elif value is not None and not isinstance(value, (bool, int, float)):
+    elif isinstance(value, int) and not filters.is_whole(value):
+        raise InvalidRequestError(f"{name} is an integer of over 64 bits.", remedy="Write it as text.")
+    elif value is not None and not isinstance(value, (int, float)):
         raise InvalidRequestError(
             f"{name} is {type(value).__name__}, not a JSON value.", remedy="Use text, numbers, booleans, lists, dicts."
         )

@@ -1,6 +1,32 @@
 """The checks, one file a group of clauses, in the order of semantics.md."""
 
+from importlib import import_module
+
 from ..check import CHECKS
-from . import ownership, content, identity, scope, time, supersession, update, deletion, capabilities, errors, clients
 
 __all__ = ["CHECKS"]
+
+GROUPS = (
+    "ownership",
+    "content",
+    "identity",
+    "scope",
+    "time",
+    "supersession",
+    "update",
+    "deletion",
+    "listing",
+    "search",
+    "filters",
+    "context",
+    "batch",
+    "related",
+    "stats",
+    "audit",
+    "capabilities",
+    "errors",
+    "clients",
+)
+
+for _group in GROUPS:
+    import_module(f".{_group}", __name__)

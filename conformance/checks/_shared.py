@@ -25,6 +25,12 @@ def declared(h: Harness) -> set[str]:
     return {name for name, value in features.items() if value not in (None, False, "none")}
 
 
+def by_test_words(h: Harness) -> bool:
+    """Tell whether vectors are those of the predictable embedder, which counts words."""
+    embedding = h.capabilities.features.embedding
+    return embedding is not None and embedding.model.startswith("test-words")
+
+
 def rich(h: Harness) -> dict[str, Any]:
     """Give a value to every field that the provider supports, but those that tie a record to others."""
     fields = {

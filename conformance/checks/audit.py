@@ -9,8 +9,9 @@ from typing import Any
 from openmem.errors import ConflictError, NotFoundError
 from openmem.types import AuditEntry
 
-from ..check import Inconclusive, check
+from ..check import check
 from ..harness import Harness
+from ..verdicts import Inconclusive
 
 AUDIT = ("audit", "supports_audit")
 
@@ -19,6 +20,13 @@ async def _log(h: Harness, user_id: str | None = None, **fields: Any) -> list[Au
     """Read the log without the reading of the log."""
     entries = await h.memory.audit(user_id or h.user, **{"limit": 1000, **fields})
     return [entry for entry in entries if entry.action != "audit"]
+
+
+async def _last(h: Harness) -> AuditEntry:
+    """Read the most recent entry."""
+    entries = await _log(h)
+    h.require(entries, "the log is empty.")
+    return entries[0]
 
 
 def _about(entries: Sequence[AuditEntry], memory_id: str) -> list[str | None]:
@@ -59,18 +67,15 @@ async def verbs_over_a_record(h: Harness) -> None:
 @check("AUD-1", "each verb over a user leaves an entry with its scope", requires=(*AUDIT, "scopes"), level="full")
 async def verbs_over_a_user(h: Harness) -> None:
     """List, search and ask for context in scopes of their own, and for stats."""
-    for verb, call in (
-        ("list", h.memory.list(h.user, scope=h.scope("list"))),
-        ("search", h.memory.search(h.marker(), h.user, scope=h.scope("search"))),
-    ):
-        await call
-        entry = (await _log(h))[0]
+    for verb, query in (("list", {}), ("search", {"query": h.marker()})):
+        await getattr(h.memory, verb)(user_id=h.user, scope=h.scope(verb), **query)
+        entry = await _last(h)
         h.require((entry.action, entry.scope) == (verb, h.scope(verb)), f"after {verb} the last entry is {entry}")
     for verb in ("context", "stats"):
         if verb in h.capabilities.verbs:
             fields = {"query": h.marker(), "scope": h.scope(verb)} if verb == "context" else {}
             await getattr(h.memory, verb)(user_id=h.user, **fields)
-            entry = (await _log(h))[0]
+            entry = await _last(h)
             h.require(entry.action == verb, f"after {verb} the last entry is {entry}")
             h.require(verb == "stats" or entry.scope == h.scope(verb), f"the scope of {entry} is not {h.scope(verb)}.")
 
@@ -177,7 +182,7 @@ async def app_selects(h: Harness) -> None:
     h.require(not await _log(h, app="ma"), "a part of a name selects.")
 
 
-@check("AUD-3", "since is inclusive", requires=AUDIT, level="full")
+@check("AUD-3", "since is inclusive", requires=(*AUDIT, "temporal"), level="full")
 async def since_is_inclusive(h: Harness) -> None:
     """Read from the time of an entry in the middle, from just after it, and from a time to come."""
     for _ in range(4):

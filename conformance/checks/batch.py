@@ -76,7 +76,9 @@ async def deletes_in_order(h: Harness) -> None:
 
 @check("BAT-1", "an empty batch is refused", requires=(*ADD, *DELETE))
 async def empty_batches(h: Harness) -> None:
-    """Add and delete nothing at all."""
+    """Add and delete nothing at all, and something."""
+    added = await h.memory.add_many([{"content": h.marker()}], user_id=h.user)
+    await h.memory.delete_many([added[0].id], user_id=h.user)
     await h.refused(h.memory.add_many([], user_id=h.user), InvalidRequestError)
     await h.refused(h.memory.delete_many([], user_id=h.user), InvalidRequestError)
 
@@ -209,19 +211,18 @@ async def searched_like_add(h: Harness) -> None:
         h.require(answers[0] == answers[1], f"{mode} search after add: {answers[0]}; after add_many: {answers[1]}")
 
 
-@check("BAT-3", "each item may name its own user", requires=ADD)
-async def items_name_their_users(h: Harness) -> None:
-    """Add a batch whose items are of two users, one of them the batch's."""
+@check("BAT-4", "an item that names another user than its batch is refused alone", requires=ADD)
+async def items_stay_with_their_batch(h: Harness) -> None:
+    """Add a batch for one user, one of whose items names another."""
     contents = [h.marker() for _ in range(3)]
-    items = [
-        {"content": contents[0]},
-        {"content": contents[1], "user_id": h.other},
-        {"content": contents[2], "user_id": h.user},
-    ]
-    results = await h.memory.add_many(items, user_id=h.user)
-    ids = [_stored(h, result, content) for result, content in zip(results, contents, strict=True)]
-    h.expect(await h.all_ids(), [ids[0], ids[2]], among=ids, what="list of the batch's user")
-    h.expect(await h.all_ids(user_id=h.other), [ids[1]], among=ids, what="list of the item's user")
+    owners = ({}, {"user_id": h.other}, {"user_id": h.user})
+    items = [{"content": content, **owner} for content, owner in zip(contents, owners, strict=True)]
+    mine, foreign, named = await h.memory.add_many(items, user_id=h.user)
+    refused = foreign.error is not None and foreign.error.code == "invalid_request"
+    h.require(refused, f"an item of another user is answered by {foreign}")
+    ids = [_stored(h, mine, contents[0]), _stored(h, named, contents[2])]
+    h.expect(await h.all_ids(), ids, among=ids, what="list of the batch's user", all_expected=True)
+    h.require(await h.all_ids(user_id=h.other) == [], "the refused item was stored for the user it names")
 
 
 @check("BAT-3", "external_id updates within a batch as it does in add", requires=(*ADD, "supports_external_id"))

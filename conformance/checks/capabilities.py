@@ -90,7 +90,7 @@ async def the_embedding_is_declared(h: Harness) -> None:
     if features.vector_search:
         h.require(features.embedding is not None, "vector search is declared without a model and dimension")
         record = await h.add("fact")
-        h.require(record.embedding_model in (None, features.embedding.model), f"the model is {record.embedding_model!r}")
+        h.require(record.embedding_model in (None, features.embedding.model), f"model {record.embedding_model!r}")
     else:
         h.require(not features.hybrid_search, "hybrid search is declared without vector search")
         h.require(features.keyword_search, "neither vector nor keyword search is declared")

@@ -201,6 +201,7 @@ async def context_of_a_mode(h: Harness) -> None:
     ids = h.ids(await h.seed([{"content": content} for content in contents]))
     for mode in modes(h):
         results = await h.memory.search(word, h.user, mode=mode)
+        h.require(len(results) == 3, f"{mode} search found {len(results)} of 3 records.")
         selection = {"mode": mode, "min_score": results[1].score}
         await _selected(h, word, ids, h.ids(results[:2]), selection)
 

@@ -14,6 +14,19 @@ from ._shared import found, modes
 UNKNOWN = "mem_0000000000000000ffffffffff"
 LOOKALIKES = ("{}x", "{} ", " {}", "{}%", "{}_", "{}*", "{}/", "%", "_", "*", "x{}", "{}.", "{}é")
 
+HOSTILE = (
+    "' OR '1'='1",
+    '"; DROP TABLE memories; --',
+    "%",
+    "a/b",
+    "../x",
+    "{user}",
+    "$where",
+    "été 日本 🙂",
+    "\\",
+    "null",
+)
+
 ById = Callable[[Harness, str, str], Awaitable[object]]
 BY_ID: dict[str, ById] = {
     "get": lambda h, memory_id, user: h.memory.get(memory_id, user_id=user),
@@ -121,8 +134,7 @@ async def lookalike_users_are_strangers(h: Harness) -> None:
 @check("OWN-4", "hostile user ids are ordinary ids", level="core")
 async def hostile_users_keep_their_own(h: Harness) -> None:
     """Store for users named like queries and read each one's own."""
-    names = ["' OR '1'='1", '"; DROP TABLE memories; --', "%", "a/b", "../x", "{user}", "$where", "été 日本 🙂", "\\", "null"]
-    users = [f"{h.user} {name}" for name in names]
+    users = [f"{h.user} {name}" for name in HOSTILE]
     word = h.marker()
     records = {user: (await h.seed([{"content": f"{word} {user}"}], user_id=user))[0].id for user in users}
     for user, memory_id in records.items():

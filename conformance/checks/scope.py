@@ -113,10 +113,13 @@ async def selectors_hold_no_pattern(h: Harness) -> None:
 
 @check("SCO-4", "a scope with an empty segment or a * is not stored", requires=NEEDS)
 async def bad_paths_are_not_stored(h: Harness) -> None:
-    """Add under bad paths and expect refusals and no record."""
+    """Add under bad paths and under a good one, which alone is stored."""
+    word = h.marker()
+    stored = await _seed(h, word, ["good", None])
     for path in BAD_PATHS:
         await h.refused(h.memory.add(h.marker(), h.user, scope=path), InvalidRequestError)
-    h.require(not await h.all_ids(), "a refused add stored a record.")
+    await _selects(h, word, stored, "good", ["good"])
+    h.require(len(await h.all_ids()) == 2, "a refused add stored a record.")
 
 
 @check("SCO-4", "an update cannot move a record to a bad scope", requires=("scopes", "update"))
@@ -126,11 +129,16 @@ async def bad_paths_are_not_updated_to(h: Harness) -> None:
     for path in BAD_PATHS:
         await h.refused(h.memory.update(record.id, user_id=h.user, scope=path), InvalidRequestError)
     h.require(await h.memory.get(record.id) == record, "a refused update changed the record.")
+    moved = await h.memory.update(record.id, user_id=h.user, scope=h.scope("moved"))
+    h.require(moved.scope == h.scope("moved"), f"the scope is {moved.scope} after a good update.")
 
 
 @check("SCO-4", "a malformed selector is refused", requires=NEEDS)
 async def bad_selectors_are_refused(h: Harness) -> None:
-    """List and search by malformed selectors."""
+    """List and search by malformed selectors and by a good one."""
+    word = h.marker()
+    stored = await _seed(h, word, ["good", None])
+    await _selects(h, word, stored, "good", ["good"])
     for selector in BAD_SELECTORS:
         await h.refused(h.memory.list(h.user, scope=selector), InvalidRequestError)
         await h.refused(h.memory.search(h.marker(), h.user, scope=selector), InvalidRequestError)

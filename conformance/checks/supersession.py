@@ -199,6 +199,7 @@ async def deleting_the_middle(h: Harness) -> None:
     """Delete the middle of three."""
     word = h.marker()
     first, middle, last = await _chain(h, word, 3)
+    await _current(h, word, [first, middle, last], [last], "before the delete")
     await h.memory.delete(middle.id, user_id=h.user)
     first, last = await _now(h, [first.id, last.id])
     h.require(first.superseded_by is None, f"the oldest is still superseded by {first.superseded_by}.")
@@ -320,6 +321,7 @@ async def history_in_every_state(h: Harness) -> None:
 async def history_after_a_delete(h: Harness) -> None:
     """Delete the middle of three and walk from both ends and from the deleted."""
     first, middle, last = await _chain(h, h.marker(), 3)
+    h.require(len(await h.memory.history(first.id)) == 3, "history of a chain of three is not three records.")
     await h.memory.delete(middle.id, user_id=h.user)
     for member in (first, last):
         items = h.ids(await h.memory.history(member.id, user_id=h.user))

@@ -72,7 +72,7 @@ async def moments_are_utc_and_exact(h: Harness) -> None:
     ends = datetime(2999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(-timedelta(hours=11)))
     added = await h.add(h.marker(), valid_from=begins, valid_to=ends)
     page = await h.memory.list(h.user)
-    for record in (added, await h.memory.get(added.id), page.items[0]):
+    for record in (added, await h.memory.get(added.id), *page.items):
         h.require(record.valid_from == begins and record.valid_to == ends, f"moments came back changed: {record}")
         moments = [record.created_at, record.updated_at, record.valid_from, record.valid_to]
         far = [each for each in moments if each is None or each.utcoffset() != timedelta(0)]
@@ -91,7 +91,9 @@ async def far_years(h: Harness) -> None:
 
 @check("TIM-1", "a naive moment is refused", requires=TEMPORAL)
 async def naive_moments_are_refused(h: Harness) -> None:
-    """Give a moment without a time zone wherever one is taken."""
+    """Give a moment without a time zone wherever one is taken; an aware one has its effect."""
+    ended = await h.add(h.marker(), valid_to=h.now() - DAY)
+    h.require(await h.all_ids(include=["expired"]) == [ended.id], "the record is not stored.")
     for field in ("valid_from", "valid_to"):
         await h.refused(h.memory.add(h.marker(), h.user, **{field: NAIVE}), InvalidRequestError)
     for field in ("since", "until", "as_of"):
@@ -110,8 +112,11 @@ async def reads_see_what_is_current(h: Harness) -> None:
 
 @check("TIM-2", "get sees every state", requires=TEMPORAL)
 async def get_sees_everything(h: Harness) -> None:
-    """Get each of the records in every state."""
+    """Get each of the records in every state, which list does not answer."""
     stored = await _seed_states(h, h.marker())
+    listed = await h.all_ids()
+    read = [name for name in ("expired", "upcoming") if stored[name].id in listed]
+    h.require(not read, f"list answers what is {read}.")
     for name, record in stored.items():
         read = await h.memory.get(record.id, user_id=h.user)
         h.require(read.content == record.content, f"get of the {name} record answered {read}.")
@@ -248,7 +253,11 @@ async def include_with_as_of(h: Harness) -> None:
 
 @check("TIM-4", "an unknown state is refused", requires=TEMPORAL)
 async def unknown_state_is_refused(h: Harness) -> None:
-    """Include states that do not exist."""
+    """Include states that do not exist, and one that does."""
+    word = h.marker()
+    stored = await _seed(h, word, {"current": {}, "ended": {"valid_to": h.now() - DAY}})
+    await _reads(h, word, stored, ["current"], "without include")
+    await _reads(h, word, stored, ["current", "ended"], "with expired", include=["expired"])
     for include in (["deleted"], ["archived", "all"], ["Archived"], ["*"]):
         await h.refused(h.memory.list(h.user, include=include), InvalidRequestError)
         await h.refused(h.memory.search(h.marker(), h.user, include=include), InvalidRequestError)
@@ -289,13 +298,15 @@ async def bounds_are_of_created_at(h: Harness) -> None:
 
 @check("TIM-6", "an add whose valid_to is not after valid_from is refused", requires=TEMPORAL)
 async def add_of_an_empty_validity(h: Harness) -> None:
-    """Give an equal and an earlier end, also across time zones."""
-    begins = h.now()
+    """Give an equal and an earlier end, also across time zones; the shortest validity is taken."""
+    begins = h.now() - DAY
     for ends in (begins, begins.astimezone(IST), begins - TICK, begins - 400 * DAY):
         await h.refused(h.memory.add(h.marker(), h.user, valid_from=begins, valid_to=ends), InvalidRequestError)
     every = ["superseded", "expired", "upcoming", "archived"]
     h.require(not await h.all_ids(include=every), "a refused add stored a record.")
-    await h.add(h.marker(), valid_from=begins, valid_to=begins + TICK)
+    shortest = await h.add(h.marker(), valid_from=begins, valid_to=begins + TICK)
+    h.require(await h.all_ids(as_of=begins) == [shortest.id], "the record is not read within its validity.")
+    h.require(not await h.all_ids(), "the record is read after its validity.")
 
 
 @check("TIM-6", "an update cannot end a record before it begins", requires=("temporal", "update"))

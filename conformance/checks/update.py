@@ -11,7 +11,7 @@ from openmem.types import MemoryRecord
 from ..check import check
 from ..filter_table import supported
 from ..harness import Harness
-from ._shared import declared, found, modes, rich
+from ._shared import by_test_words, declared, found, modes, rich
 
 UPDATE = ("update",)
 METADATA = (*UPDATE, "supports_metadata")
@@ -193,11 +193,13 @@ async def words_follow_an_update(h: Harness) -> None:
 async def vectors_follow_an_update(h: Harness) -> None:
     """Search by the whole of the old and of the new content; another record has just the old one."""
     old, new = "The cat sleeps on the sofa all day.", "Taxes are due when the quarter ends."
+    if by_test_words(h):  # words that keyword search leaves out, so that it cannot stand in
+        old, new = "Where were you when it was there?", "What did they do to him?"
     changed, kept = await h.seed([{"content": old}, {"content": f"{old} Always."}])
-    h.require((await found(h, old, mode="vector"))[0] == changed.id, "the same text is not the nearest.")
+    h.require((await found(h, old, mode="vector"))[:1] == [changed.id], "the same text is not the nearest.")
     await _update(h, changed, content=new)
-    h.require((await found(h, old, mode="vector"))[0] == kept.id, "the old content still finds the record first.")
-    h.require((await found(h, new, mode="vector"))[0] == changed.id, "the new content does not find the record.")
+    h.require((await found(h, old, mode="vector"))[:1] == [kept.id], "the old content still finds the record first.")
+    h.require((await found(h, new, mode="vector"))[:1] == [changed.id], "the new content does not find the record.")
 
 
 @check("UPD-4", "a result after an update holds the new content", requires=UPDATE)
@@ -228,7 +230,7 @@ async def updates_count(h: Harness) -> None:
         record = changed
 
 
-@check("UPD-5", "reads do not count as changes", requires=UPDATE)
+@check("UPD-5", "reads do not count as changes")
 async def reads_do_not_count(h: Harness) -> None:
     """Read a record by every read there is, and compare it."""
     record = await _stored(h)
@@ -272,6 +274,8 @@ async def content_cannot_be_cleared(h: Harness) -> None:
         changes: dict[str, Any] = {"content": content, "kind": "changed"}
         await h.refused(h.memory.update(record.id, user_id=h.user, **changes), InvalidRequestError)
     h.require(await h.memory.get(record.id) == record, "a refused update changed the record.")
+    changed = await _update(h, record, content="x")
+    h.require((changed.content, changed.kind) == ("x", None), f"a good update made {changed}")
 
 
 @check("UPD-7", "an update of an unknown id is not_found", requires=UPDATE)

@@ -562,6 +562,7 @@ class UpdateRequest(BaseModel):
         Field(
             description="Refuse with a conflict unless the memory has this version.",
             ge=1,
+            le=2147483647,
         ),
     ] = None
 
@@ -592,6 +593,7 @@ class DeleteRequest(BaseModel):
         Field(
             description="Refuse with a conflict unless the memory has this version.",
             ge=1,
+            le=2147483647,
         ),
     ] = None
 
@@ -879,7 +881,7 @@ class AddManyRequest(BaseModel):
     user_id: Annotated[
         str | None,
         Field(
-            description="Owner of the items that name none.",
+            description="Owner of the items; one that names another owner fails.",
             max_length=256,
             min_length=1,
             pattern="\\S",

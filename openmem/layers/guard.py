@@ -51,5 +51,7 @@ def _admit_item(item: Any, user_id: str | None, capabilities: Capabilities) -> A
         request = item.model_copy()  # the layers below complete it; the caller's stays as it is
     else:
         raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy="Give a dict or a MemoryInput.")
+    if user_id is not None and request.user_id != user_id:
+        raise InvalidRequestError("the item names another user than its batch.", remedy="Name the user once.")
     admit(check(request), capabilities)
     return request

@@ -1,0 +1,74 @@
+"""A backend under test: one client of one colour over it, and its raw adapter beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from openmem._generated.verbs import VERBS
+from openmem.adapter import Adapter
+from openmem.client import AsyncMemory, Memory
+from openmem.embedding import resolve
+from openmem.types import Capabilities, CapabilityFeatures, EmbeddingInfo
+
+from .harness import Client, Colour, Harness, TickingClock
+
+Target = str | Callable[..., Adapter]
+"""A URL, or a class or function that makes an adapter from embedding= and clock=."""
+
+
+class Backend:
+    """A client over the target, and its raw adapter with the requests counted that reach it."""
+
+    def __init__(self, target: Target, colour: Colour, options: Mapping[str, Any]) -> None:
+        self.colour = colour
+        self.clock = TickingClock()
+        self.client = _client(target, colour, self.clock, {"embedder": "test", **options})
+        self.raw = self.client._core.adapter
+        self.reached = 0
+        self._count_requests()
+
+    def _count_requests(self) -> None:
+        handle = self.raw.handle
+
+        async def counted(request: Any) -> Any:
+            self.reached += 1
+            return await handle(request)
+
+        self.raw.handle = counted  # type: ignore[method-assign]
+
+    async def open(self, *, admit_everything: bool = False) -> None:
+        """Reach the backend; with admit_everything the guard lets undeclared verbs and features through."""
+        memory = Client(self.client)
+        self.capabilities: Capabilities = await memory.capabilities()
+        if admit_everything:
+            self.capabilities = self.client._core._capabilities = _claiming_everything(self.capabilities)
+        await memory.list(self.harness().user, limit=1)
+
+    def harness(self) -> Harness:
+        """Make a fresh harness."""
+        return Harness(self.client, self.raw, self.capabilities, self.clock, self.colour, lambda: self.reached)
+
+    async def close(self) -> None:
+        """Close the client."""
+        await Client(self.client).close()
+
+
+def _client(target: Target, colour: Colour, clock: TickingClock, settings: dict[str, Any]) -> AsyncMemory | Memory:
+    client: Callable[..., AsyncMemory | Memory] = AsyncMemory if colour == "async" else Memory
+    if isinstance(target, str):
+        return client(target, clock=clock, **settings)
+    embedder = resolve(settings["embedder"])
+    info = EmbeddingInfo(model=embedder.model, dimension=embedder.dimension) if embedder else None
+    return client(target(embedding=info, clock=clock), **settings)
+
+
+def _claiming_everything(capabilities: Capabilities) -> Capabilities:
+    kept = capabilities.features.model_dump(exclude_none=True)
+    flags = {
+        name: True for name, field in CapabilityFeatures.model_fields.items() if bool in get_args(field.annotation)
+    }
+    features = {**kept, **flags, "scopes": "native", "filters": "native"}
+    return capabilities.model_copy(
+        update={"verbs": [*VERBS], "features": CapabilityFeatures.model_validate(features)}, deep=True
+    )

@@ -1,0 +1,94 @@
+"""Decides what becomes of a check: run where its needs are declared, else held to the refusal of what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from openmem.errors import ConflictError, InvalidRequestError, NotFoundError, OMPError, UnsupportedCapabilityError
+
+from .backend import Backend
+from .check import Check
+from .checks import CHECKS
+from .harness import Harness
+from .probes import declared, probe
+from .report import Outcome
+from .verdicts import Failure, Inconclusive
+
+SECONDS = 60.0
+"""For one check in one colour."""
+UNWAIVABLE = frozenset({"OWN", "CON", "IDN", "DEL"})
+"""Isolation, fidelity, identity and deletion: their checks can be neither skipped nor waived."""
+REFUSALS = (NotFoundError, InvalidRequestError, ConflictError, UnsupportedCapabilityError)
+"""Answers, not breakdowns: a check that meets one where it does not expect it has found a failure."""
+
+Verdict = tuple[Outcome, str]
+
+
+class Judge:
+    """Judges the checks of one run in one colour. unguarded: the same backend with nothing refused as undeclared."""
+
+    def __init__(self, guarded: Backend, unguarded: Backend, waived: Mapping[str, str]) -> None:
+        self._guarded = guarded
+        self._unguarded = unguarded
+        self._waived = waived
+        self._works: dict[str, bool] = {}
+
+    async def judge(self, check: Check) -> Verdict:
+        """Return the outcome of a check and what there is to say about it."""
+        missing = self._missing(check)
+        if not missing:
+            outcome, message = await attempt(check, self._guarded.harness())
+        elif check.level == "core" and check.group in UNWAIVABLE:
+            return "fail", f"{', '.join(missing)} is not declared, and this check cannot be skipped"
+        else:
+            outcome, message = await self._verify_unsupported(missing)
+        if check.id not in self._waived:
+            return outcome, message
+        if outcome == "fail":
+            return "deviation", f"{self._waived[check.id]} ({message})"
+        if outcome == "pass":
+            return "fail", "a listed deviation passes now: take it off the list"
+        return outcome, message
+
+    def _missing(self, check: Check) -> list[str]:
+        return [need for need in check.requires if not declared(need, self._guarded.capabilities)]
+
+    async def _verify_unsupported(self, missing: Sequence[str]) -> Verdict:
+        """Hold a provider to what it does not declare: the guard refuses it, and the backend does not do it either."""
+        for need in missing:
+            fault = await probe(need, self._guarded.harness())
+            if fault:
+                return "fail", fault
+            if await self._does(need):
+                return "fail", f"{need} works, though it is not declared"
+        return "verified-unsupported", f"without {', '.join(missing)}"
+
+    async def _does(self, need: str) -> bool:
+        """Tell whether every check that lacks only this passes all the same, over the backend without its guard."""
+        if need not in self._works:
+            lacking = [check for check in CHECKS if need in check.requires]
+            held = [check for check in lacking if self._missing(check) == [need]] or lacking
+            outcomes = [(await attempt(check, self._unguarded.harness()))[0] for check in held]
+            self._works[need] = set(outcomes) == {"pass"}
+        return self._works[need]
+
+
+async def attempt(check: Check, harness: Harness) -> Verdict:
+    """Run a check; a failure is the provider's, an error is of the check or of what the provider is made of."""
+    try:
+        async with asyncio.timeout(SECONDS):
+            await check.run(harness)
+    except Failure as failure:
+        return "fail", str(failure)
+    except Inconclusive as doubt:
+        return "inconclusive", str(doubt)
+    except REFUSALS as error:
+        return "fail", f"refused with {type(error).__name__}: {error}"
+    except OMPError as error:
+        return "error", f"{type(error).__name__}: {error}" + (f" <- {error.__cause__!r}" if error.__cause__ else "")
+    except TimeoutError:
+        return "error", f"no end after {SECONDS:g} s"
+    except Exception as error:
+        return "error", f"{type(error).__name__}: {error}"
+    return "pass", ""

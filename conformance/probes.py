@@ -1,0 +1,64 @@
+"""What a provider does not declare must be refused, before it is asked: one request for each verb and feature."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from openmem._generated.verbs import VERBS
+from openmem.errors import OMPError, UnsupportedCapabilityError
+from openmem.types import Capabilities
+
+from .harness import Harness
+
+Probe = Callable[[Harness], Awaitable[object]]
+_UNKNOWN = "mem_unknown"
+
+PROBES: dict[str, Probe] = {
+    "add": lambda h: h.memory.add("probe", h.user),
+    "get": lambda h: h.memory.get(_UNKNOWN),
+    "delete": lambda h: h.memory.delete(_UNKNOWN),
+    "list": lambda h: h.memory.list(h.user),
+    "search": lambda h: h.memory.search("probe", h.user),
+    "update": lambda h: h.memory.update(_UNKNOWN, content="probe"),
+    "context": lambda h: h.memory.context("probe", h.user),
+    "audit": lambda h: h.memory.audit(h.user),
+    "add_many": lambda h: h.memory.add_many([{"content": "probe", "user_id": h.user}]),
+    "delete_many": lambda h: h.memory.delete_many([_UNKNOWN]),
+    "related": lambda h: h.memory.related(_UNKNOWN),
+    "history": lambda h: h.memory.history(_UNKNOWN),
+    "stats": lambda h: h.memory.stats(h.user),
+    "remember": lambda h: h.memory.remember([{"role": "user", "content": "probe"}], h.user),
+    "vector_search": lambda h: h.memory.search("probe", h.user, mode="vector"),
+    "keyword_search": lambda h: h.memory.search("probe", h.user, mode="keyword"),
+    "hybrid_search": lambda h: h.memory.search("probe", h.user, mode="hybrid"),
+    "temporal": lambda h: h.memory.list(h.user, include=["expired"]),
+    "scopes": lambda h: h.memory.list(h.user, scope="probe"),
+    "filters": lambda h: h.memory.list(h.user, filter={"kind": "probe"}),
+    "supports_audit": lambda h: h.memory.audit(h.user),
+    "supports_supersession": lambda h: h.memory.add("probe", h.user, supersedes=[_UNKNOWN]),
+    "supports_if_version": lambda h: h.memory.delete(_UNKNOWN, if_version=1),
+    "supports_external_id": lambda h: h.memory.add("probe", h.user, external_id="probe"),
+    "supports_archive": lambda h: h.memory.add("probe", h.user, archived=True),
+    "supports_metadata": lambda h: h.memory.add("probe", h.user, metadata={"probe": True}),
+    "supports_vectors": lambda h: h.memory.add("probe", h.user, vector=[1.0]),
+}
+"""For each verb, and each feature that a request can ask for, a request that asks for it."""
+
+
+def declared(need: str, capabilities: Capabilities) -> bool:
+    """Tell whether a verb or feature is declared."""
+    if need in VERBS:
+        return need in capabilities.verbs or need == "capabilities"
+    return getattr(capabilities.features, need) not in (None, False, "none")
+
+
+async def probe(need: str, harness: Harness) -> str:
+    """Ask for what is not declared; say what is wrong unless it is refused before the adapter is reached."""
+    reached = harness.reached()
+    try:
+        await PROBES[need](harness)
+    except UnsupportedCapabilityError:
+        return "" if harness.reached() == reached else f"{need} is refused only after the backend was asked"
+    except OMPError as error:
+        return f"{need} is not declared and raises {type(error).__name__}, not UnsupportedCapabilityError"
+    return f"{need} is not declared, yet the client let it through"
