@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def make_data(memories: int, dimension: int) -> Data:
 def zipf(count: int, exponent: float) -> NDArray[np.float64]:
     """Return Zipf probabilities of `count` ranks."""
     weights = 1 / np.arange(1, count + 1) ** exponent
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def rate(data: Data, add: Callable[[range], object]) -> float:
@@ -166,14 +166,15 @@ def ours(url: str, data: Data) -> Row:
 
         ids: list[str] = []
         speed = rate(data, lambda numbers: ids.extend(run(batch(numbers))))
-        searches = [
-            run(median_async(lambda n, mode=mode: memory.search(data.texts[n], data.users[n], mode=mode), data.asked))
-            for mode in ("vector", "keyword", "hybrid")
-        ]
+
+        def timed(mode: Literal["vector", "keyword", "hybrid"]) -> float:
+            return run(median_async(lambda n: memory.search(data.texts[n], data.users[n], mode=mode), data.asked))
+
+        vector, keyword, hybrid = timed("vector"), timed("keyword"), timed("hybrid")
         get = run(median_async(lambda n: memory.get(ids[n]), data.asked))
         single = run(median_async(lambda n: memory.add(data.texts[n], data.users[n]), data.asked[:SINGLES]))
         run(memory.close())
-    return (url.partition("://")[0] + "://", speed, single, *searches, get)
+    return (url.partition("://")[0] + "://", speed, single, vector, keyword, hybrid, get)
 
 
 async def median_async(work: Callable[[int], Awaitable[object]], numbers: Sequence[int]) -> float:

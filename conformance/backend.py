@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, get_args
 
 from openmem._generated.verbs import VERBS
@@ -12,6 +13,7 @@ from openmem.embedding import resolve
 from openmem.types import Capabilities, CapabilityFeatures, EmbeddingInfo
 
 from .harness import Client, Colour, Harness, TickingClock
+from .verdicts import REFUSALS
 
 Target = str | Callable[..., Adapter]
 """A URL, or a class or function that makes an adapter from embedding= and clock=."""
@@ -43,7 +45,8 @@ class Backend:
         self.capabilities: Capabilities = await memory.capabilities()
         if admit_everything:
             self.capabilities = self.client._core._capabilities = _claiming_everything(self.capabilities)
-        await memory.list(self.harness().user, limit=1)
+        with suppress(*REFUSALS):  # a backend that refuses can be reached, and is the checks' to judge
+            await memory.list(self.harness().user, limit=1)
 
     def harness(self) -> Harness:
         """Make a fresh harness."""

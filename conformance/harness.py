@@ -6,10 +6,14 @@ import asyncio
 import inspect
 import secrets
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
+from openmem import bridge
+from openmem._generated.models import CapabilitiesRequest
 from openmem.adapter import Adapter
 from openmem.client import AsyncMemory, Memory
 from openmem.clock import utc_now
@@ -37,6 +41,16 @@ class TickingClock:
             return self._last
 
 
+@dataclass(frozen=True)
+class Call:
+    """A call of a verb, made when it is awaited: one that a failing check never reaches leaves nothing behind."""
+
+    start: Callable[[], Coroutine[Any, Any, Any]]
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.start().__await__()
+
+
 class Client:
     """Either client under one face: every verb is awaited."""
 
@@ -49,13 +63,12 @@ class Client:
 
     def __getattr__(self, name: str) -> Any:
         verb: Callable[..., Any] = getattr(self._client, name)
-        if inspect.iscoroutinefunction(verb):
-            return verb
+        awaited = verb if inspect.iscoroutinefunction(verb) else partial(asyncio.to_thread, verb)
 
-        async def in_a_thread(*args: Any, **fields: Any) -> Any:
-            return await asyncio.to_thread(verb, *args, **fields)
+        def call(*args: Any, **fields: Any) -> Call:
+            return Call(partial(awaited, *args, **fields))
 
-        return in_a_thread
+        return call
 
 
 class Harness:
@@ -80,6 +93,13 @@ class Harness:
         self.other = self.new_user()
         self._prefix = f"check-{secrets.token_hex(4)}"
         self._contents: dict[str, str] = {}
+
+    async def native(self) -> Capabilities:
+        """Ask the raw adapter what it supports of itself, where the client under test would ask it."""
+        if self.colour == "async":
+            return await self.raw.capabilities(CapabilitiesRequest())
+        ask = partial(bridge.run, inline=self.raw.inline)
+        return await asyncio.to_thread(lambda: ask(self.raw.capabilities(CapabilitiesRequest())))
 
     def new_user(self) -> str:
         """Make a user id that nobody else has."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from openmem.errors import ConflictError, InvalidRequestError, NotFoundError, OMPError, UnsupportedCapabilityError
+from openmem.errors import OMPError
 
 from .backend import Backend
 from .check import Check
@@ -13,14 +13,12 @@ from .checks import CHECKS
 from .harness import Harness
 from .probes import declared, probe
 from .report import Outcome
-from .verdicts import Failure, Inconclusive
+from .verdicts import REFUSALS, Failure, Inconclusive
 
 SECONDS = 60.0
 """For one check in one colour."""
 UNWAIVABLE = frozenset({"OWN", "CON", "IDN", "DEL"})
 """Isolation, fidelity, identity and deletion: their checks can be neither skipped nor waived."""
-REFUSALS = (NotFoundError, InvalidRequestError, ConflictError, UnsupportedCapabilityError)
-"""Answers, not breakdowns: a check that meets one where it does not expect it has found a failure."""
 
 Verdict = tuple[Outcome, str]
 

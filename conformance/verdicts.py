@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from openmem.errors import ConflictError, InvalidRequestError, NotFoundError, UnsupportedCapabilityError
+
+REFUSALS = (NotFoundError, InvalidRequestError, ConflictError, UnsupportedCapabilityError)
+"""Answers, not breakdowns: a check that meets one where it does not expect it has found a failure."""
+
 
 class Failure(AssertionError):
     """The provider does not do what the clause says."""

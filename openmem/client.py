@@ -73,10 +73,14 @@ class _Core:
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str | None, timeout: float) -> None:
         """Poll until every id is done."""
-        if (await self.describe()).features.ingestion != "queued":
-            return
+        with observe("wait_for_ingest", self.adapter.name):
+            if self.closed:
+                raise ClosedError("this client is closed.")
+            if (await self.describe()).features.ingestion == "queued":
+                await self._poll(list(ids), user_id, timeout)
+
+    async def _poll(self, waiting: Sequence[str], user_id: str | None, timeout: float) -> None:
         deadline, pause = time.monotonic() + timeout, _FIRST_POLL
-        waiting = list(ids)
         while waiting:
             memories = [await self.send("get", {"id": each, "user_id": user_id}) for each in waiting]
             failed = [memory.id for memory in memories if memory.status == "failed"]
@@ -203,6 +207,7 @@ class AsyncMemory(_Client, AsyncVerbs):
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str | None = None, *, timeout: float = 60.0) -> None:
         """Wait until queued memories are stored, `timeout` seconds at most; IngestionTimeoutError after that."""
+        self._claim_loop()
         await self._core.wait_for_ingest(ids, user_id, timeout)
 
     async def close(self) -> None:

@@ -21,7 +21,8 @@ from .registry import adapter_class
 FILE = "openmem.toml"
 PREFIX = "OPENMEM_"
 _NOT_OPTIONS = {"profile", "config", "user"}  # these choose a profile, its file, and the command's user
-_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
+_BACKEND = {"url", "provider"}
+_SECRET = re.compile(r"key|token|secret|pass|pwd|auth|credential|signature", re.IGNORECASE)
 
 
 class ClientOptions(BaseModel):
@@ -59,13 +60,15 @@ def resolve(
     environment = _environment()
     given = {"url": url, "provider": provider, **options}
     given = {name: value for name, value in given.items() if value is not None}
-    named = given.keys() & {"url", "provider"} or environment.keys() & {"url", "provider"}
+    named = given.keys() & _BACKEND or environment.keys() & _BACKEND
     profile = profile or (None if named else os.environ.get(f"{PREFIX}PROFILE"))
     stored = read_profile(profile) if profile or not named else {}
     layers = [stored, environment, given]
-    if "url" in given or "provider" in given:  # a backend named in code is not mixed with one named elsewhere
-        layers[:2] = [{k: v for k, v in layer.items() if k not in ("url", "provider")} for layer in layers[:2]]
-    return _configure({name: value for layer in layers for name, value in layer.items()})
+    # A backend named in one place is not mixed with one named in another.
+    nearest: dict[str, Any] = next((layer for layer in reversed(layers) if layer.keys() & _BACKEND), {})
+    others = [{name: value for name, value in layer.items() if name not in _BACKEND} for layer in layers]
+    backend = {name: value for name, value in nearest.items() if name in _BACKEND}
+    return _configure({name: value for layer in (*others, backend) for name, value in layer.items()})
 
 
 def client_options(options: Mapping[str, Any]) -> ClientOptions:
@@ -76,6 +79,9 @@ def client_options(options: Mapping[str, Any]) -> ClientOptions:
 
 
 def _configure(merged: dict[str, Any]) -> Configuration:
+    for name in _BACKEND & merged.keys():
+        if not isinstance(merged[name], str):
+            raise ConfigurationError(f"'{name}' is {type(merged[name]).__name__}, not text.")
     url, provider = merged.pop("url", None), merged.pop("provider", None)
     if url is None and provider is None:
         raise ConfigurationError(
@@ -106,6 +112,8 @@ def _split(url: str) -> SplitResult:
         raise ConfigurationError("the URL cannot be read.", remedy="Write SCHEME://…, as in 'memory://'.") from error
     if not split.scheme:
         raise ConfigurationError(f"'{redact(url)}' has no scheme.", remedy="Write SCHEME://…, as in 'memory://'.")
+    if split.fragment:
+        raise ConfigurationError("the URL holds a '#', which would end it.", remedy="Write %23.")
     return split
 
 
@@ -155,11 +163,17 @@ def read_profile(profile: str | None, path: str | Path | None = None) -> dict[st
     name = profile or document.get("default")
     if name is None:
         return {}
+    if not isinstance(name, str) or not isinstance(profiles, dict):
+        raise ConfigurationError(
+            f"{file.name} is not as expected.", remedy="Write default = 'NAME' and a table [profiles.NAME]."
+        )
     if name not in profiles:
-        near = difflib.get_close_matches(str(name), list(profiles), n=1)
+        near = difflib.get_close_matches(name, list(profiles), n=1)
         hint = f"Did you mean '{near[0]}'? " if near else ""
         remedy = f"{hint}It has: {', '.join(profiles)}."
         raise ConfigurationError(f"{file.name} has no profile '{name}'.", remedy=remedy)
+    if not isinstance(profiles[name], dict):
+        raise ConfigurationError(f"{file.name}: profile '{name}' is no table.", remedy=f"Write [profiles.{name}].")
     return {key: _expand(value, file) for key, value in profiles[name].items()}
 
 
@@ -189,7 +203,7 @@ def _expand(value: Any, file: Path) -> Any:
 
 def redact(url: str) -> str:
     """Replace a URL's password and the values of its secret-looking options by ***; the URL may be malformed."""
-    text, mark, query = url.partition("?")
-    text = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", text)
+    hidden = re.sub(r"^([^/]*//[^:/@]*|[^:/@]*):(?!//).*@", r"\1:***@", url, flags=re.DOTALL)
+    text, mark, query = hidden.partition("?")
     options = [(name, "***" if _SECRET.search(name) else value) for name, value in parse_qsl(query)]
     return text + mark + urlencode(options, safe="*:/")

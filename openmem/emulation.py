@@ -58,13 +58,14 @@ async def _related(
     request: models.RelatedRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.SearchResponse:
     memory = await handler(models.GetRequest(id=request.id, user_id=request.user_id))
+    most = (capabilities.limits and capabilities.limits.max_search_results) or 100
     search = models.SearchRequest(
-        query=memory.content[:32_768],
+        query=memory.content.strip()[:32_768] or memory.content[:32_768],
         user_id=memory.user_id,
         mode="vector" if capabilities.features.vector_search else None,
         scope=request.scope,
         min_score=request.min_score,
-        limit=min(request.limit + 1, 100),  # the memory itself is among its nearest
+        limit=min(request.limit + 1, most, 100),  # the memory itself is among its nearest
     )
     found = (await handler(search)).results
     others = [result for result in found if result.memory.id != memory.id]
@@ -83,7 +84,7 @@ async def _stats(
         state.update(reasons)
         scopes.update([memory.scope] if memory.scope else ())
         kinds.update([memory.kind] if memory.kind else ())
-        tags.update(memory.tags or ())
+        tags.update(set(memory.tags or ()))
     counts = {name: state[name] for name in STATES}
     return models.Stats(
         user_id=request.user_id, total=total, current=current, scopes=scopes, kinds=kinds, tags=tags, **counts
@@ -91,7 +92,7 @@ async def _stats(
 
 
 async def _all(user_id: str, handler: Handler, capabilities: models.Capabilities) -> AsyncIterator[models.Memory]:
-    limit = (capabilities.limits and capabilities.limits.max_list_results) or 50
+    limit = min((capabilities.limits and capabilities.limits.max_list_results) or 50, 500)
     include = list(STATES) if capabilities.features.temporal else None
     cursor = None
     while True:

@@ -130,7 +130,7 @@ def add_route(
     places: dict[str, tuple[str, str]] = {}
     for node in shared + operation.get("parameters", []):
         parameter = resolve(spec, node)
-        field = parameter.get("x-field", parameter["name"])
+        field: str = parameter.get("x-field") or parameter["name"]
         schema = parameter.get("schema") or parameter["content"]["application/json"]["schema"]
         properties[field] = {**schema, "description": parameter["description"]}
         places[field] = (parameter["in"], parameter["name"])
@@ -185,7 +185,8 @@ def models_source(spec: Schema, verbs: dict[str, Schema], folder: Path) -> str:
             *("--use-annotated", "--field-constraints", "--snake-case-field", "--disable-timestamp"),
             *("--enum-field-as-literal", "all", "--use-schema-description", "--use-standard-collections"),
             *("--use-union-operator", "--disable-future-imports", "--formatters", "builtin"),
-            "--use-type-alias", "--strict-nullable",
+            "--use-type-alias",
+            "--strict-nullable",
         ],
         check=True,
     )

@@ -12,13 +12,24 @@ from typing import Any, TypeVar
 from unittest import mock
 
 import numpy as np
-
-from openmem import InvalidRequestError, NotFoundError, OMPError, client, context, cursors, filters, ranking, records
-from openmem import selection as selecting
-from openmem._generated import models
 from openmem.adapters import embedded
 from openmem.adapters import memory as reference
 from openmem.adapters.memory import MemoryAdapter
+
+from openmem import (
+    InvalidRequestError,
+    NotFoundError,
+    OMPError,
+    calls,
+    client,
+    context,
+    cursors,
+    filters,
+    ranking,
+    records,
+)
+from openmem import selection as selecting
+from openmem._generated import models
 
 
 @dataclass(frozen=True)
@@ -291,7 +302,10 @@ class NullsDropped(_BendsMetadata):
 class ExtensionsDropped(_Bends):
     def bend(self, request):
         return models.AddRequest.model_construct(
-            **{name: getattr(request, name) for name in request.model_fields_set & models.AddRequest.model_fields.keys()}
+            **{
+                name: getattr(request, name)
+                for name in request.model_fields_set & models.AddRequest.model_fields.keys()
+            }
         )
 
 
@@ -343,19 +357,6 @@ def broken_text_replaced():
     return mock.patch("openmem.validation.check_text", lambda name, value: None)
 
 
-@plant("CON-2")
-class BlankIsStored(MemoryAdapter):
-    """Its own client lets blank content through: see the patch in the table."""
-
-
-@plant("CON-8")
-class _Unused(MemoryAdapter):
-    """Likewise."""
-
-
-del SABOTEURS[-2:]
-
-
 def _lenient_build(change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> AbstractContextManager[Any]:
     build = client.build
     return mock.patch.object(client, "build", lambda verb, fields: build(verb, change(verb, dict(fields))))
@@ -404,7 +405,7 @@ class ExternalIdsPileUp(MemoryAdapter):  # kernel-memory #1087: duplicates
 @plant("IDN-3")
 class ExternalIdsOfAllUsers(MemoryAdapter):
     def _add(self, request, store):
-        for user in self._store._users.values():
+        for user in list(self._store._users.values()):
             if request.external_id in user.external:
                 self._store._user(request.user_id).external[request.external_id] = user.external[request.external_id]
         return super()._add(request, store)
@@ -731,7 +732,9 @@ class UpdateInserts(MemoryAdapter):
         try:
             return await super().update(request)
         except NotFoundError:
-            return await super().add(models.AddRequest(content=request.content or "new", user_id=request.user_id or "u"))
+            return await super().add(
+                models.AddRequest(content=request.content or "new", user_id=request.user_id or "u")
+            )
 
 
 # --- deletion ---------------------------------------------------------------------------------------------------
@@ -1346,6 +1349,13 @@ class EntriesDieWithTheRecord(MemoryAdapter):
 
 
 @plant("CAP-1")
+class LacksACoreVerb(MemoryAdapter):
+    async def capabilities(self, request):
+        native = await super().capabilities(request)
+        return but(native, verbs=[verb for verb in native.verbs if verb != "get"])
+
+
+@plant("CAP-3")
 class NamesAVerbOfItsOwn(MemoryAdapter):
     async def capabilities(self, request):
         native = await super().capabilities(request)
@@ -1381,8 +1391,13 @@ class UnknownIdIsACrash(MemoryAdapter):
 
 
 @plant("ERR-1")
-def errors_without_request_id():
-    return mock.patch("openmem.layers.observe.new_call", lambda verb, provider: client.observe.__globals__["Call"]("same", verb, provider))
+def request_ids_repeat():
+    return mock.patch("openmem.layers.observe.new_call", lambda verb, provider: calls.Call("same", verb, provider))
+
+
+@plant("ERR-1")
+def errors_without_remedy():
+    return mock.patch.object(NotFoundError, "default_remedy", "")
 
 
 @plant("SYN-1")

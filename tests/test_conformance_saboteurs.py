@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from saboteurs import SABOTEURS, Saboteur
-
 from openmem.conformance import run
+from saboteurs import SABOTEURS, Saboteur
 
 
 @pytest.mark.parametrize("saboteur", SABOTEURS, ids=lambda saboteur: saboteur.name)

@@ -58,6 +58,14 @@ def made(spec: Any, **options: Any) -> Embedder:
     return embedder
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(5_000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise TimeoutError
+
+
 def in_subprocess(script: str) -> str:
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -192,8 +200,10 @@ warnings.simplefilter("ignore")
 import wordllama
 theirs = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
 each = np.concatenate([theirs.embed([text], norm=True) for text in texts])
-together = theirs.embed(texts, norm=True)
-print(json.dumps([bool(np.array_equal(ours, each)), float(abs(ours - each).max()), float(abs(ours - together).max())]))
+short = [number for number, text in enumerate(texts) if len(text) < 100]  # padded to the longest: 1 KB a token
+together = theirs.embed([texts[number] for number in short], norm=True)
+apart = float(abs(ours - each).max()), float(abs(ours[short] - together).max())
+print(json.dumps([bool(np.array_equal(ours, each)), *apart]))
 """
 
 
@@ -248,13 +258,13 @@ def test_local_gives_the_same_alone_and_in_company(local: Embedder, texts: list[
         assert np.array_equal(step(local, [text])[0], vector)
 
 
-@given(st.text(alphabet="ab1_ \n<>s/é日", max_size=60))
-def test_a_long_text_is_embedded_as_if_whole(local: Embedder, tail: str) -> None:
-    # The mean of a long text is that of its parts weighted by tokens, wherever it is cut inside.
-    head = " ".join(["coffee"] * 700)
-    long, marked = step(local, [f"{head} {tail} {head}", f"{head}  {tail} {head}"])
-    assert np.isfinite(long).all()
-    assert long @ marked == pytest.approx(1, abs=1e-3)
+@given(st.lists(st.sampled_from([" ", "a", "coffee", "_", "<s>", "</s>", "<unk>", "▁", "日", "é", "\n", ">", "<"])))
+def test_a_text_cut_into_pieces_is_embedded_as_if_whole(local: Embedder, parts: list[str]) -> None:
+    text = "".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("openmem.embedding.local.PIECE", 2)
+        pieces = step(local, [text])
+    assert np.array_equal(pieces, step(local, [text]))
 
 
 def test_stepping_and_the_event_loop_agree(local: Embedder) -> None:
@@ -267,7 +277,12 @@ def test_local_loads_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> N
 
     loads = []
     load_file = safetensors.numpy.load_file
-    monkeypatch.setattr(safetensors.numpy, "load_file", lambda path: loads.append(path) or load_file(path))
+
+    def noted(path: Any) -> Any:
+        loads.append(path)
+        return load_file(path)
+
+    monkeypatch.setattr(safetensors.numpy, "load_file", noted)
     embedder = made("local")
     threads = [threading.Thread(target=step, args=(embedder, ["hi"])) for _ in range(8)]
     for thread in threads:
@@ -303,15 +318,11 @@ def test_cancelling_a_large_batch_stops_it(local: Embedder) -> None:
 
     async def main() -> None:
         task = asyncio.ensure_future(local.embed([f"note {number}" for number in range(400_000)]))
-        while not embedding():
-            await asyncio.sleep(0.001)
+        await until(embedding)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        deadline = time.monotonic() + 2
-        while embedding() and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        assert not embedding()
+        await until(lambda: not embedding())
 
     asyncio.run(main())
 
@@ -567,8 +578,8 @@ def item(index: Any, *embedding: Any) -> dict[str, Any]:
         ([item(0, 1, 2, 3, 4), item(None, 1, 2, 3, 4)], "other than a list of embeddings"),
         ([{"index": 0, "embedding": "AAAA"}, {"index": 1, "embedding": "AAAA"}], "other than a list of embeddings"),
         ([{"embedding": [1, 2, 3, 4]}] * 2, "other than a list of embeddings"),
-        ([item(0, 1, 2, 3, 4), item(1, 1, 2, 3, None)], "no finite numbers"),
-        ([item(0, 1, 2, 3, 4), item(1, 1e300, 1e300, 1, 1)], "no finite numbers"),
+        ([item(0, 1, 2, 3, 4), item(1, 1, 2, 3, None)], "no finite length"),
+        ([item(0, 1, 2, 3, 4), item(1, 1e300, 1e300, 1, 1)], "no finite length"),
         ("text", "other than a list of embeddings"),
         (None, "other than a list of embeddings"),
     ],
@@ -603,7 +614,12 @@ def test_the_key_is_nowhere_to_be_read(route: respx.Route) -> None:
 def test_one_client_serves_until_close(route: respx.Route, monkeypatch: pytest.MonkeyPatch) -> None:
     clients = []
     make = httpx.AsyncClient
-    monkeypatch.setattr(httpx, "AsyncClient", lambda **kw: clients.append(make(**kw)) or clients[-1])
+
+    def noted(**options: Any) -> httpx.AsyncClient:
+        clients.append(make(**options))
+        return clients[-1]
+
+    monkeypatch.setattr(httpx, "AsyncClient", noted)
 
     async def main() -> None:
         embedder = remote()
@@ -621,39 +637,39 @@ def test_one_client_serves_until_close(route: respx.Route, monkeypatch: pytest.M
 
 def test_a_second_event_loop_is_refused(route: respx.Route) -> None:
     embedder = remote()
-    with asyncio.Runner() as first:
+    with asyncio.Runner() as first, asyncio.Runner() as second:
         first.run(embedder.embed(["a"]))
         with pytest.raises(ClosedError, match="each event loop"):
-            bridge.LOOP.run(embedder.embed(["a"]))
+            second.run(embedder.embed(["a"]))
         first.run(embedder.close())
 
 
 @pytest.mark.parametrize("when", ["asking", "pausing"])
 def test_cancellation_leaves_nothing_behind(route: respx.Route, when: str) -> None:
-    async def hang(request: httpx.Request) -> httpx.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
+    asked = 0
 
-    if when == "asking":
-        route.mock(side_effect=hang)
-    else:
-        route.mock(return_value=httpx.Response(429, headers={"Retry-After": "30"}))
+    async def hold(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        if when == "asking":
+            await asyncio.Event().wait()
+        return httpx.Response(429, headers={"Retry-After": "30"})
+
+    route.mock(side_effect=hold)
 
     async def main() -> None:
         embedder = remote()
         task = asyncio.ensure_future(embedder.embed(["a"]))
-        while not route.called:
-            await asyncio.sleep(0.001)
+        await until(lambda: asked == 1)
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        calls = route.call_count
         assert asyncio.all_tasks() == {asyncio.current_task()}
         route.mock(side_effect=answer)
         assert (await embedder.embed(["a"])).any()  # type: ignore[attr-defined]
-        assert route.call_count <= calls + 1
         await embedder.close()
+        assert asked == 1
 
     asyncio.run(main())
     gc.collect()  # an abandoned connection would warn here

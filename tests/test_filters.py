@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import operator
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from conftest import START, Clock, record
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmem import Memory, MemoryRecord, MemorySource
-from openmem.filters import parse, predicate
+from openmem import InvalidRequestError, Memory, MemoryRecord, MemorySource
+from openmem.filters import OPERATORS, parse, predicate
 
 # --- the model: a filter and a plain dict, the rules of FIL-1 to FIL-3 spelled out ---------------------------------
 
@@ -140,22 +141,22 @@ def test_the_predicate_is_the_models(filter_: dict[str, Any], memories: list[dic
         assert test(as_record(memory)) == selects(filter_, memory)
 
 
-@given(FILTERS, st.lists(MEMORIES.filter(lambda memory: memory["content"]), min_size=1, max_size=4))
+def addable(memory: dict[str, Any]) -> dict[str, Any]:
+    """Turn a drawn memory into the arguments of an add: what the provider sets is left out, and what it refuses."""
+    fields = {name: value for name, value in memory.items() if name not in ("created_at", "version", "valid_to")}
+    fields["content"] += " word"
+    fields["tags"] = [tag for tag in fields.get("tags", ()) if tag]
+    return {name: value for name, value in fields.items() if name not in ("kind", "scope") or value}
+
+
+@given(FILTERS, st.lists(MEMORIES, min_size=1, max_size=4))
 def test_list_and_search_select_what_the_model_selects(filter_: dict[str, Any], memories: list[dict[str, Any]]) -> None:
-    memory, clock = Memory("memory://", embedder="test:4", clock=(clock := Clock())), clock
+    clock = Clock()
+    memory = Memory("memory://", embedder="test:4", clock=clock)
     kept = []
     for fields in memories:
         clock.now = fields["created_at"]
-        given_ = {**fields, "content": f"{fields['content']} word"}
-        for name in ("created_at", "version", "valid_to"):
-            given_.pop(name, None)
-        if not given_.get("scope", "x"):
-            del given_["scope"]
-        given_["tags"] = [tag for tag in given_.get("tags", ()) if tag] or None
-        if not given_.get("kind", "x"):
-            del given_["kind"]
-        added = memory.add(user_id="u", **{name: value for name, value in given_.items() if value is not None})
-        kept.append(added)
+        kept.append(memory.add(user_id="u", **addable(fields)))
     clock.now = START + timedelta(days=2)
     expected = {each.id for each in kept if selects(filter_, each.model_dump())}
     assert {item.id for item in memory.list("u", filter=filter_, limit=500).items} == expected
@@ -286,4 +287,163 @@ def test_metadata_changes_are_seen_by_the_next_filter() -> None:
     memory.update(added.id, metadata={"n": 2})
     assert memory.list("u", filter={"metadata.n": 1}).items == []
     assert [item.id for item in memory.list("u", filter={"metadata.n": 2}).items] == [added.id]
-    assert UTC is not None
+
+
+# --- logic, and names that are Python's own -------------------------------------------------------------------------
+
+
+@given(FILTERS, FILTERS, MEMORIES)
+def test_and_or_and_not_are_those_of_logic(one: dict[str, Any], other: dict[str, Any], memory: dict[str, Any]) -> None:
+    def yes(filter_: dict[str, Any]) -> bool:
+        return predicate(parse(filter_))(as_record(memory))
+
+    assert yes({"not": one}) is not yes(one)
+    assert yes({"and": [one, other]}) is (yes(one) and yes(other))
+    assert yes({"or": [one, other]}) is (yes(one) or yes(other))
+    assert yes({"not": {"or": [one, other]}}) is yes({"and": [{"not": one}, {"not": other}]})
+
+
+@given(st.sampled_from(PLAIN), SCALARS, MEMORIES)
+def test_operators_come_in_opposites(field: str, value: Any, memory: dict[str, Any]) -> None:
+    def yes(condition: Any) -> bool:
+        return predicate(parse({field: condition}))(as_record(memory))
+
+    assert yes(value) is yes({"eq": value}) is yes({"in": [value]})
+    assert yes({"ne": value}) is yes({"nin": [value]}) is not yes(value)
+    assert yes({"exists": True}) is not yes({"exists": False})
+
+
+@pytest.mark.parametrize("name", ["model_extra", "__dict__", "model_fields_set", "copy", "upper", "__class__"])
+def test_python_s_own_attributes_are_no_fields(name: str) -> None:
+    source = MemorySource(app="mail")
+    assert not chosen({f"source.{name}": {"exists": True}}, source=source)
+    assert not chosen({f"source.app.{name}": {"exists": True}}, source=source)
+    assert not chosen({f"metadata.{name}": {"exists": True}}, metadata={})
+    with pytest.raises(InvalidRequestError):
+        parse({name: {"exists": True}})
+
+
+def test_source_is_read_with_fields_of_its_own() -> None:
+    source = MemorySource.model_validate({"app": "mail", "lang": {"code": "nb"}, "copy": 1})
+    assert chosen({"source.app": "mail", "source.lang.code": "nb", "source.copy": 1}, source=source)
+    assert chosen({"source.ref": {"exists": False}}, source=source)
+
+
+def test_tags_are_matched_whole_and_by_case() -> None:
+    for text in ("Urgent", "urg", "%", "urgent,", "", 50):
+        assert not chosen({"tags": {"contains": text}}, tags=["urgent", "50%"])
+    assert chosen({"tags": {"exists": True}}, tags=[])
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"a": None}, {"a": 1}, {"a": [{"b": 1}]}, {"a": "b"}, {"a.b": 1}])
+def test_a_path_goes_through_objects_only(metadata: dict[str, Any] | None) -> None:
+    assert not chosen({"metadata.a.b": {"exists": True}}, metadata=metadata)
+
+
+# --- both backends --------------------------------------------------------------------------------------------------
+
+SAMPLE: list[dict[str, Any]] = [
+    {"kind": "a", "importance": 0.5, "pinned": True, "tags": ["a", "b"], "metadata": {"a": 1, "b": {"a": "x"}}},
+    {"kind": "A", "importance": 1, "pinned": False, "tags": ["A"], "metadata": {"a": True, "b": "a.b"}},
+    {"kind": "ab", "scope": "a/b", "source": {"app": "a", "page": 1}, "metadata": {"a": "1", "b": [1, "a"]}},
+    {"scope": "a", "source": {"app": "ab"}, "metadata": {"a": 2**53 + 1, "a.b": 1}, "x-v": {"a": 0.5}},
+    {"metadata": {"a": None, "b": {"a": None}}, "x-v": "é", "valid_to": START.replace(year=2999)},
+    {"importance": 0.0, "metadata": {}, "x-v": [1, "a"], "valid_from": START.replace(year=1999)},
+    {"tags": [], "metadata": {"a": 1.0, "b": -1}, "x-v": False, "external_id": "a"},
+    {},
+]
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Memory]]:
+    path = tmp_path_factory.mktemp("filters") / "f.db"
+    memories = [Memory("memory://", embedder="none"), Memory(f"sqlite:///{path}", embedder="none")]
+    for memory in memories:
+        for number, fields in enumerate(SAMPLE):
+            memory.add(f"word {number}", "u", **fields)
+        memory.add("word of another", "v", kind="a")
+    yield memories
+    for memory in memories:
+        memory.close()
+
+
+@settings(max_examples=200)
+@given(filter_=FILTERS)
+def test_both_backends_select_what_the_model_selects(stores: list[Memory], filter_: dict[str, Any]) -> None:
+    for memory in stores:
+        every = memory.list("u").items
+        assert len(every) == len(SAMPLE)
+        expected = [item.content for item in every if selects(filter_, item.model_dump())]
+        assert [item.content for item in memory.list("u", filter=filter_).items] == expected
+        found = memory.search("word", "u", filter=filter_, mode="keyword")
+        assert sorted(hit.memory.content for hit in found) == sorted(expected)
+        assert (memory.context("word", "u", filter=filter_).citations == []) is (expected == [])
+
+
+@given(filter_=FILTERS, limit=st.integers(1, 3))
+def test_pages_under_a_filter_hold_each_memory_once(stores: list[Memory], filter_: dict[str, Any], limit: int) -> None:
+    for memory in stores:
+        walked, cursor = [], None
+        while True:
+            page = memory.list("u", filter=filter_, limit=limit, cursor=cursor)
+            walked += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert walked == memory.list("u", filter=filter_).items
+
+
+# --- what is no filter ----------------------------------------------------------------------------------------------
+
+
+def fault(filter_: Any) -> InvalidRequestError:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse(filter_)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("filter_", "hint"),
+    [
+        *[({"Kind": "a"}, "'kind'"), ({"createdat": 1}, "'created_at'"), ({"metdata.a": 1}, "'metadata'")],
+        *[({"sorce.app": 1}, "'source'"), ({"colour.deep": 1}, "'metadata.colour.deep'"), ({"orr": []}, "'or'")],
+        *[({"kind": {"contain": 1}}, "'contains'"), ({"kind": {"exist": True}}, "'exists'")],
+        *[
+            ({"kind": {"regex": "a"}}, "eq, ne, in"),
+            ({"kind": {}}, "eq, ne, in"),
+            ({"tags": {"in": ["a"]}}, "contains"),
+        ],
+        *[({"created_at": "2026-01-01"}, "time zone"), ({"valid_to": {"in": [START, "now"]}}, "time zone")],
+    ],
+)
+def test_a_near_miss_is_named(filter_: dict[str, Any], hint: str) -> None:
+    assert hint in fault(filter_).remedy
+
+
+@given(st.text(st.characters(categories=["Ll"]), min_size=1, max_size=8))
+def test_there_are_ten_operators_and_no_other(name: str) -> None:
+    assert set(OPERATORS) == {"eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "contains"}
+    if name not in OPERATORS:
+        assert f"unknown filter operator '{name}'" in fault({"kind": {name: "a"}}).message
+
+
+NO_OPERANDS = [None, [], {}, [1], {"a": 1}, b"a", object(), float("nan"), float("inf"), 2**63, -(2**63) - 1, 10**400]
+
+
+@pytest.mark.parametrize("value", NO_OPERANDS, ids=range(len(NO_OPERANDS)))
+@pytest.mark.parametrize("name", ["eq", "ne", "gt", "gte", "lt", "lte", "contains"])
+def test_operands_are_texts_booleans_and_numbers_that_all_keep(name: str, value: Any) -> None:
+    fault({"metadata.a": {name: value}})
+    fault({"metadata.a": {"in": ["fine", value]}})
+
+
+@pytest.mark.parametrize("depth", [16, 17])
+@pytest.mark.parametrize("word", ["and", "or", "not"])
+def test_nesting_ends_at_sixteen(word: str, depth: int) -> None:
+    nested: dict[str, Any] = {"kind": "a"}
+    for _ in range(depth):
+        nested = {word: nested if word == "not" else [nested]}
+    if depth == 16:
+        assert chosen(nested, kind="a")
+    else:
+        assert "deeper than 16" in fault(nested).message

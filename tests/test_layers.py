@@ -279,8 +279,19 @@ def test_each_call_is_logged_without_anything_of_the_users(lines: Lines) -> None
 
 def test_nothing_of_the_users_is_logged_by_anyone(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    _use_everything(Memory("memory://", embedder="test", embedder_api_key=None))
+    _use_everything(Memory("memory://", embedder="test"))
     assert caplog.records
+    assert SECRET not in caplog.text
+    assert not any(SECRET in repr(vars(each)) for each in caplog.records)
+
+
+def test_a_repeated_call_is_logged_without_anything_of_the_users(
+    caplog: pytest.LogCaptureFixture, naps: list[float]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    memory, flaky = _flaky("add", RateLimitedError("wait.", retry_after=1))
+    memory.add(SECRET, SECRET)
+    assert flaky.calls == 2
     assert SECRET not in caplog.text
     assert not any(SECRET in repr(vars(each)) for each in caplog.records)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import shutil
 import subprocess
@@ -184,3 +185,90 @@ def test_the_wheel_works_without_the_checkout(wheel: zipfile.ZipFile, tmp_path: 
     content, *files = json.loads(result.stdout)
     assert content == "works"
     assert all(file.startswith(str(tmp_path)) for file in files)
+
+
+# --- names and their homes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in openmem.__all__ if name != "UNSET"])
+def test_every_public_name_comes_from_its_home(name: str) -> None:
+    value = getattr(openmem, name)
+    home = importlib.import_module(value.__module__)
+    assert home.__name__.startswith("openmem.")
+    assert getattr(home, value.__name__) is value
+    assert value.__doc__
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(openmem.__file__).read_text("utf-8"))
+    (guarded,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = [
+        alias.asname or alias.name
+        for node in ast.walk(guarded)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert sorted(seen) == sorted(openmem.__all__)
+
+
+@pytest.mark.parametrize("name", types.__all__)
+def test_every_type_but_those_of_the_wire_is_public(name: str) -> None:
+    assert getattr(types, name) is not None
+    if name != "Memory" and not name.endswith(("Request", "Response")):  # at the top, Memory is the client
+        assert name in openmem.__all__
+
+
+def test_the_import_of_the_page() -> None:
+    result = python(f"from openmem import ({', '.join(PAGE_OF_TYPES.split())})")
+    assert result.returncode == 0, result.stderr
+
+
+VENDORS = {
+    "httpx",
+    "stamina",
+    "wordllama",
+    "tokenizers",
+    "safetensors",
+    "openai",
+    "psycopg",
+    "qdrant_client",
+    "mem0",
+    "typer",
+}
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/a.db"])
+def test_an_embedded_backend_loads_no_http_and_no_vendor(url: str, tmp_path: Path) -> None:
+    script = f"from openmem import Memory\nm = Memory({url.format(tmp_path)!r}, embedder='none')\n"
+    assert VENDORS & loaded_by(script) == set()
+    used = (
+        "m.add('a word', 'u', metadata={'a': 1}); m.search('word', 'u'); m.context('word', 'u'); m.list('u'); m.close()"
+    )
+    loaded = loaded_by(script + used)
+    assert f"openmem.adapters.{url.partition(':')[0]}" in loaded
+    assert VENDORS & loaded == set()
+    assert not any(
+        name.startswith(("openmem.conformance", "openmem.cli.", "openmem.embedding.local")) for name in loaded
+    )
+
+
+def test_an_error_or_a_type_loads_no_client() -> None:
+    loaded = loaded_by("from openmem import NotFoundError, MemoryRecord")
+    assert {"openmem.errors", "openmem.types"} <= loaded
+    assert {"openmem.client", "openmem.config", "asyncio", "numpy"} & loaded == set()
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {path.parent for name in SHIPPED for path in (ROOT / name).rglob("*.py")}
+    assert len(folders) >= 8
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_the_wheel_takes_no_name_of_another_project(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"openmem"}
+    needed = {f"openmem/conformance/checks/{path.name}" for path in (ROOT / "conformance" / "checks").glob("*.py")}
+    needed |= {"openmem/adapters/memory.py", "openmem/adapters/sqlite.py", "openmem/py.typed"}
+    assert needed <= set(wheel.namelist())
+    (top,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("top_level.txt"))
+    assert top.split() == ["openmem"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -346,3 +347,133 @@ def test_a_change_of_the_spec_alone_is_drift(copy: Path) -> None:
     assert result.returncode == 1
     assert "models.py" in result.stdout
     assert "openapi.yaml" in result.stdout
+
+
+# --- what 0.1 demands, and the page on 0.2 ----------------------------------------------------------------------
+
+REQUIRED_PARAMETERS_01 = {
+    "get /memories": {"user_id"},
+    "get /memories/{id}": {"id"},
+    "patch /memories/{id}": {"id"},
+    "delete /memories/{id}": {"id"},
+    "get /memories/search": {"q", "user_id"},
+    "get /audit": {"user_id"},
+}
+SUCCESS_01 = {
+    "post /memories": {"200", "201"},
+    "delete /memories/{id}": {"204"},
+    **{route: {"200"} for route in ROUTES_01 if route not in ("post /memories", "delete /memories/{id}")},
+}
+LIMITS_01 = {
+    "get /memories": (50, 500),
+    "get /memories/search": (10, 100),
+    "get /audit": (100, 1000),
+}
+OPERATION_IDS_01 = """getCapabilities addMemory listMemories getMemory updateMemory deleteMemory searchMemories
+    getContext getAudit"""
+
+
+def parameters(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from map(resolved, operation["parameters"])
+
+
+@pytest.mark.parametrize("route", ROUTES_01)
+def test_the_same_parameters_are_required_as_in_0_1(route: str) -> None:
+    needed = {each["name"] for each in parameters(OPERATIONS[route]) if each.get("required")}
+    assert needed == REQUIRED_PARAMETERS_01.get(route, set())
+
+
+@pytest.mark.parametrize("route", SUCCESS_01)
+def test_success_is_answered_as_in_0_1(route: str) -> None:
+    answers = {status: resolved(each) for status, each in OPERATIONS[route]["responses"].items() if status[0] == "2"}
+    assert answers.keys() == SUCCESS_01[route]
+    assert all(("content" in each) is (status != "204") for status, each in answers.items())
+
+
+@pytest.mark.parametrize("route", LIMITS_01)
+def test_limits_and_defaults_of_0_1(route: str) -> None:
+    limit = taken(OPERATIONS[route])["limit"]
+    assert (limit["minimum"], limit["default"], limit["maximum"]) == (1, *LIMITS_01[route])
+    assert resolved(taken(OPERATIONS["post /context"])["token_budget"])["default"] == 500
+
+
+def test_operation_ids_of_0_1() -> None:
+    assert set(OPERATION_IDS_01.split()) <= {operation["operationId"] for operation in OPERATIONS.values()}
+
+
+def test_only_capabilities_and_health_are_open() -> None:
+    assert {route for route, each in OPERATIONS.items() if each.get("security") == [{}]} == {
+        "get /capabilities",
+        "get /healthz",
+    }
+    kinds = {
+        (each["type"], each.get("scheme"), each.get("name")) for each in SPEC["components"]["securitySchemes"].values()
+    }
+    assert kinds == {("http", "bearer", None), ("apiKey", None, "X-API-Key")}
+
+
+def test_every_status_of_the_errors_is_declared_somewhere_and_no_other() -> None:
+    declared = {status for each in OPERATIONS.values() for status in each["responses"] if status[0] in "45"}
+    assert declared <= {str(status) for status, _ in CODES.values()}
+    assert declared >= {"400", "401", "403", "404", "409", "413", "429", "503", "504"}  # 500 and 502 by default
+
+
+def test_codes_statuses_and_types_are_written_in_the_spec() -> None:
+    written = SCHEMAS["ErrorCode"]["x-codes"]
+    assert {code: (each["status"], each["type"]) for code, each in written.items()} == CODES
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
+    used = {node["$ref"] for node in nodes(SPEC) if isinstance(node.get("$ref"), str)}
+    for reference in used:
+        assert resolved({"$ref": reference})
+    named = {
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "parameters", "responses")
+        for name in SPEC["components"][kind]
+    }
+    assert named - used <= {"#/components/schemas/ErrorCode"}  # ErrorDetail.code is open to codes of later versions
+
+
+def added_fields() -> set[str]:
+    """Name what requests and responses of 0.2 have beyond 0.1, on the wire."""
+    known = {field for fields in FIELDS_01.values() for field in fields.split()} | set().union(*ROUTES_01.values())
+    shared = {"MemoryFields", "MemoryInput", "MemoryUpdate", "SearchInput", "ContextInput", *FIELDS_01}
+    return {field for name in shared for field in properties(SCHEMAS[name])} - known
+
+
+PAGE = (ROOT / "docs" / "omp-0.2.md").read_text("utf-8")
+
+
+def test_the_additions_are_found() -> None:
+    assert {"metadata", "kind", "external_id", "version", "superseded_by", "filter", "mode", "vector"} <= added_fields()
+    assert not {"content", "scope", "items"} & added_fields()
+
+
+@pytest.mark.parametrize("name", sorted(added_fields() - {"vector"}))
+def test_the_page_names_every_added_field(name: str) -> None:
+    assert f"`{name}`" in PAGE
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [verb for verb in VERBS if verb not in {o.get("x-verb") for o in OPERATIONS.values() if "core" in o["tags"]}],
+)
+def test_the_page_names_every_added_verb(verb: str) -> None:
+    assert f"`{verb}`" in PAGE
+
+
+def test_the_page_names_every_added_error_and_the_vectors() -> None:
+    for code in ("conflict", "payload_too_large", "provider_unavailable", "ingestion_timeout", "internal_error"):
+        assert f"`{code}`" in PAGE
+    assert "vector" in PAGE
+
+
+def test_the_page_names_nothing_that_is_not_there() -> None:
+    """Every name in the table of additions is a name of the spec."""
+    table = PAGE.partition("## Added")[2].partition("##")[0]
+    names = set(re.findall(r"`([a-z_0-9]+)`", table))
+    known = set(VERBS) | set(CODES) | {field for name in SCHEMAS for field in properties(SCHEMAS[name])}
+    known |= {resolved(node).get("name", "") for route in OPERATIONS.values() for node in route["parameters"]}
+    assert len(names) > 30
+    assert names - known == set()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -200,3 +204,125 @@ def test_changing_the_capabilities_answered_changes_nothing() -> None:
     assert "add" in memory.capabilities().verbs
     memory.add("a word", "u")
     assert len(memory.search("word", "u")) == 1
+
+
+# --- the page, word for word, on both backends --------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory://", "sqlite:///{}/t.db"])
+def mem(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Memory]:
+    with Memory(request.param.format(tmp_path), embedder="test:16") as memory:
+        yield memory
+
+
+@pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 100, 101])
+def test_the_loop_of_the_page_meets_every_memory_once(mem: Memory, count: int) -> None:
+    added = mem.add_many([{"content": f"number {number}"} for number in range(count)], user_id="u1") if count else []
+    seen: list[MemoryRecord] = []
+    process = seen.append
+    cursor = None
+    while True:
+        page = mem.list(user_id="u1", limit=50, cursor=cursor)
+        for m in page.items:
+            process(m)
+        if page.next_cursor is None:
+            break
+        cursor = page.next_cursor
+    assert sorted(m.id for m in seen) == sorted(result.id for result in added if result.id)
+
+
+EVERYTHING: dict[str, Any] = {
+    "x-mem0": {"graph": [{"from": "a", "to": None}], "deep": [[1, 1.0, True, "1", "é🚀"]]},
+    "x-flag": False,
+    "x-n": 2**53 + 1,
+    "x-A.b c": "",
+}
+
+
+def test_extension_fields_round_trip(mem: Memory) -> None:
+    added = mem.add("tabs", "u", metadata={"k": [None, {"é": 0.1}]}, source={"app": "a", "own": [1]}, **EVERYTHING)
+    extra = added.model_extra
+    assert extra is not None
+    assert extra.get("x-mem0") == EVERYTHING["x-mem0"]
+    listed, found = mem.list("u").items[0], mem.search("tabs", "u")[0].memory
+    for read in (added, mem.get(added.id), listed, found, mem.history(added.id)[0]):
+        assert json.dumps(read.model_extra, sort_keys=True) == json.dumps(EVERYTHING, sort_keys=True)
+        assert json.dumps(read.metadata) == json.dumps({"k": [None, {"é": 0.1}]})
+        assert read.source is not None
+        assert read.source.model_extra == {"own": [1]}
+
+
+@given(EXTENSIONS.filter(lambda fields: "\\u0000" not in json.dumps(fields)))
+def test_any_extension_round_trips_through_a_file(extensions: dict[str, Any]) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Memory(f"sqlite:///{folder}/t.db?synchronous=normal", embedder="none") as memory,
+    ):
+        added = memory.add("content", "u", **extensions)
+        kept = {name: value for name, value in extensions.items() if value is not None}
+        assert json.dumps(memory.get(added.id).model_extra, sort_keys=True) == json.dumps(kept, sort_keys=True)
+
+
+def test_extensions_are_merged_and_cleared_by_an_update(mem: Memory) -> None:
+    added = mem.add("tabs", "u", **EVERYTHING)
+    changed = mem.update(added.id, **{"x-flag": None, "x-mem0": {"deep": None, "more": 1}, "x-new": [1]})
+    assert changed.model_extra == mem.get(added.id).model_extra
+    assert changed.model_extra == {
+        **{name: EVERYTHING[name] for name in ("x-n", "x-A.b c")},
+        "x-mem0": {"graph": EVERYTHING["x-mem0"]["graph"], "more": 1},
+        "x-new": [1],
+    }
+
+
+def test_the_least_memory_has_none_for_all_it_does_not_say(mem: Memory) -> None:
+    read = mem.get(mem.add("tabs", "u").id)
+    said = {"id", "content", "user_id", "created_at", "updated_at", "status", "version", "embedding_model"}
+    assert {name for name, value in read if value is not None} == said
+    assert (read.status, read.version, read.updated_at) == ("done", 1, read.created_at)
+    assert read.embedding_model == "test-words-16"
+
+
+def test_every_answer_survives_serialisation(mem: Memory) -> None:
+    first = mem.add("tabs over spaces", "u", tags=["a"], scope="a/b", source={"app": "a"}, **EVERYTHING)
+    mem.add("spaces over tabs", "u", supersedes=[first.id], valid_to=datetime(2999, 1, 1, tzinfo=UTC))
+    answers: list[BaseModel] = [
+        *(mem.get(first.id), mem.list("u", limit=1), mem.context("tabs", "u"), mem.capabilities(), mem.stats("u")),
+        *(*mem.search("tabs", "u"), *mem.audit("u"), *mem.history(first.id), *mem.related(first.id)),
+        *mem.add_many([{"content": "c"}, {"content": ""}], user_id="u"),
+    ]
+    assert len({type(answer) for answer in answers}) == 8
+    for answer in answers:
+        model = type(answer)
+        assert model.model_validate_json(answer.model_dump_json()) == answer
+        assert model.model_validate(answer.model_dump(mode="json")) == answer
+        assert model.model_validate(answer.model_dump()) == answer
+        assert json.loads(answer.model_dump_json(exclude_none=True)) == answer.model_dump(
+            mode="json", exclude_none=True
+        )
+        assert pickle.loads(pickle.dumps(answer)) == answer
+        copied = answer.model_copy(deep=True)
+        assert copied == answer
+        assert copied is not answer
+
+
+def test_a_moment_is_written_as_iso_8601_in_utc(mem: Memory) -> None:
+    written = json.loads(mem.add("tabs", "u", valid_to="2030-01-01T05:30:00.000001+05:30").model_dump_json())
+    assert written["valid_to"] == "2030-01-01T00:00:00.000001Z"
+
+
+def test_the_usage_in_a_prompt(mem: Memory) -> None:
+    added = mem.add("Set up a Node project with pnpm", "u1")
+    ctx = mem.context(query="set up a new Node project", user_id="u1", token_budget=400)
+    message = {"role": "system", "content": f"Relevant user memory:\n{ctx.text}"}
+    assert message["content"] == f"Relevant user memory:\n- Set up a Node project with pnpm [{added.id}]"
+    assert ctx.token_count is not None
+    assert 0 < ctx.token_count <= 400
+    assert 0 <= ctx.citations[0].score <= 1
+
+
+@pytest.mark.parametrize("model", RESPONSES)
+def test_a_model_states_its_json_schema(model: type[BaseModel]) -> None:
+    schema = model.model_json_schema()
+    assert schema["additionalProperties"] is True
+    assert set(schema["properties"]) == set(model.model_fields)
+    assert all(field.description for field in model.model_fields.values())

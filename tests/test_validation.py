@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import math
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +18,20 @@ from conftest import EMBEDDING, START, everything, trap
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import ConflictError, InvalidRequestError, Memory, NotFoundError, OMPError, UnsupportedCapabilityError
+from openmem import (
+    AsyncMemory,
+    ConflictError,
+    InvalidRequestError,
+    Memory,
+    NotFoundError,
+    OMPError,
+    UnsupportedCapabilityError,
+)
 from openmem._generated.models import AddManyRequest
 from openmem._generated.verbs import VERBS
 from openmem.embedding.testing import WordEmbedder
+from openmem.types import MemorySource
+from openmem.validation import build, check
 
 VALID: dict[str, dict[str, Any]] = {
     "add": {"content": "c", "user_id": "u"},
@@ -97,8 +110,21 @@ def changes(memory: Memory, user: str) -> list[str | None]:
     return [entry.action for entry in memory.audit(user, limit=1000) if entry.action not in ("list", "stats")]
 
 
+def makes_no_file(call: Call) -> None:
+    """Hold a call on sqlite:// to be refused as a first request, and to make no file."""
+    with tempfile.TemporaryDirectory() as folder:
+        with (
+            Memory(f"sqlite:///{folder}/s.db", embedder="test:16") as memory,
+            pytest.raises(InvalidRequestError) as caught,
+        ):
+            call(memory)
+        assert list(Path(folder).iterdir()) == []
+    check_error(caught.value)
+
+
 def refused_everywhere(call: Call) -> OMPError:
     stores_nothing(call)
+    makes_no_file(call)
     return refused(call)
 
 
@@ -215,6 +241,11 @@ NESTED: dict[str, Callable[[str], Call]] = {
     "filter operator": lambda text: ask("list", filter={"content": {text: 1}}),
     "filter deep": lambda text: ask("list", filter={"not": {"or": [{"content": {"contains": text}}]}}),
     "message content": lambda text: ask("remember", messages=[{"role": "user", "content": text}]),
+    "message name": lambda text: ask("remember", messages=[{"role": "user", "content": "c", "name": text}]),
+    "message key": lambda text: ask("remember", messages=[{"role": "user", "content": "c", "x": {text: 1}}]),
+    "filter source": lambda text: ask("search", filter={f"source.{text}": 1}),
+    "filter extension": lambda text: ask("search", filter={f"x-{text}": 1}),
+    "filter in an extension": lambda text: ask("search", filter={f"x-a.{text}": 1}),
     "message of your own": lambda text: ask("remember", messages=[{"role": "user", "content": "c", "x": [text]}]),
     "remember metadata": lambda text: ask("remember", metadata={"k": [text]}),
 }
@@ -709,3 +740,177 @@ def test_errors_do_not_repeat_what_was_rejected() -> None:
         while seen is not None:
             assert secret not in str(seen)
             seen = seen.__cause__
+
+
+# --- both backends ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory://", "sqlite:///{}/s.db"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Memory]:
+    with Memory(request.param.format(tmp_path), embedder="test:16") as memory:
+        yield memory
+
+
+@pytest.mark.parametrize("place", [place for place in NESTED if place.split()[0] not in ("message", "remember")])
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800", "fine\udfff"])
+def test_a_nested_text_makes_no_file(place: str, text: str) -> None:
+    makes_no_file(NESTED[place](text))
+
+
+@pytest.mark.parametrize(("verb", "field"), [case for case in TEXTS + LISTS if case[0] != "remember"])
+def test_a_text_that_no_backend_keeps_makes_no_file(verb: str, field: str) -> None:
+    for text in ("a\x00b", "\ud800"):
+        makes_no_file(ask(verb, **{field: [text] if (verb, field) in LISTS else text}))
+
+
+@pytest.mark.parametrize("other", QUERIES[1:], ids=str)
+def test_a_foreign_cursor_makes_no_file(other: dict[str, Any]) -> None:
+    memory = Memory("memory://", embedder="none")
+    for _ in range(2):
+        memory.add("c", "u")
+    makes_no_file(ask("list", **other, cursor=memory.list("u", limit=1).next_cursor))
+
+
+def test_a_good_first_request_makes_the_file(tmp_path: Path) -> None:
+    with Memory(f"sqlite:///{tmp_path}/s.db", embedder="test:16") as memory:
+        assert list(tmp_path.iterdir()) == []
+        memory.list("u")
+        assert (tmp_path / "s.db").is_file()
+
+
+@pytest.mark.parametrize("verb", BY_ID)
+def test_another_users_id_is_an_unknown_id_in_both(store: Memory, verb: str) -> None:
+    store.add("bob's own", "bob")
+    theirs = store.add("ann's own", "ann", scope="s").id
+    unknown = theirs[:-1] + ("0" if theirs[-1] != "0" else "1")
+    other = changes_nothing(store, lambda memory: BY_ID[verb](memory, theirs, "bob"), NotFoundError)
+    never = changes_nothing(store, lambda memory: BY_ID[verb](memory, unknown, "bob"), NotFoundError)
+    assert told(other, theirs) == told(never, unknown)
+    assert store.get(theirs, user_id="ann").content == "ann's own"
+
+
+SUPERSEDING: dict[str, Callable[[Memory, str], Any]] = {
+    "add": lambda memory, id_: memory.add("b", "bob", supersedes=[id_]),
+    "update": lambda memory, id_: memory.update(memory.list("bob").items[0].id, content="b", supersedes=[id_]),
+    "upsert": lambda memory, id_: memory.add("b", "bob", external_id="key", supersedes=[id_]),
+}
+
+
+@pytest.mark.parametrize("verb", SUPERSEDING)
+def test_another_users_id_supersedes_nothing_in_both(store: Memory, verb: str) -> None:
+    store.add("bob's own", "bob", external_id="key")
+    theirs = store.add("ann's own", "ann").id
+    other = changes_nothing(store, lambda memory: SUPERSEDING[verb](memory, theirs), InvalidRequestError)
+    never = changes_nothing(store, lambda memory: SUPERSEDING[verb](memory, "nothing"), InvalidRequestError)
+    assert told(other, theirs) == told(never, "nothing")
+    assert store.get(theirs).superseded_by is None
+
+
+@pytest.mark.parametrize("version", [1, 3, 2**31 - 1])
+@pytest.mark.parametrize("verb", ["update", "delete"])
+def test_a_wrong_version_changes_nothing_in_both(store: Memory, verb: str, version: int) -> None:
+    added = store.add("red", "u", metadata={"a": 1})
+    store.update(added.id, kind="k")
+    fields = {"content": "blue", "metadata": {"b": 2}} if verb == "update" else {}
+    call = ask(verb, id=added.id, if_version=version, **fields)
+    assert "version 2" in str(changes_nothing(store, call, ConflictError))
+    assert [hit.memory.content for hit in store.search("red blue", "u", mode="keyword")] == ["red"]
+    ask(verb, id=added.id, if_version=2, **fields)(store)
+    assert [hit.memory.content for hit in store.search("red", "u", mode="keyword")] == []
+
+
+BAD_ITEMS: list[Any] = [
+    *({"content": " "}, {"content": "\ud800"}, {}, {"content": "c", "metadta": {}}, {"content": "c", "scope": "a//b"}),
+    *(
+        {"content": "c", "vector": [1.0]},
+        {"content": "c", "importance": 2},
+        {"content": "c", "supersedes": ["nothing"]},
+    ),
+    *({"content": "c", "x-a": circle()}, {"content": "c", "source": {"o": nested(2000)}}, {1: 2}, None, "text"),
+]
+
+
+def test_good_items_between_bad_ones_are_stored_in_both(store: Memory) -> None:
+    items = [item for bad in BAD_ITEMS for item in ({"content": "good"}, bad)]
+    results = store.add_many(items, user_id="u")
+    assert [result.error is None for result in results] == [True, False] * len(BAD_ITEMS)
+    assert {memory.id for memory in everything(store, "u")} == {result.id for result in results if result.memory}
+
+
+# --- requests as the server and the tools make them ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VALID)
+def test_a_request_with_an_unknown_field_cannot_be_made(verb: str) -> None:
+    longest = max(VERBS[verb].request.model_fields, key=len)
+    with pytest.raises(InvalidRequestError, match="unknown field") as caught:
+        check(build(verb, {**VALID[verb], longest[:-1] + "_": 1}))
+    assert f"Did you mean '{longest}'?" in caught.value.remedy
+
+
+@pytest.mark.parametrize("verb", VALID)
+def test_a_request_without_what_it_needs_cannot_be_made(verb: str) -> None:
+    needed = [name for name, info in VERBS[verb].request.model_fields.items() if info.is_required()]
+    assert needed
+    for name in needed:
+        with pytest.raises(InvalidRequestError, match=f"{name} is missing"):
+            build(verb, {key: value for key, value in VALID[verb].items() if key != name})
+
+
+# --- anything at all ----------------------------------------------------------------------------------------------
+
+JUNK = st.sampled_from(
+    [
+        *(0, -1, True, 1.5, math.nan, 2**63, 10**400, "", " ", "a", "\x00", "\ud800", "*", "a/*", b"a", object()),
+        *([], [""], ["a"], [1], [{}], [["a"]], {}, {"a": 1}, {1: 2}, {"kind": "a"}, {"tags": {"contains": 1}}),
+        *(
+            START,
+            NAIVE[0],
+            circle(),
+            nested(2000, "list"),
+            MemorySource(app="\x00"),
+            "vector",
+            ["archived"],
+            [0.5] * 16,
+        ),
+    ]
+)
+REFUSALS = {"invalid_request", "unsupported_capability", "payload_too_large", "not_found"}
+
+
+def outcome(url: str, call: Call) -> str:
+    with Memory(url, embedder="test:16") as memory:
+        try:
+            call(memory)
+        except OMPError as error:
+            check_error(error)
+            assert everything(memory, "u") == []
+            return error.code
+    return "fine"
+
+
+@given(st.data(), st.sampled_from([verb for verb in VALID if verb != "remember"]))
+def test_both_backends_take_or_refuse_anything_alike(data: st.DataObject, verb: str) -> None:
+    names = [*VERBS[verb].request.model_fields, *(["x-a"] if verb in ("add", "update") else [])]
+    call = ask(verb, **data.draw(st.dictionaries(st.sampled_from(names), JUNK, min_size=1, max_size=3)))
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/s.db?synchronous=normal"
+        codes = [outcome("memory://", call), outcome(url, call)]
+        assert codes[0] == codes[1]
+        assert codes[0] in REFUSALS | {"fine"}
+        if codes[0] == "invalid_request":
+            refused(call)
+
+
+@given(st.sampled_from(["add", "search", "list"]), BAD_TEXT)
+def test_the_async_client_refuses_alike(verb: str, text: str) -> None:
+    adapter = trap()
+
+    async def call() -> None:
+        async with AsyncMemory(adapter) as memory:
+            await getattr(memory, verb)(**{**VALID[verb], "user_id": text})
+
+    with pytest.raises(InvalidRequestError) as caught:
+        asyncio.run(call())
+    assert (adapter.reached, adapter.opened) == ([], 0)
+    assert str(caught.value) == str(refused(ask(verb, user_id=text)))

@@ -215,7 +215,7 @@ async def searched_like_add(h: Harness) -> None:
 async def items_stay_with_their_batch(h: Harness) -> None:
     """Add a batch for one user, one of whose items names another."""
     contents = [h.marker() for _ in range(3)]
-    owners = ({}, {"user_id": h.other}, {"user_id": h.user})
+    owners: list[dict[str, str]] = [{}, {"user_id": h.other}, {"user_id": h.user}]
     items = [{"content": content, **owner} for content, owner in zip(contents, owners, strict=True)]
     mine, foreign, named = await h.memory.add_many(items, user_id=h.user)
     refused = foreign.error is not None and foreign.error.code == "invalid_request"

@@ -9,6 +9,7 @@ from openmem.types import MemoryRecord
 
 from ..check import check
 from ..harness import Harness
+from ..probes import declared
 from ._shared import rich
 
 VERBATIM = (
@@ -26,19 +27,23 @@ VERBATIM = (
     "A" * 5000,
 )
 BROKEN = ("U+0000 \x00 inside", "\x00", "a lone \ud800 surrogate", "\udfff")
+NEEDS = {"scope": "scopes", "external_id": "supports_external_id"}
 TYPED: dict[str, Any] = {
     "int": 7,
     "negative": -1,
     "large": 2**53 + 1,
+    "largest": 2**63 - 1,
+    "least": -(2**63),
     "float": 0.1,
     "tiny": 5e-324,
     "whole": 1.0,
+    "minus zero": -0.0,
     "true": True,
     "false": False,
     "text": "7",
     "empty": "",
     "list": [3, 1, 2, "1", [[]], {}],
-    "deep": {"a": {"b": {"c": [{"d": None}]}}},
+    "deep": {"a": {"b": {"c": [{"d": None, "e": True, "f": [1, 1.0, "1"]}]}}},
     "a key with spaces": 1,
     "dotted.key": 1,
     "quote'\"key": 1,
@@ -56,13 +61,31 @@ async def _stored(h: Harness, record: MemoryRecord) -> list[tuple[str, MemoryRec
     return [("add", record), ("get", got), ("list", listed[0])]
 
 
+def _same(stored: Any, given: Any) -> bool:
+    """Compare JSON values by type as well, at every depth: 1, 1.0 and true are three values."""
+    if type(stored) is not type(given):
+        return False
+    if isinstance(given, dict):
+        return stored.keys() == given.keys() and all(_same(stored[key], given[key]) for key in given)
+    if isinstance(given, list):
+        return len(stored) == len(given) and all(map(_same, stored, given))
+    return bool(stored == given)
+
+
+async def _only(h: Harness, record: MemoryRecord) -> None:
+    h.require(await h.all_ids() == [record.id], "a refused add was stored")
+    h.require(await h.memory.get(record.id, user_id=h.user) == record, "a refused update changed the record")
+
+
 async def _comes_back(h: Harness, fields: dict[str, Any]) -> None:
     record = await h.add(f"fact {h.marker()}", **fields)
     for verb, stored in await _stored(h, record):
         shown = {**stored.model_dump(exclude_none=True), **(stored.model_extra or {})}
         for name, value in fields.items():
-            same = name in shown and shown[name] == value and type(shown[name]) is type(value)
-            h.require(same, f"{verb} answers {name} = {shown.get(name)!r}, not {value!r}")
+            h.require(
+                name in shown and _same(shown[name], value),
+                f"{verb} answers {name} = {shown.get(name)!r}, not {value!r}",
+            )
 
 
 @check("CON-1", "content is verbatim", level="core")
@@ -89,26 +112,50 @@ async def keeps_updated_content_verbatim(h: Harness) -> None:
 
 @check("CON-2", "blank content is refused and nothing stored", level="core")
 async def refuses_blank_content(h: Harness) -> None:
-    """Add nothing but white space."""
+    """Add nothing but white space, and update to it."""
+    record = await h.add("fact")
     for text in ("", " ", "\n\t \r\n", "\u2003\u00a0"):
         await h.refused(h.memory.add(text, h.user), InvalidRequestError)
-    h.require(await h.all_ids() == [], "a refused add was stored")
+        if "update" in h.capabilities.verbs:
+            await h.refused(h.memory.update(record.id, user_id=h.user, content=text), InvalidRequestError)
+    await _only(h, record)
 
 
-@check("CON-3", "U+0000 and lone surrogates are refused in every text", level="core")
+@check("CON-3", "U+0000 and lone surrogates are refused in every text of an add", level="core")
 async def refuses_broken_text(h: Harness) -> None:
-    """Put broken text into each text of an add, and into the query and the user of reads."""
+    """Put broken text into each text of an add."""
+    record = await h.add("fact")
     for text in BROKEN:
         places: list[dict[str, Any]] = [{"content": text}, {"tags": ["fine", text]}, {"source": {"app": text}}]
-        places += [{"source": {"ref": text}}, {"scope": text}, {"user_id": text}]
+        places += [{"source": {"ref": text}}, {"kind": text}, {"user_id": text}]
         if h.capabilities.features.supports_metadata:
             places += [{"metadata": {"key": text}}, {"metadata": {text: 1}}, {"metadata": {"deep": [{"x": [text]}]}}]
             places += [{"x-conformance": text}, {"x-conformance": {text: 1}}]
+        places += [{name: text} for name in ("scope", "external_id") if declared(NEEDS[name], h.capabilities)]
         for place in places:
             await h.refused(h.memory.add(**{"content": "fact", "user_id": h.user, **place}), InvalidRequestError)
-        await h.refused(h.memory.search(text, h.user), InvalidRequestError)
-        await h.refused(h.memory.list(text), InvalidRequestError)
-    h.require(await h.all_ids() == [], "a refused add was stored")
+    await _only(h, record)
+
+
+@check("CON-3", "U+0000 and lone surrogates are refused in every text of the other verbs", level="core")
+async def refuses_broken_requests(h: Harness) -> None:
+    """Put broken text into queries, ids, users, tags and updates."""
+    record = await h.add("fact")
+    for text in BROKEN:
+        calls = [
+            h.memory.search(text, h.user),
+            h.memory.search("fact", text),
+            h.memory.search("fact", h.user, tag=text),
+        ]
+        calls += [h.memory.list(text), h.memory.list(h.user, tag=text), h.memory.get(text)]
+        calls += [h.memory.get(record.id, user_id=text), h.memory.delete(record.id, user_id=text)]
+        if "context" in h.capabilities.verbs:
+            calls.append(h.memory.context(text, h.user))
+        if "update" in h.capabilities.verbs:
+            calls += [h.memory.update(record.id, **change) for change in ({"content": text}, {"tags": [text]})]
+        for call in calls:
+            await h.refused(call, InvalidRequestError)
+    await _only(h, record)
 
 
 @check("CON-4", "tags, source and confidence come back as given", level="core")
@@ -132,17 +179,17 @@ async def keeps_metadata(h: Harness) -> None:
     """Store every type of JSON, deep, and unusual keys."""
     await _comes_back(h, {"metadata": TYPED})
     await _comes_back(h, {"metadata": {}})
-    record = await h.add("order", metadata={"z": [3, 1, 2], "a": 1})
-    stored = await h.memory.get(record.id, user_id=h.user)
-    types = {key: type(value) for key, value in (await _typed(h)).items()}
-    h.require(types == {key: type(value) for key, value in TYPED.items()}, f"metadata changes types: {types}")
-    h.require(stored.metadata["z"] == [3, 1, 2], "the order of a list changed")
+    await _comes_back(h, {"metadata": {"z": [3, 1, 2], "a": [True, 1, 1.0, {"flag": False, "zero": 0}]}})
 
 
-async def _typed(h: Harness) -> dict[str, Any]:
-    record = await h.add(f"typed {h.marker()}", metadata=TYPED)
-    metadata: dict[str, Any] = (await h.memory.get(record.id, user_id=h.user)).metadata
-    return metadata
+@check("CON-5", "an update's metadata comes back as given", requires=["supports_metadata", "update"])
+async def keeps_updated_metadata(h: Harness) -> None:
+    """Give a record without metadata every type of JSON by an update."""
+    record = await h.add("fact")
+    given = {key: value for key, value in TYPED.items() if key != "deep"} | {"deep": {"a": [1, 1.0, True, None, "1"]}}
+    await h.memory.update(record.id, user_id=h.user, metadata=given)
+    stored = (await h.memory.get(record.id, user_id=h.user)).metadata
+    h.require(_same(stored, given), f"get answers metadata = {stored!r}, not {given!r}")
 
 
 @check("CON-5", "extensions come back as given", requires=["supports_metadata"])
@@ -203,10 +250,12 @@ async def holds_to_the_declared_length(h: Harness) -> None:
 @check("CON-8", "numbers out of bounds and unknown fields are refused", level="core")
 async def refuses_what_does_not_fit(h: Harness) -> None:
     """Give fields values that the protocol does not have."""
+    record = await h.add("fact")
     bad: list[dict[str, Any]] = [{"confidence": value} for value in (-0.01, 1.01, float("nan"), "high")]
     bad += [{"importance": 2}, {"tags": "text"}, {"tags": [""]}, {"tags": [1]}, {"source": {"type": "guessed"}}]
     bad += [{"content": 7}, {"nonsense": 1}, {"contents": "x"}, {"valid_from": "soon"}, {"supersedes": "id"}]
     bad += [{"metadata": [1]}, {"metadata": {"x": {1, 2}}}, {"metadata": {"x": float("inf")}}, {"metadata": {1: 2}}]
+    bad += [{"metadata": {"x": [number]}} for number in (2**63, -(2**63) - 1, 10**40)]
     for fields in bad:
         await h.refused(h.memory.add(**{"content": "fact", "user_id": h.user, **fields}), InvalidRequestError)
-    h.require(await h.all_ids() == [], "a refused add was stored")
+    await _only(h, record)

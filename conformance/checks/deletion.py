@@ -38,7 +38,7 @@ async def is_gone_from_derived_reads(h: Harness) -> None:
 @check("DEL-1", "every by-id verb answers not_found after delete", level="core")
 async def is_not_found_by_id(h: Harness) -> None:
     """Call the by-id verbs with the id of a deleted record."""
-    record = await h.add("goes")
+    record, stays = await h.add("goes"), await h.add("stays")
     await h.memory.delete(record.id, user_id=h.user)
     calls = {
         "get": lambda: h.memory.get(record.id),
@@ -49,7 +49,48 @@ async def is_not_found_by_id(h: Harness) -> None:
     for verb, call in calls.items():
         if verb in h.capabilities.verbs:
             await h.refused(call(), NotFoundError)
-    h.require(await h.all_ids() == [], "a call on a deleted record brought it back")
+    h.require(await h.all_ids() == [stays.id], "a call on a deleted record brought it back")
+
+
+@check("DEL-1", "a deleted record is in no state that reads can include", requires=["temporal"])
+async def is_gone_in_every_state(h: Harness) -> None:
+    """Delete one of two like records and read with every state included, and as of the past and the future."""
+    word, before = h.marker(), h.now()
+    gone, stays = await h.seed([{"content": f"{word} goes"}, {"content": f"{word} stays"}])
+    both, between = [gone.id, stays.id], h.now()
+    await h.memory.delete(gone.id, user_id=h.user)
+    every = ["superseded", "expired", "upcoming", *(["archived"] if h.capabilities.features.supports_archive else [])]
+    for fields in ({}, {"as_of": between}, {"as_of": h.now() + (between - before)}):
+        selection = {"include": every, **fields}
+        h.expect(await h.all_ids(**selection), [stays.id], among=both, what=f"list by {selection}")
+        h.expect(await found(h, word, **selection), [stays.id], among=both, what=f"search by {selection}")
+
+
+@check("DEL-1", "a batch deletes as delete does", requires=["delete_many"])
+async def is_gone_after_a_batch(h: Harness) -> None:
+    """Delete two of three like records in one batch and read by every verb."""
+    word = h.marker()
+    records = await h.seed([{"content": f"{word} {name}"} for name in "abc"])
+    ids = [record.id for record in records]
+    await h.memory.delete_many(ids[:2], user_id=h.user)
+    for memory_id in ids[:2]:
+        await h.refused(h.memory.get(memory_id, user_id=h.user), NotFoundError)
+    h.expect(await h.all_ids(), ids[2:], among=ids, what="list after delete_many")
+    h.expect(await found(h, word), ids[2:], among=ids, what="search after delete_many")
+
+
+@check("DEL-1", "an updated record is gone with all it ever said", requires=["update"])
+async def is_gone_with_its_past(h: Harness) -> None:
+    """Update a record, delete it, and search for its old and its new words."""
+    word, old, new = h.marker(), h.marker(), h.marker()
+    (stays,) = await h.seed([{"content": f"{word} stays"}])
+    gone = await h.add(f"{word} {old}")
+    await h.memory.update(gone.id, user_id=h.user, content=f"{word} {new}")
+    await h.memory.delete(gone.id, user_id=h.user)
+    for query in (f"{word} {old}", f"{word} {new}"):
+        for mode in modes(h):
+            ids = await found(h, query, mode=mode)
+            h.expect(ids, [stays.id], among=[gone.id, stays.id], what=f"{mode} search for what was deleted")
 
 
 @check("DEL-2", "a second delete is not_found", level="core")

@@ -14,7 +14,10 @@ ODD_IDS = ("unknown", "../etc/passwd", "' OR 1=1 --", "%", "*", "mem_é日", "a 
 @check("ERR-1", "every error has code, type, message, remedy, provider and request id", level="core")
 async def are_signed(h: Harness) -> None:
     """Provoke errors of several kinds and look at each part."""
+    record = await h.add("fact")
     calls = [h.memory.get("unknown"), h.memory.add("", h.user), h.memory.search("x", h.user, limit=0)]
+    if h.capabilities.features.supports_if_version:
+        calls.append(h.memory.delete(record.id, if_version=99))
     seen = set()
     for call in calls:
         error = await h.refused(call, OMPError)

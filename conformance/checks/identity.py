@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from openmem.errors import InvalidRequestError
+
 from ..check import check
 from ..harness import Harness
 
@@ -22,13 +24,15 @@ async def ids_are_unique_and_lasting(h: Harness) -> None:
         h.require((await h.memory.get(memory_id, user_id=h.user)).id == memory_id, "get answers with another id")
 
 
-@check("IDN-1", "a caller cannot choose the id", level="core")
+@check("IDN-1", "a caller cannot choose what the provider assigns", level="core")
 async def ids_are_not_the_callers(h: Harness) -> None:
-    """Try to add with an id."""
-    from openmem.errors import InvalidRequestError
-
-    await h.refused(h.memory.add("fact", h.user, id="mem_chosen"), InvalidRequestError)
-    h.require(await h.all_ids() == [], "a refused add was stored")
+    """Try to add with an id, with another's id, and with other fields that are the provider's."""
+    record = await h.add("fact")
+    chosen = [{"id": "mem_chosen"}, {"id": record.id}, {"created_at": record.created_at}, {"version": 7}]
+    for fields in [*chosen, {"updated_at": record.created_at}, {"superseded_by": record.id}, {"status": "done"}]:
+        await h.refused(h.memory.add("other", h.user, **fields), InvalidRequestError)
+    h.require(await h.all_ids() == [record.id], "a refused add was stored")
+    h.require((await h.memory.get(record.id, user_id=h.user)).content == "fact", "a refused add changed a record")
 
 
 @check("IDN-1", "concurrent adds are all stored, each once", level="core")
@@ -95,9 +99,10 @@ async def repeated_adds_merge(h: Harness) -> None:
     """Add a key again with some of its fields."""
     await h.add("at first", external_id="key", tags=["a"], confidence=0.5)
     again = await h.add("at last", external_id="key", confidence=0.75)
-    h.require(again.tags == ["a"], f"a field that was not given became {again.tags}")
-    h.require((again.content, again.confidence) == ("at last", 0.75), f"given fields became {again!r}")
-    h.require(again.version is None or again.version == 2, f"version is {again.version} after two adds")
+    for record in (again, await h.memory.get(again.id, user_id=h.user)):
+        h.require(record.tags == ["a"], f"a field that was not given became {record.tags}")
+        h.require((record.content, record.confidence) == ("at last", 0.75), f"given fields became {record!r}")
+        h.require(record.version in (None, 2), f"version is {record.version} after two adds")
 
 
 @check("IDN-5", "created_at and updated_at are equal at first, version is 1", level="core")

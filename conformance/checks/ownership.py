@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from openmem.errors import InvalidRequestError, NotFoundError, OMPError
+from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.types import MemoryRecord
 
 from ..check import check
@@ -88,8 +88,10 @@ async def strangers_find_nothing(h: Harness) -> None:
     """Ask every read of a user who never stored anything."""
     word, mine, theirs = await _two_owners(h)
     stranger, among = h.new_user(), [mine.id, theirs.id]
+    h.expect(await h.all_ids(h.other), [theirs.id], among=among, what="list of a user with a record")
     h.expect(await h.all_ids(stranger), [], among=among, what="list of a stranger", none_expected=True)
     for mode in modes(h):
+        h.expect(await found(h, word, mode=mode), [mine.id], among=among, what=f"{mode} search of a user with a record")
         hits = await h.memory.search(word, stranger, mode=mode)
         h.expect(h.ids(hits), [], among=among, what=f"{mode} search of a stranger", none_expected=True)
 
@@ -125,6 +127,8 @@ async def lookalike_users_are_strangers(h: Harness) -> None:
     """Ask for users whose ids differ by a wildcard, a space, a letter or its case."""
     word, mine, _ = await _two_owners(h)
     alike = [form.format(h.user) for form in LOOKALIKES] + [h.user.upper(), h.user[:-1], h.user.capitalize()]
+    own = [*await h.all_ids(), *await found(h, word)]
+    h.require(own == [mine.id, mine.id], f"the user's own reads give {own}")
     for user in alike:
         reads = [*await h.all_ids(user), *h.ids(await h.memory.search(word, user))]
         h.expect(reads, [], among=[mine.id], what=f"reads of the user {user!r}", none_expected=True)
@@ -145,9 +149,20 @@ async def hostile_users_keep_their_own(h: Harness) -> None:
 
 @check("OWN-5", "a blank or missing user_id is refused", level="core")
 async def needs_a_user(h: Harness) -> None:
-    """Leave the user out, and blank, where the verb needs one."""
-    for user in ("", " ", "\t\n"):
-        for call in (h.memory.add("fact", user), h.memory.list(user), h.memory.search("fact", user)):
-            await h.refused(call, InvalidRequestError)
-    await h.refused(h.memory.add("fact", None), InvalidRequestError)
-    await h.refused(h.memory.list(None), InvalidRequestError, OMPError)
+    """Leave the user out, and blank, where a verb needs one; a blank one is refused where it may be left out too."""
+    record = await h.add("fact")
+    needing = {
+        "add": lambda user: h.memory.add("fact", user),
+        "list": lambda user: h.memory.list(user),
+        "search": lambda user: h.memory.search("fact", user),
+        "context": lambda user: h.memory.context("fact", user),
+        "stats": lambda user: h.memory.stats(user),
+        "audit": lambda user: h.memory.audit(user),
+    }
+    for verb, call in needing.items():
+        for user in ("", " ", "\t\n", None) if verb in h.capabilities.verbs else ():
+            await h.refused(call(user), InvalidRequestError)
+    for verb, by_id in BY_ID.items():
+        if verb in h.capabilities.verbs:
+            await h.refused(by_id(h, record.id, " "), InvalidRequestError)
+    h.require(await h.all_ids() == [record.id], "a refused call changed what is stored")

@@ -70,6 +70,15 @@ async def unknown_scope_selects_nothing(h: Harness) -> None:
     await _selects(h, word, stored, "team/alpha", ["team/alpha"])
 
 
+@check("SCO-1", "a scope begins at the root", requires=NEEDS)
+async def begins_at_the_root(h: Harness) -> None:
+    """Select a scope beside one that holds it further down."""
+    word, scope = h.marker(), h.scope("a/b")
+    records = await h.seed([{"content": word, "scope": path} for path in (scope, f"{scope}/c", f"top/{scope}", "a/b")])
+    for selector, expected in ((scope, records[:2]), (f"{scope}/*", records[1:2]), ("a", records[3:])):
+        await reads(h, word, records, expected, f"of scope '{selector}'", selection={"scope": selector})
+
+
 @check("SCO-2", "a/* selects all strictly below a", requires=NEEDS)
 async def star_takes_all_strictly_below(h: Harness) -> None:
     """Select below a scope that is itself stored, beside siblings."""

@@ -345,6 +345,16 @@ async def ranks_by_cosine(h: Harness) -> None:
     h.expect(h.ids(results), expected, among=ids, what=what, ordered=True, all_expected=True)
 
 
+@check("SEA-5", "in vector search words do not sway the order", requires=VECTORS, level="core")
+async def words_do_not_sway_vectors(h: Harness) -> None:
+    """Search by a word and a vector, where the record with the word has the vector further off."""
+    word = h.marker()
+    far = await h.add(f"{word} {word}", vector=_axis(h, 0, tilt=0.9))
+    near = await h.add(h.marker(), vector=_axis(h, 0))
+    results = await h.memory.search(word, h.user, vector=_axis(h, 0), mode="vector", limit=1)
+    h.expect(h.ids(results), [near.id], among=[near.id, far.id], what="vector search")
+
+
 # --- by both ----------------------------------------------------------------------------------------------------
 
 

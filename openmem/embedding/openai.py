@@ -168,10 +168,10 @@ class OpenAIEmbedder:
                 f"vectors of dimension {vectors.shape[-1]}, where {self.dimension} is expected",
                 remedy="Set embedder_dimension to the dimension of the model.",
             )
-        with np.errstate(all="ignore"):  # what overflows is caught by the next line
-            to_unit_length(vectors)
-        if not np.isfinite(vectors).all():
-            raise self._wrong("a vector that holds no finite numbers")
+        with np.errstate(over="ignore"):
+            if not np.isfinite(np.linalg.norm(vectors)):
+                raise self._wrong("a vector of no finite length")
+        to_unit_length(vectors)
         return vectors
 
     def _wrong(self, what: str, *, remedy: str = "") -> ProviderError:

@@ -1,0 +1,457 @@
+"""The suite judged itself: clauses and checks fit, it is not vacuous, liars are caught, reports and exit codes hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from unittest import mock
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from openmem import Adapter, CapabilityFeatures, NotFoundError, OMPError, ProviderUnavailableError
+from openmem.adapters.memory import MemoryAdapter
+from openmem.conformance import CHECKS, Check, Failure, Harness, Inconclusive, Report, check, judge, matrix, run, runner
+from openmem.conformance.backend import Backend
+from openmem.conformance.probes import PROBES
+from openmem.conformance.report import LEVELS
+
+SEMANTICS = (Path(__file__).parent.parent / "spec" / "semantics.md").read_text("utf-8")
+CLAUSES = re.findall(r"^- \*\*([A-Z]{3}-\d+)\*\*", SEMANTICS, re.MULTILINE)
+GROUPS = re.findall(r"^## ([A-Z]{3}): (.*)$", SEMANTICS, re.MULTILINE)
+GOOD = {"pass", "verified-unsupported"}
+
+
+def conform(target: Any, *only: str, **options: Any) -> Report:
+    return asyncio.run(run(target, only=only, **options))
+
+
+def outcomes(report: Report) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for result in report.results:
+        found.setdefault(result.check, set()).add(result.outcome)
+    return found
+
+
+# --- clauses and checks -----------------------------------------------------------------------------------------
+
+
+def test_every_clause_has_a_check_and_every_check_a_clause() -> None:
+    cited = {check.clause for check in CHECKS}
+    assert set(CLAUSES) - cited == set(), "clauses without a check"
+    assert cited - set(CLAUSES) == set(), "checks without a clause"
+    assert len(CLAUSES) == len(set(CLAUSES))
+
+
+def test_checks_are_many_and_their_ids_are_unique_and_tell_the_clause() -> None:
+    assert len(CHECKS) >= 80
+    assert len({check.id for check in CHECKS}) == len(CHECKS)
+    assert all(re.fullmatch(rf"{check.clause}\.[a-z0-9-]+", check.id) for check in CHECKS)
+    assert len({(check.clause, check.title) for check in CHECKS}) == len(CHECKS)
+
+
+def test_checks_are_in_the_order_of_the_groups() -> None:
+    groups = list(dict.fromkeys(check.group for check in CHECKS))
+    assert groups == [group for group, _ in GROUPS]
+
+
+def test_every_need_of_a_check_can_be_probed() -> None:
+    assert {need for check in CHECKS for need in check.requires} <= PROBES.keys()
+    assert {check.level for check in CHECKS} == set(LEVELS)
+
+
+@pytest.mark.parametrize("group", [group for group, title in GROUPS if "(core)" in title])
+def test_core_groups_have_core_checks(group: str) -> None:
+    assert any(check.level == "core" for check in CHECKS if check.group == group)
+
+
+def test_two_checks_of_one_id_are_refused() -> None:
+    async def lists_own_records_only(h: Harness) -> None: ...
+
+    with pytest.raises(ValueError, match="OWN-2.lists-own-records-only"):
+        check("OWN-2", "again")(lists_own_records_only)
+
+
+# --- the embedded backends conform ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("embedder", ["test", "none"])
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+def test_embedded_backends_conform(scheme: str, embedder: str, tmp_path: Path) -> None:
+    url = "memory://" if scheme == "memory" else f"sqlite:///{tmp_path / 'conformance.db'}"
+    report = conform(url, options={"embedder": embedder})
+    assert report.exit_code == 0, report.summary()
+    assert report.level == "full"
+    assert set(report.counts) >= GOOD
+    colours = Counter(result.colour for result in report.results)
+    assert colours == {"async": len(CHECKS), "sync": len(CHECKS)}
+    lacking = {"SEA", "CAP"} if embedder == "none" else set()
+    assert {r.clause[:3] for r in report.results if r.outcome != "pass"} <= lacking
+
+
+# --- not vacuous ------------------------------------------------------------------------------------------------
+
+WITHOUT_RECORDS = {"CON-2", "CON-3", "CON-8", "SEA-10", "BAT-1", "BAT-2", "AUD-1", "AUD-3"}
+WITHOUT_RECORDS |= {"CAP-1", "CAP-3", "CAP-4", "ERR-1", "ERR-3"}
+"""Clauses of which a check can pass where nothing is stored: refusals, capabilities, and a log of what was done."""
+
+
+class DropsWrites(MemoryAdapter):
+    def _add(self, request: Any, store: Any) -> Any:
+        memory = super()._add(request, store)
+        store.remove(memory)
+        return memory
+
+
+class SeesNothing(MemoryAdapter):
+    async def list(self, request: Any) -> Any:
+        return (await super().list(request)).model_copy(update={"items": [], "next_cursor": None})
+
+    async def search(self, request: Any) -> Any:
+        return (await super().search(request)).model_copy(update={"results": []})
+
+
+def test_a_backend_that_drops_writes_is_never_passed_over() -> None:
+    report = conform(DropsWrites)
+    assert report.exit_code == 1
+    assert {r.clause for r in report.results if r.outcome == "pass"} <= WITHOUT_RECORDS
+    seeded = [r for r in report.results if r.outcome == "inconclusive"]
+    assert len(seeded) > 100
+    assert all("seed" in r.message for r in seeded)
+    assert report.level == "none"
+
+
+def test_a_backend_whose_reads_are_empty_passes_no_check_of_reads() -> None:
+    report = conform(
+        SeesNothing, "OWN-2", "OWN-4", "SCO-1", "SCO-3", "LST-1", "LST-2", "LST-3", "SEA-1", "SEA-2", "FIL"
+    )
+    passed = {r.check for r in report.results if r.outcome == "pass"}
+    assert {each for each in passed if not each.startswith("FIL-4")} == set()
+
+
+def harness(adapter: type[Adapter] = MemoryAdapter) -> Harness:
+    backend = Backend(adapter, "async", {})
+    asyncio.run(backend.open())
+    return backend.harness()
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "flags", "error"),
+    [
+        ("ab", "", {}, Inconclusive),
+        ("ab", "abc", {}, Inconclusive),
+        ("abc", "abc", {}, Inconclusive),
+        ("abc", "abc", {"all_expected": True}, None),
+        ("ab", "abc", {"all_expected": True}, Failure),
+        ("", "", {"none_expected": True}, None),
+        ("a", "", {"none_expected": True}, Failure),
+        ("ba", "ab", {}, None),
+        ("ba", "ab", {"ordered": True}, Failure),
+        ("abb", "ab", {}, Failure),
+        ("a", "ab", {}, Failure),
+        ("abz", "ab", {}, Failure),
+    ],
+)
+def test_expectations_are_neither_empty_nor_everything(
+    actual: str, expected: str, flags: dict[str, bool], error: type[Exception] | None
+) -> None:
+    h = harness()
+    if error is None:
+        h.expect(actual, expected, among="abc", what="it", **flags)
+        return
+    with pytest.raises(error, match="^it: "):
+        h.expect(actual, expected, among="abc", what="it", **flags)
+
+
+def test_a_refusal_must_be_of_the_right_kind_and_signed() -> None:
+    async def fails(error: Exception | None) -> None:
+        if error is not None:
+            raise error
+
+    h = harness()
+    with pytest.raises(Failure, match="answered None where NotFoundError is due"):
+        asyncio.run(h.refused(fails(None), NotFoundError))
+    with pytest.raises(Failure, match="raised OMPError, not NotFoundError"):
+        asyncio.run(h.refused(fails(OMPError("x")), NotFoundError))
+    with pytest.raises(Failure, match="lacks"):
+        asyncio.run(h.refused(fails(NotFoundError("x")), NotFoundError))
+    signed = NotFoundError("x", provider="memory", request_id="1")
+    assert asyncio.run(h.refused(fails(signed), NotFoundError)) is signed
+
+
+# --- the truth in both directions -------------------------------------------------------------------------------
+
+FEATURES = [name for name in PROBES if name in CapabilityFeatures.model_fields]
+
+
+def undeclaring(need: str) -> type[MemoryAdapter]:
+    class UnderClaims(MemoryAdapter):
+        def features(self) -> Any:
+            features = super().features()
+            return features.model_copy(update={need: None}) if need in FEATURES else features
+
+        async def capabilities(self, request: Any) -> Any:
+            native = await super().capabilities(request)
+            return native.model_copy(update={"verbs": [verb for verb in native.verbs if verb != need]})
+
+    return UnderClaims
+
+
+@pytest.mark.parametrize("need", [*FEATURES, "update", "history", "audit"])
+def test_an_adapter_that_claims_too_little_is_caught(need: str) -> None:
+    groups = sorted({check.group for check in CHECKS if check.requires == (need,) or need in check.requires[:1]})
+    report = conform(undeclaring(need), *groups)
+    assert report.exit_code == 1
+    told = [
+        r for r in report.results if r.outcome == "fail" and f"{need} works, though it is not declared" in r.message
+    ]
+    assert {r.colour for r in told} == {"async", "sync"}, report.summary()
+
+
+class Plain(MemoryAdapter):
+    """Five verbs, keyword search, and nothing else: what it does not know of a request it does not see."""
+
+    update = Adapter.update
+    history = Adapter.history
+    audit = Adapter.audit
+    add_many = Adapter.add_many
+    delete_many = Adapter.delete_many
+    unknown = ("scope", "filter", "include", "as_of", "since", "until", "supersedes", "external_id", "if_version")
+
+    def features(self) -> Any:
+        return CapabilityFeatures(keyword_search=True)
+
+    async def handle(self, request: Any) -> Any:
+        dropped = {**dict.fromkeys(self.unknown), "archived": None, "pinned": None, "metadata": None, "vector": None}
+        given = {name: value for name, value in dropped.items() if name in type(request).model_fields}
+        if hasattr(request, "mode"):
+            given["mode"] = "keyword"
+        return await super().handle(request.model_copy(update=given))
+
+
+def test_a_plain_honest_adapter_conforms() -> None:
+    report = conform(Plain, options={"embedder": "none"})
+    assert report.exit_code == 0, report.summary()
+    assert report.level == "full"
+    assert report.counts["verified-unsupported"] > 100
+    found = outcomes(report)
+    assert found["UPD-1.absent-fields-stay"] == {"verified-unsupported"}
+    assert all(found[check.id] == {"pass"} for check in CHECKS if check.group in ("OWN", "DEL") and not check.requires)
+
+
+@pytest.mark.parametrize("claim", [name for name in FEATURES if name not in ("keyword_search", "supports_audit")])
+def test_an_adapter_that_claims_too_much_is_caught(claim: str) -> None:
+    class OverClaims(Plain):
+        def features(self) -> Any:
+            value = "native" if claim in ("scopes", "filters") else True
+            return super().features().model_copy(update={claim: value})
+
+    report = conform(OverClaims, options={"embedder": "none"})
+    assert report.exit_code == 1
+    failed = {r.check for r in report.results if r.outcome == "fail" and r.colour == "sync"}
+    assert failed & {check.id for check in CHECKS if claim in check.requires}, report.summary()
+
+
+@pytest.mark.parametrize("verb", ["update", "history", "audit", "remember"])
+def test_a_verb_that_is_declared_and_missing_is_caught(verb: str) -> None:
+    class Declares(Plain):
+        async def capabilities(self, request: Any) -> Any:
+            native = await super().capabilities(request)
+            return native.model_copy(update={"verbs": [*native.verbs, verb]})
+
+    report = conform(Declares, "CAP-2", options={"embedder": "none"})
+    assert outcomes(report)["CAP-2.declared-verbs-answer"] == {"fail"}
+
+
+def test_a_guard_that_asks_the_backend_first_is_caught() -> None:
+    with mock.patch("openmem.layers.guard.admit", lambda request, capabilities: None):
+        report = conform(Plain, "UPD-1", "CAP-3", options={"embedder": "none"})
+    assert outcomes(report)["CAP-3.undeclared-is-refused"] == {"fail"}
+    messages = {r.message for r in report.results if r.clause == "UPD-1" and r.outcome == "fail"}
+    assert "update is refused only after the backend was asked" in messages
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------------
+
+
+def attempt(work: Any) -> judge.Verdict:
+    async def tried() -> judge.Verdict:
+        backend = Backend(MemoryAdapter, "async", {})
+        await backend.open()
+        return await judge.attempt(Check("X-1.x", "X-1", "x", (), "core", work), backend.harness())
+
+    return asyncio.run(tried())
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (Failure("no"), "fail"),
+        (NotFoundError("no"), "fail"),
+        (Inconclusive("who knows"), "inconclusive"),
+        (ProviderUnavailableError("down"), "error"),
+        (ZeroDivisionError("in the check"), "error"),
+        (AssertionError("in the check"), "error"),
+    ],
+)
+def test_a_failure_is_kept_apart_from_an_error(error: Exception, outcome: str) -> None:
+    async def work(h: Harness) -> None:
+        raise error
+
+    assert attempt(work)[0] == outcome
+
+
+def test_a_check_that_hangs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "SECONDS", 0.01)
+    assert attempt(lambda h: asyncio.sleep(5)) == ("error", "no end after 0.01 s")
+
+
+def test_a_core_check_of_isolation_cannot_be_skipped() -> None:
+    async def work(h: Harness) -> None: ...
+
+    async def judged() -> judge.Verdict:
+        backend = Backend(Plain, "async", {"embedder": "none"})
+        await backend.open()
+        return await judge.Judge(backend, backend, {}).judge(Check("OWN-9.x", "OWN-9", "x", ("update",), "core", work))
+
+    assert asyncio.run(judged()) == ("fail", "update is not declared, and this check cannot be skipped")
+
+
+# --- deviations -------------------------------------------------------------------------------------------------
+
+KNOWN = "LST-2.nothing-caps-a-list"
+
+
+class Capped(MemoryAdapter):
+    async def list(self, request: Any) -> Any:
+        page = await super().list(request.model_copy(update={"limit": min(request.limit, 20)}))
+        return page.model_copy(update={"next_cursor": None}) if request.limit > 20 else page
+
+
+def test_a_listed_deviation_is_told_with_its_reason_and_ends_the_level() -> None:
+    report = conform(Capped, deviations={KNOWN: "it lists 20", "STA-1.counts-follow-changes": "it counts 20"})
+    assert outcomes(report)[KNOWN] == {"deviation"}, report.summary()
+    assert report.exit_code == 0, report.summary()
+    assert all(r.message.startswith("it lists 20 (") for r in report.results if r.check == KNOWN)
+    assert report.level == "none", "a deviation of a core check"
+
+
+def test_a_listed_deviation_that_passes_is_a_failure() -> None:
+    report = conform(MemoryAdapter, "LST-2", deviations={KNOWN: "it lists 20"})
+    assert report.exit_code == 1
+    assert {r.message for r in report.results if r.check == KNOWN} == {
+        "a listed deviation passes now: take it off the list"
+    }
+
+
+@pytest.mark.parametrize("clause", ["OWN-2", "CON-1", "IDN-2", "DEL-1"])
+def test_isolation_fidelity_identity_and_deletion_cannot_be_waived(clause: str) -> None:
+    waived = next(check.id for check in CHECKS if check.clause == clause)
+    report = conform("memory://", deviations={waived: "we would rather not"})
+    assert (report.exit_code, report.results) == (2, [])
+    assert "cannot be waived" in report.could_not_run
+
+
+def test_a_deviation_of_no_check_is_refused() -> None:
+    report = conform("memory://", deviations={"LST-2.gone": "once"})
+    assert report.exit_code == 2
+    assert "LST-2.gone, which is no check" in report.could_not_run
+
+
+def test_deviations_are_read_from_the_file_of_the_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deviations").mkdir()
+    (tmp_path / "deviations" / "memory.toml").write_text(f'"{KNOWN}" = "it lists 20"\n')
+    monkeypatch.setattr(runner, "files", lambda package: tmp_path)
+    assert outcomes(conform(Capped, "LST-2"))[KNOWN] == {"deviation"}
+
+
+def test_the_files_of_deviations_name_checks() -> None:
+    folder = Path(runner.__file__).parent / "deviations"
+    for file in folder.glob("*.toml"):
+        runner._waived(file.stem, None)
+
+
+# --- reports and exit codes -------------------------------------------------------------------------------------
+
+
+class CannotOpen(MemoryAdapter):
+    async def open(self) -> None:
+        raise OSError("no such host")
+
+
+class CannotBeMade(MemoryAdapter):
+    def __init__(self, **options: Any) -> None:
+        raise RuntimeError("no licence")
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "said"),
+    [
+        ("nowhere://", {}, "no adapter for 'nowhere'"),
+        ("memory://", {"only": ("LST-99",)}, "no check is called LST-99"),
+        ("memory://", {"options": {"embeder": "none"}}, "embeder"),
+        ("memory://", {"options": {"embedder": "tset"}}, "tset"),
+        (CannotOpen, {}, "OSError"),
+        (CannotBeMade, {}, "no licence"),
+    ],
+)
+def test_what_cannot_run_is_neither_a_pass_nor_a_failure(target: Any, options: Any, said: str, tmp_path: Path) -> None:
+    report = asyncio.run(run(target, **options))
+    assert report.exit_code == 2
+    assert said in report.summary()
+    report.write(tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text())["complete"] is False
+    assert ET.parse(tmp_path / "junit.xml").getroot().attrib["errors"] == "1"
+    assert "could not run" in (tmp_path / "matrix.md").read_text()
+
+
+def test_a_report_without_its_end_is_no_proof() -> None:
+    report = conform("memory://", "LST-8")
+    assert report.exit_code == 0
+    report.complete = False
+    assert (report.exit_code, report.level) == (2, "none")
+    assert Report("memory://", complete=True).exit_code == 2
+
+
+def test_some_checks_only_reach_no_level() -> None:
+    report = conform("memory://", "LST-8", "DEL")
+    assert {result.clause for result in report.results} == {"LST-8", "DEL-1", "DEL-2", "DEL-3", "DEL-4"}
+    assert (report.exit_code, report.level) == (0, "none")
+    assert "only LST-8, DEL" in report.summary()
+    assert {r.level for r in conform("memory://", "core", "LST-8").results} == {"core"}
+
+
+def test_a_report_is_written_whole(tmp_path: Path) -> None:
+    report = conform(Capped, "LST", deviations={KNOWN: "it lists 20"}, options={"embedder": "none"})
+    report.results[0] = type(report.results[0])(**{**vars(report.results[0]), "message": "odd \x00 \ud800 | <&> é"})
+    report.write(tmp_path / "out")
+    document = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert (document["complete"], document["exit_code"], document["provider"]) == (True, report.exit_code, "memory")
+    assert document["counts"] == dict(report.counts)
+    assert [r["check"] for r in document["results"]] == [r.check for r in report.results]
+    assert document["results"][0]["message"] == "odd \x00 \ud800 | <&> é"
+    assert document["capabilities"]["provider"] == "memory"
+    suite = ET.parse(tmp_path / "out" / "junit.xml").getroot()
+    assert suite.attrib["tests"] == str(len(report.results)) == str(len(suite.findall("testcase")))
+    assert suite.attrib["failures"] == str(len(suite.findall("testcase/failure"))) == str(report.counts["fail"])
+    assert suite.attrib["skipped"] == str(len(suite.findall("testcase/skipped"))) == str(report.counts["deviation"])
+
+
+def test_the_matrix_has_a_column_for_each_backend() -> None:
+    good, bad = conform("memory://", "LST-2"), conform(Capped, "LST-2")
+    text = matrix([good, bad])
+    table = text.partition("| clause |")[2].splitlines()[2:]
+    assert len(table) == len({result.check for result in good.results})
+    assert "| LST-2 | nothing-caps-a-list | ✓ | ✗ |" in table
+    assert all(line.count("|") == 5 for line in table)
+
+
+def test_a_secret_in_the_url_is_not_reported(tmp_path: Path) -> None:
+    report = conform("memory://me:hunter2@host?embedder_api_key=hunter2", "LST-8")
+    report.write(tmp_path)
+    written = "".join(file.read_text() for file in tmp_path.iterdir())
+    assert "hunter2" not in report.summary() + written

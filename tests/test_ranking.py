@@ -1,0 +1,285 @@
+"""Keyword ranking: the text analysis, BM25 against two other ways to it, statistics per user, fusion, ties."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Clock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openmem import Memory, ranking
+
+# --- text analysis ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("running runs ran run", ["run", "run", "ran", "run"]),
+        ("Connections CONNECTED connecting", ["connect"] * 3),
+        ("the cat and the hat", ["cat", "hat"]),
+        ("The AND Of", []),
+        ("", []),
+        ("... !? -- _", []),
+        ("don't isn't what's I've", []),
+        ("don’t isn’t What’s I’VE", []),
+        ("Anna's Anna’s Anna", ["anna", "anna", "anna"]),
+        ("'quoted' rock'n'roll", ["quot", "rock'n", "roll"]),
+        ("snake_case_name kebab-case", ["snake", "case", "name", "kebab", "case"]),
+        ("3.14 2026-01-02 v2", ["3", "14", "2026", "01", "02", "v2"]),
+        ("東京タワー", ["東", "京", "タ", "ワ", "ー"]),
+        ("한국어", ["한", "국", "어"]),
+        ("openmem東京test", ["openmem", "東", "京", "test"]),
+        ("Café ÜBER naïve", ["café", "über", "naïv"]),
+        ("привет Мир", ["привет", "мир"]),
+        ("ΣΊΣΥΦΟΣ", ["σίσυφος"]),
+        ("a@b.example/c?d=e", ["b", "exampl", "c", "d", "e"]),
+    ],
+)
+def test_terms(text: str, expected: list[str]) -> None:
+    assert ranking.terms(text) == expected
+
+
+@given(text=st.text(), stop=st.sampled_from(sorted(ranking.STOP_WORDS)))
+def test_stop_words_add_nothing(text: str, stop: str) -> None:
+    assert ranking.terms(f"{stop.upper()} {text} {stop}") == ranking.terms(text)
+    assert all(ranking.terms(text))
+
+
+@given(st.lists(st.sampled_from(["run", "blue", "the", "東", "x"]), max_size=8))
+def test_terms_of_parts_are_the_parts_terms(words: list[str]) -> None:
+    assert ranking.terms(" ".join(words)) == [term for word in words for term in ranking.terms(word)]
+
+
+@given(st.lists(st.sampled_from("abc")))
+def test_frequencies_count(words: list[str]) -> None:
+    assert ranking.frequencies(words) == Counter(words)
+
+
+# --- BM25 -------------------------------------------------------------------------------------------------------
+
+
+def test_bm25_by_hand() -> None:
+    # Three memories of 2, 4 and 3 terms, so 3 on average; "cat" is in the first once and in the second twice.
+    #   idf("cat") = ln(1 + (3 - 2 + 0.5) / (2 + 0.5)) = ln 1.6
+    #   first:  1 / (1 + 1.2 * (0.25 + 0.75 * 2/3)) = 1 / 1.9
+    #   second: 2 / (2 + 1.2 * (0.25 + 0.75 * 4/3)) = 2 / 3.5
+    # "dog" is in the third alone: idf = ln(1 + 2.5 / 1.5) = ln(8/3); 1 / (1 + 1.2) = 1 / 2.2
+    postings = [{"first": 1, "second": 2}, {"third": 1}]
+    scores = ranking.bm25(postings, {"first": 2, "second": 4, "third": 3}, count=3, total_length=9)
+    assert scores == {
+        "first": pytest.approx(0.470003629 / 1.9),
+        "second": pytest.approx(0.470003629 * 2 / 3.5),
+        "third": pytest.approx(0.980829253 / 2.2),
+    }
+
+
+def test_bm25_of_nothing() -> None:
+    assert ranking.bm25([], {}, count=0, total_length=0) == {}
+    assert ranking.bm25([{}], {}, count=2, total_length=0) == {}
+
+
+def _naive(query: list[str], documents: list[list[str]]) -> list[float]:
+    """BM25 as the book has it, document by document."""
+    average = sum(map(len, documents)) / len(documents)
+    scores = []
+    for document in documents:
+        score = 0.0
+        for word in query:
+            holding = sum(word in other for other in documents)
+            idf = math.log(1 + (len(documents) - holding + 0.5) / (holding + 0.5))
+            frequency = document.count(word)
+            if frequency:
+                score += idf * frequency / (frequency + 1.2 * (1 - 0.75 + 0.75 * len(document) / average))
+        scores.append(score)
+    return scores
+
+
+WORDS = ["red", "blue", "green", "sky", "sea", "moon"]
+DOCUMENTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=8), min_size=1, max_size=8)
+QUERIES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4, unique=True)
+
+
+@given(documents=DOCUMENTS, query=QUERIES)
+def test_bm25_agrees_with_the_naive_way(documents: list[list[str]], query: list[str]) -> None:
+    postings = [{row: each.count(word) for row, each in enumerate(documents) if word in each} for word in query]
+    lengths = {row: len(each) for row, each in enumerate(documents)}
+    scores = ranking.bm25(postings, lengths, count=len(documents), total_length=sum(lengths.values()))
+    naive = _naive(query, documents)
+    assert scores == {row: pytest.approx(score) for row, score in enumerate(naive) if score}
+    assert all(score > 0 for score in scores.values())
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def memory(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    with _open(request.param, tmp_path / "m.db") as opened:
+        yield opened
+
+
+def _open(backend: str, path: Path, **options: Any) -> Memory:
+    if backend == "sqlite":
+        return Memory(f"sqlite:///{path}", synchronous="normal", **{"embedder": "none", **options})
+    return Memory("memory://", **{"embedder": "none", **options})
+
+
+ON_BOTH = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+_users = iter(f"user {number}" for number in range(10**9))
+
+
+@ON_BOTH
+@given(documents=DOCUMENTS, query=QUERIES)
+def test_a_store_scores_by_bm25(memory: Memory, documents: list[list[str]], query: list[str]) -> None:
+    user = next(_users)
+    added = memory.add_many([{"content": " ".join(words)} for words in documents], user_id=user)
+    naive = dict(zip([str(each.id) for each in added], _naive(query, documents), strict=True))
+    best = max(naive.values())
+    found = memory.search(" ".join(query), user, mode="keyword", limit=100)
+    assert {hit.memory.id: hit.score for hit in found} == {
+        each: pytest.approx(score / best) for each, score in naive.items() if score
+    }
+
+
+@ON_BOTH
+@given(
+    documents=DOCUMENTS,
+    changed=st.lists(st.tuples(st.integers(0, 7), st.none() | st.sampled_from(WORDS)), max_size=6),
+    query=QUERIES,
+)
+def test_statistics_follow_updates_and_deletes(
+    memory: Memory, documents: list[list[str]], changed: list[tuple[int, str | None]], query: list[str]
+) -> None:
+    user, fresh = next(_users), next(_users)
+    ids = [memory.add(" ".join(words), user).id for words in documents]
+    texts = dict(zip(ids, [" ".join(words) for words in documents], strict=True))
+    for place, word in changed:
+        target = ids[place % len(ids)]
+        if target in texts and word is None:
+            memory.delete(target)
+            del texts[target]
+        elif target in texts and word is not None:
+            texts[target] = memory.update(target, content=f"{word} sky").content
+    for text in texts.values():
+        memory.add(text, fresh)
+    assert _scores(memory, " ".join(query), user) == _scores(memory, " ".join(query), fresh)
+
+
+def _scores(memory: Memory, query: str, user: str, mode: Any = "keyword") -> list[tuple[str, float]]:
+    return sorted((hit.memory.content, hit.score) for hit in memory.search(query, user, mode=mode, limit=100))
+
+
+def test_keyword_search_finds_by_stem_case_and_apostrophe(memory: Memory) -> None:
+    for text in ("Running in the Park", "Anna’s café", "東京タワーに行った", "nothing of it"):
+        memory.add(text, "u")
+    for query, expected in [
+        ("runs", "Running in the Park"),
+        ("PARKS", "Running in the Park"),
+        ("anna", "Anna’s café"),
+        ("anna's CAFÉ", "Anna’s café"),
+        ("東京", "東京タワーに行った"),
+    ]:
+        assert [hit.memory.content for hit in memory.search(query, "u", mode="keyword")] == [expected]
+    for query in ("the in of", "don't", "!?", "absent"):
+        assert memory.search(query, "u", mode="keyword") == []
+
+
+# --- statistics per user ----------------------------------------------------------------------------------------
+
+
+@ON_BOTH
+@given(mine=DOCUMENTS, theirs=DOCUMENTS, query=QUERIES, mode=st.sampled_from(["keyword", "hybrid", "vector"]))
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_another_users_data_never_changes_my_scores(
+    backend: str,
+    stores: dict[str, Memory],
+    mine: list[list[str]],
+    theirs: list[list[str]],
+    query: list[str],
+    mode: str,
+) -> None:
+    memory, me, them = stores[backend], next(_users), next(_users)
+    memory.add_many([{"content": " ".join(words)} for words in mine], user_id=me)
+    before = memory.search(" ".join(query), me, mode=mode, limit=100)
+    others = memory.add_many([{"content": " ".join(words)} for words in theirs], user_id=them)
+    assert memory.search(" ".join(query), me, mode=mode, limit=100) == before
+    memory.delete(str(others[0].id))
+    memory.update(str(others[-1].id), content="sky") if len(others) > 1 else None
+    assert memory.search(" ".join(query), me, mode=mode, limit=100) == before
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("ranking") / "s.db"
+    with _open("memory", path, embedder="test:64") as memory, _open("sqlite", path, embedder="test:64") as sqlite:
+        yield {"memory": memory, "sqlite": sqlite}
+
+
+# --- fusion and ties --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keyword", "best", "cosine", "expected"),
+    [(4.0, 4.0, 1.0, 1.0), (2.0, 4.0, 0.5, 0.5), (0.0, 4.0, 1.0, 0.5), (4.0, 4.0, 0.0, 0.5), (0.0, 0.0, 0.6, 0.3)],
+)
+def test_fuse(keyword: float, best: float, cosine: float, expected: float) -> None:
+    assert ranking.fuse(keyword, best, cosine) == pytest.approx(expected)
+
+
+@given(best=st.floats(0.001, 100), share=st.floats(0, 1), cosine=st.floats(0, 1), other=st.floats(0, 1))
+def test_fuse_stays_within_bounds_and_grows_with_each_score(
+    best: float, share: float, cosine: float, other: float
+) -> None:
+    fused = ranking.fuse(share * best, best, cosine)
+    assert 0 <= fused <= 1
+    assert ranking.fuse(share * best, best, max(cosine, other)) >= fused
+    assert ranking.fuse(max(share, other) * best, best, cosine) >= fused
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_hybrid_is_half_relative_bm25_and_half_cosine(backend: str, stores: dict[str, Memory]) -> None:
+    memory, user = stores[backend], next(_users)
+    memory.add_many([{"content": text} for text in ("red sky", "red red sea moon", "moon", "green")], user_id=user)
+    keyword, vector = dict(_scores(memory, "red moon", user)), dict(_scores(memory, "red moon", user, "vector"))
+    assert vector["green"] == pytest.approx(0)
+    expected = {text: 0.5 * keyword.get(text, 0) + 0.5 * cosine for text, cosine in vector.items()}
+    assert dict(_scores(memory, "red moon", user, "hybrid")) == {
+        text: pytest.approx(score) for text, score in expected.items()
+    }
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+@pytest.mark.parametrize("mode", ["keyword", "vector", "hybrid"])
+def test_ties_are_newest_first(backend: str, mode: Any, tmp_path: Path) -> None:
+    clock = Clock()
+    with _open(backend, tmp_path / "t.db", embedder="test:64", clock=clock) as memory:
+        for number in range(12):
+            memory.add("blue sky" if number % 3 else "blue", "u", metadata={"number": number})
+            clock.tick(seconds=number % 2)  # every other one is as old as the one before it
+        found = [hit.memory for hit in memory.search("blue", "u", mode=mode, limit=100)]
+    assert [each.content for each in found] == ["blue"] * 4 + ["blue sky"] * 8
+    for tied in (found[:4], found[4:]):
+        assert tied == sorted(tied, key=lambda each: (each.created_at, each.id), reverse=True)
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 50])
+def test_a_limit_cuts_the_ranking_and_does_not_change_it(backend: str, limit: int, stores: dict[str, Memory]) -> None:
+    memory, user = stores[backend], next(_users)
+    texts = ["blue sky"] * 5 + ["blue"] * 3 + ["blue sky sea"] * 4 + ["green"] * 3
+    memory.add_many([{"content": text} for text in texts], user_id=user)
+    for mode in ("keyword", "vector", "hybrid"):
+        whole = memory.search("blue", user, mode=mode, limit=100)
+        assert memory.search("blue", user, mode=mode, limit=limit) == whole[:limit]
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_scores_are_relative_to_what_is_selected(backend: str, stores: dict[str, Memory]) -> None:
+    memory, user = stores[backend], next(_users)
+    memory.add("blue blue blue", user, scope="a")
+    inside = memory.add("blue sky and much else beside it", user, scope="b")
+    (hit,) = memory.search("blue", user, scope="b", mode="keyword")
+    assert (hit.memory.id, hit.score) == (inside.id, 1)
