@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, get_args
 
+from openmem._generated.models import CapabilitiesRequest
 from openmem._generated.verbs import VERBS
 from openmem.adapter import Adapter
 from openmem.client import AsyncMemory, Memory
@@ -39,12 +40,25 @@ class Backend:
 
         self.raw.handle = counted  # type: ignore[method-assign]
 
+    def _claim_every_feature(self) -> None:
+        describe = self.raw.capabilities
+
+        async def claiming(request: CapabilitiesRequest) -> Capabilities:
+            native = await describe(request)
+            return native.model_copy(update={"features": _every_feature(native.features)})
+
+        self.raw.capabilities = claiming  # type: ignore[method-assign]
+
     async def open(self, *, admit_everything: bool = False) -> None:
         """Reach the backend; with admit_everything the guard lets undeclared verbs and features through."""
         memory = Client(self.client)
+        if admit_everything:
+            self._claim_every_feature()
         self.capabilities: Capabilities = await memory.capabilities()
         if admit_everything:
-            self.capabilities = self.client._core._capabilities = _claiming_everything(self.capabilities)
+            self.capabilities = self.client._core._capabilities = self.capabilities.model_copy(
+                update={"verbs": [*VERBS]}
+            )
         with suppress(*REFUSALS):  # a backend that refuses can be reached, and is the checks' to judge
             await memory.list(self.harness().user, limit=1)
 
@@ -66,12 +80,6 @@ def _client(target: Target, colour: Colour, clock: TickingClock, settings: dict[
     return client(target(embedding=info, clock=clock), **settings)
 
 
-def _claiming_everything(capabilities: Capabilities) -> Capabilities:
-    kept = capabilities.features.model_dump(exclude_none=True)
-    flags = {
-        name: True for name, field in CapabilityFeatures.model_fields.items() if bool in get_args(field.annotation)
-    }
-    features = {**kept, **flags, "scopes": "native", "filters": "native"}
-    return capabilities.model_copy(
-        update={"verbs": [*VERBS], "features": CapabilityFeatures.model_validate(features)}, deep=True
-    )
+def _every_feature(features: CapabilityFeatures) -> CapabilityFeatures:
+    flags = [name for name, field in CapabilityFeatures.model_fields.items() if bool in get_args(field.annotation)]
+    return features.model_copy(update={**dict.fromkeys(flags, True), "scopes": "native", "filters": "native"})

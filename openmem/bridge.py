@@ -111,9 +111,8 @@ async def _cancel_all() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    loop = asyncio.get_running_loop()
-    await loop.shutdown_asyncgens()
-    await loop.shutdown_default_executor()
+    # Not shutdown_default_executor: it starts a thread, which Python 3.12 refuses at exit; loop.close() lets it go.
+    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 _loop_thread = LoopThread()

@@ -95,7 +95,15 @@ def detached(memory: Memory) -> Memory:
 
 
 _BLANK = dict.fromkeys(Memory.model_fields)
-_ALL_SET = set(_BLANK)  # one for all records: it names every field, so setting a field never changes it
+
+
+class _AllFields(set[str]):
+    """Names every field: one for all records, which a caller who sets a new extension on one must not change."""
+
+    def add(self, name: str) -> None:
+        """Do nothing: fields are here already, and pydantic keeps extensions elsewhere."""
+
+
 
 
 def _assemble(fields: Mapping[str, Any], extra: dict[str, Any] | None) -> Memory:
@@ -107,6 +115,6 @@ def _assemble(fields: Mapping[str, Any], extra: dict[str, Any] | None) -> Memory
     memory = Memory.__new__(Memory)
     object.__setattr__(memory, "__dict__", values)
     object.__setattr__(memory, "__pydantic_extra__", copy.deepcopy(extra) if extra else {})
-    object.__setattr__(memory, "__pydantic_fields_set__", _ALL_SET)
+    object.__setattr__(memory, "__pydantic_fields_set__", set(_BLANK))
     object.__setattr__(memory, "__pydantic_private__", None)
     return memory

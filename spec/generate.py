@@ -175,7 +175,7 @@ def models_source(spec: Schema, verbs: dict[str, Schema], folder: Path) -> str:
     document = {"openapi": "3.1.0", "info": spec["info"], "paths": {}, "components": {"schemas": inlined}}
     source, target = folder / "schemas.json", folder / "models.py"
     source.write_text(json.dumps(document), "utf-8")
-    # The code generator formats by the nearest pyproject.toml above its output: give it one, or the bytes vary by place.
+    # The code generator formats by the nearest pyproject.toml above its output; without its own, bytes vary by place.
     (folder / "pyproject.toml").write_text("[tool.ruff]\nline-length = 88\n", "utf-8")
     subprocess.run(
         [

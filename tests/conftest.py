@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import settings
+from openmem.adapters.memory import MemoryAdapter
 
 from openmem import Adapter, Memory
 from openmem._generated import models
 from openmem._generated.verbs import VERBS
-from openmem.adapters.memory import MemoryAdapter
 
 settings.register_profile("openmem", deadline=None)  # how long an example takes proves nothing
 settings.load_profile("openmem")

@@ -72,7 +72,7 @@ def test_core_groups_have_core_checks(group: str) -> None:
 def test_two_checks_of_one_id_are_refused() -> None:
     async def lists_own_records_only(h: Harness) -> None: ...
 
-    with pytest.raises(ValueError, match="OWN-2.lists-own-records-only"):
+    with pytest.raises(ValueError, match="OWN-2[.]lists-own-records-only"):
         check("OWN-2", "again")(lists_own_records_only)
 
 
@@ -82,15 +82,16 @@ def test_two_checks_of_one_id_are_refused() -> None:
 @pytest.mark.parametrize("embedder", ["test", "none"])
 @pytest.mark.parametrize("scheme", ["memory", "sqlite"])
 def test_embedded_backends_conform(scheme: str, embedder: str, tmp_path: Path) -> None:
-    url = "memory://" if scheme == "memory" else f"sqlite:///{tmp_path / 'conformance.db'}"
+    url = "memory://" if scheme == "memory" else f"sqlite:///{tmp_path / 'conformance.db'}?synchronous=normal"
     report = conform(url, options={"embedder": embedder})
     assert report.exit_code == 0, report.summary()
     assert report.level == "full"
     assert set(report.counts) >= GOOD
     colours = Counter(result.colour for result in report.results)
     assert colours == {"async": len(CHECKS), "sync": len(CHECKS)}
-    lacking = {"SEA", "CAP"} if embedder == "none" else set()
-    assert {r.clause[:3] for r in report.results if r.outcome != "pass"} <= lacking
+    lacking = {"vector_search", "hybrid_search", "supports_vectors"} if embedder == "none" else set()
+    told = {r.message.removeprefix("without ") for r in report.results if r.outcome != "pass"}
+    assert {need for message in told for need in message.split(", ")} == lacking
 
 
 # --- not vacuous ------------------------------------------------------------------------------------------------
@@ -119,18 +120,14 @@ def test_a_backend_that_drops_writes_is_never_passed_over() -> None:
     report = conform(DropsWrites)
     assert report.exit_code == 1
     assert {r.clause for r in report.results if r.outcome == "pass"} <= WITHOUT_RECORDS
-    seeded = [r for r in report.results if r.outcome == "inconclusive"]
-    assert len(seeded) > 100
-    assert all("seed" in r.message for r in seeded)
+    assert sum("a seed does not read back" in r.message for r in report.results if r.outcome == "inconclusive") > 100
     assert report.level == "none"
 
 
 def test_a_backend_whose_reads_are_empty_passes_no_check_of_reads() -> None:
-    report = conform(
-        SeesNothing, "OWN-2", "OWN-4", "SCO-1", "SCO-3", "LST-1", "LST-2", "LST-3", "SEA-1", "SEA-2", "FIL"
-    )
+    report = conform(SeesNothing, "OWN-2", "OWN-4", "SCO", "LST", "SEA", "FIL", "REL", "STA", "DEL")
     passed = {r.check for r in report.results if r.outcome == "pass"}
-    assert {each for each in passed if not each.startswith("FIL-4")} == set()
+    assert passed == {"SCO-4.bad-paths-are-not-updated-to", "SEA-10.nothing-is-refused", "REL-1.related-to-nothing"}
 
 
 def harness(adapter: type[Adapter] = MemoryAdapter) -> Harness:
@@ -163,7 +160,7 @@ def test_expectations_are_neither_empty_nor_everything(
     if error is None:
         h.expect(actual, expected, among="abc", what="it", **flags)
         return
-    with pytest.raises(error, match="^it: "):
+    with pytest.raises(error, match=r"^it: "):
         h.expect(actual, expected, among="abc", what="it", **flags)
 
 
@@ -206,9 +203,8 @@ def test_an_adapter_that_claims_too_little_is_caught(need: str) -> None:
     groups = sorted({check.group for check in CHECKS if check.requires == (need,) or need in check.requires[:1]})
     report = conform(undeclaring(need), *groups)
     assert report.exit_code == 1
-    told = [
-        r for r in report.results if r.outcome == "fail" and f"{need} works, though it is not declared" in r.message
-    ]
+    said = re.compile(f"{need} (works, though it is not declared|is not declared, yet the client let it through)")
+    told = [r for r in report.results if r.outcome == "fail" and said.match(r.message)]
     assert {r.colour for r in told} == {"async", "sync"}, report.summary()
 
 
@@ -252,8 +248,7 @@ def test_an_adapter_that_claims_too_much_is_caught(claim: str) -> None:
 
     report = conform(OverClaims, options={"embedder": "none"})
     assert report.exit_code == 1
-    failed = {r.check for r in report.results if r.outcome == "fail" and r.colour == "sync"}
-    assert failed & {check.id for check in CHECKS if claim in check.requires}, report.summary()
+    assert {r.colour for r in report.results if r.outcome == "fail"} == {"async", "sync"}, report.summary()
 
 
 @pytest.mark.parametrize("verb", ["update", "history", "audit", "remember"])
@@ -333,7 +328,8 @@ class Capped(MemoryAdapter):
 
 
 def test_a_listed_deviation_is_told_with_its_reason_and_ends_the_level() -> None:
-    report = conform(Capped, deviations={KNOWN: "it lists 20", "STA-1.counts-follow-changes": "it counts 20"})
+    also = ("BAT-1.adds-in-order", "BAT-2.bad-items-fail-alone", "STA-1.counts-follow-changes")
+    report = conform(Capped, deviations=dict.fromkeys((KNOWN, *also), "it lists 20"))
     assert outcomes(report)[KNOWN] == {"deviation"}, report.summary()
     assert report.exit_code == 0, report.summary()
     assert all(r.message.startswith("it lists 20 (") for r in report.results if r.check == KNOWN)

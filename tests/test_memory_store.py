@@ -313,7 +313,7 @@ def test_random_histories_keep_the_links_whole(steps: list[tuple[str, int, list[
                 memory.update(at, **arguments[verb])  # type: ignore[arg-type]
             assert expected is None
         except (ConflictError, NotFoundError, InvalidRequestError) as error:
-            assert type(error) is expected  # noqa: PT017
+            assert type(error) is expected
         if expected is None:
             apply(model, verb, at, named)
         model.hold(memory)

@@ -179,6 +179,8 @@ def test_two_copies_share_nothing_either() -> None:
     _change(first)
     assert second.model_dump() == _full().model_dump()
     assert second.model_fields_set == set(MemoryRecord.model_fields)
+    assert first.model_dump(exclude_unset=True)["x-new"] == 1
+    assert first.model_copy(update={"x-two": 2}).model_dump(exclude_unset=True)["x-two"] == 2
 
 
 def test_a_new_record_shares_nothing_with_its_request() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem import CapabilityLimits, Memory
-from openmem.types import SearchResult
 from openmem._generated.models import SearchResponse
+from openmem.types import SearchResult
 
 WORDS = st.lists(st.sampled_from(["red", "green", "blue", "cyan"]), min_size=1, max_size=4).map(" ".join)
 

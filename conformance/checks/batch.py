@@ -148,7 +148,7 @@ async def conflicts_fail_alone(h: Harness) -> None:
     old = await h.add(h.marker())
     theirs = await h.add(h.marker(), user_id=h.other)
     contents = [h.marker() for _ in range(4)]
-    links = ([old.id], [old.id], [theirs.id], [])
+    links: list[list[str]] = [[old.id], [old.id], [theirs.id], []]
     items = [{"content": c, "supersedes": ids} for c, ids in zip(contents, links, strict=True)]
     first, second, foreign, last = await h.memory.add_many(items, user_id=h.user)
     successor = _stored(h, first, contents[0])

@@ -24,6 +24,8 @@ async def are_complete(h: Harness) -> None:
     unknown = [verb for verb in capabilities.verbs if verb not in VERBS]
     h.require(not unknown, f"{unknown} are no verbs")
     h.require(modes(h), "no mode of search is declared")
+    audited = "audit" in capabilities.verbs
+    h.require(audited == bool(capabilities.features.supports_audit), "audit is a verb or a feature, and not both")
 
 
 @check("CAP-1", "capabilities stay the same and are the caller's own", level="core")
@@ -87,6 +89,7 @@ async def emulated_verbs_are_named(h: Harness) -> None:
 async def the_embedding_is_declared(h: Harness) -> None:
     """Hold the search features against the declared embedding."""
     features = h.capabilities.features
+    h.require(features.vector_search or not features.supports_vectors, "vectors are taken that no search can use")
     if features.vector_search:
         h.require(features.embedding is not None, "vector search is declared without a model and dimension")
         record = await h.add("fact")

@@ -157,17 +157,27 @@ async def missing_under_every_operator(h: Harness) -> None:
         [{"content": h.marker(), "metadata": metadata} for metadata in ({"k": 5}, {"k": None}, {"other": 1})]
     )
     among, none = h.ids([has, null, lacks]), [null.id, lacks.id]
-    for operator, value in (("gt", -9), ("gte", 0), ("lt", 99), ("lte", 5), ("eq", 5), ("in", [5]), ("exists", True)):
+    held: list[tuple[str, Any]] = [
+        ("gt", -9),
+        ("gte", 0),
+        ("lt", 99),
+        ("lte", 5),
+        ("eq", 5),
+        ("in", [5]),
+        ("exists", True),
+    ]
+    lacking: list[tuple[str, Any]] = [("ne", 5), ("nin", [5, ""]), ("exists", False)]
+    for operator, value in held:
         ids = await h.all_ids(filter={"metadata.k": {operator: value}})
         h.expect(ids, [has.id], among=among, what=f"{operator} {value}")
         ids = await h.all_ids(filter={"not": {"metadata.k": {operator: value}}})
         h.expect(ids, none, among=among, what=f"not {operator} {value}")
-    for operator, value in (("ne", 5), ("nin", [5, ""]), ("exists", False)):
+    for operator, value in lacking:
         ids = await h.all_ids(filter={"metadata.k": {operator: value}})
         h.expect(ids, none, among=among, what=f"{operator} {value}")
-    for value in ("", 0, False, "None", "null"):
-        ids = await h.all_ids(filter={"metadata.k": value})
-        h.expect(ids, [], among=among, what=f"equal to {value!r}", none_expected=True)
+    for null_like in ("", 0, False, "None", "null"):
+        ids = await h.all_ids(filter={"metadata.k": null_like})
+        h.expect(ids, [], among=among, what=f"equal to {null_like!r}", none_expected=True)
 
 
 @check("FIL-3", "the golden table: numbers", requires=FILTERS)

@@ -215,6 +215,7 @@ async def malformed_cursor(h: Harness) -> None:
     """Use invented and cut cursors."""
     await _seed(h, 3)
     cursor = (await h.memory.list(h.user, limit=1)).next_cursor or ""
+    h.require(cursor, "a page of 1 of 3 records has no next_cursor.")
     invented = ["", " ", "0", "1", "next", "%%%", "ü", "🚀", "null", "[]", "' OR 1=1 --", "a" * 1025]
     encoded = [base64.urlsafe_b64encode(text).decode() for text in (b"{}", b"[]", b"null", b'["a", "b", "c"]', b"\xff")]
     for bad in [*invented, *encoded, cursor[: len(cursor) // 2], cursor[len(cursor) // 2 :], cursor[::-1]]:
@@ -228,6 +229,7 @@ async def tampered_cursor(h: Harness) -> None:
     await h.seed([{"content": h.marker()} for _ in range(2)])
     await h.seed([{"content": h.marker(), "tags": ["t"]} for _ in range(2)], user_id=h.other)
     cursor = (await h.memory.list(h.user, limit=1, tag="t")).next_cursor or ""
+    h.require(cursor, "a page of 1 of 3 records has no next_cursor.")
     for place in range(len(cursor)):
         tampered = f"{cursor[:place]}{'A' if cursor[place] != 'A' else 'B'}{cursor[place + 1 :]}"
         try:
@@ -274,7 +276,8 @@ async def limits_are_checked(h: Harness) -> None:
 @check("LST-8", "a user without records has an empty page", level="core")
 async def empty_page(h: Harness) -> None:
     """List for a user who never had a record, and for one whose records are deleted."""
-    await h.add(h.marker(), user_id=h.other)
+    theirs = await h.add(h.marker(), user_id=h.other)
+    h.require(await h.all_ids(h.other) == [theirs.id], "a user with a record has another page.")
     gone = await h.add(h.marker())
     await h.memory.delete(gone.id, user_id=h.user)
     for user in (h.new_user(), h.user):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from openmem.errors import InvalidRequestError, NotFoundError
 
@@ -16,10 +17,11 @@ RELATED = ("related",)
 @check("REL-1", "related gives the nearest first, without the record itself", requires=RELATED, level="full")
 async def nearest_without_itself(h: Harness) -> None:
     """Ask for what is related to a text of which others share ever less."""
-    words = [h.marker() for _ in range(6)]
+    words = ["garden", "violin", "harbour", "lantern", "saddle", "copper"]
+    tail = ["cactus", "pencil", "window", "thunder"]
     shares = (2, 6, 4)
     start = await h.add(" ".join(words))
-    records = await h.seed([{"content": " ".join([*words[:n], *(h.marker() for _ in range(6 - n))])} for n in shares])
+    records = await h.seed([{"content": " ".join([*words[:n], *tail[: 6 - n]])} for n in shares])
     expected = [records[1].id, records[2].id, records[0].id]
     results = await h.memory.related(start.id, user_id=h.user)
     h.expect(h.ids(results), expected, among=[start.id, *expected], what="related", ordered=True)
@@ -74,7 +76,7 @@ async def related_in_a_scope(h: Harness) -> None:
 async def related_and_states(h: Harness) -> None:
     """Ask about a record that has ended; what else has ended is not answered."""
     word, past = h.marker(), h.now() - timedelta(days=1)
-    fields = [{"valid_to": past}, {"valid_to": past}, {}, {"archived": True}]
+    fields: list[dict[str, Any]] = [{"valid_to": past}, {"valid_to": past}, {}, {"archived": True}]
     seeds = fields if "supports_archive" in declared(h) else fields[:3]
     ids = h.ids(await h.seed([{"content": f"{word} again", **each} for each in seeds]))
     results = await h.memory.related(ids[0], user_id=h.user)

@@ -43,8 +43,7 @@ async def _seed(h: Harness, contents: Sequence[str]) -> list[MemoryRecord]:
 @check("SEA-1", "results are best first", level="core")
 async def best_first(h: Harness) -> None:
     """Search in every mode for a text that one record is, and others hold ever less of."""
-    words = [h.marker() for _ in range(4)]
-    tail = [h.marker() for _ in range(4)]
+    words, tail = ["garden", "violin", "harbour", "lantern"], ["cactus", "pencil", "window"]
     contents = [" ".join([*words[: 4 - less], *tail[:less]]) for less in (3, 1, 0, 2)]
     records = await _seed(h, contents)
     best = [records[place].id for place in (2, 1, 3, 0)]
@@ -147,6 +146,7 @@ async def min_score_before_limit(h: Harness) -> None:
     await h.seed([{"content": word} for _ in range(6)])
     for mode in modes(h):
         ranked = await h.memory.search(word, h.user, mode=mode, tag="t")
+        h.require(len(ranked) == len(contents), f"{mode} search by tag found {len(ranked)} of {len(contents)}.")
         for least in (result.score for result in ranked):
             reaching = [result.memory.id for result in ranked if result.score >= least]
             for limit in (2, most(h)):
@@ -182,6 +182,7 @@ async def scores_are_fractions(h: Harness) -> None:
     contents = [word, f"{word} " * 40, f"{word} {h.marker()}", h.marker(), "!?", "The end."]
     await _seed(h, [content.strip() for content in contents])
     for mode in modes(h):
+        h.require(await found(h, word, mode=mode), f"{mode} search finds nothing.")
         for query in (word, f"{word} " * 100, f"{h.marker()} {word}", h.marker(), "?", "the"):
             for result in await h.memory.search(query, h.user, mode=mode):
                 score = result.score
@@ -195,6 +196,7 @@ async def nothing_below_min_score(h: Harness) -> None:
     await _seed(h, [" ".join([word, *(h.marker() for _ in range(length))]) for length in range(8)])
     for mode in modes(h):
         everything = await h.memory.search(word, h.user, mode=mode)
+        h.require(len(everything) == 8, f"{mode} search finds {len(everything)} of 8.")
         for least in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
             results = await h.memory.search(word, h.user, mode=mode, min_score=least)
             expected = [result.memory.id for result in everything if result.score >= least]
@@ -337,8 +339,7 @@ async def needs_no_common_word(h: Harness) -> None:
 async def ranks_by_cosine(h: Harness) -> None:
     """Store vectors ever further from the query's, with contents that say nothing of it."""
     tilts = (0.9, 0.0, 0.6, 0.3)
-    contents = [{"content": h.marker(), "vector": _axis(h, 0, tilt=tilt)} for tilt in tilts]
-    ids = [(await h.add(**fields)).id for fields in contents]
+    ids = [(await h.add(h.marker(), vector=_axis(h, 0, tilt=tilt))).id for tilt in tilts]
     expected = [ids[place] for place in (1, 3, 2, 0)]
     results = await h.memory.search(None, h.user, vector=_axis(h, 0))
     what = "vector search"
@@ -429,7 +430,7 @@ async def default_mode(h: Harness) -> None:
     query = f"where are you {word}"
     best = _shown(await h.memory.search(query, h.user, mode=modes(h)[0]))
     default = _shown(await h.memory.search(query, h.user))
-    h.require(default == best, f"without a mode: {default}; by {modes(h)[0]}: {best}")
+    h.require(best and default == best, f"without a mode: {default}; by {modes(h)[0]}: {best}")
 
 
 @check("SEA-8", "what was added is found by the next search", level="core")
@@ -452,6 +453,7 @@ async def others_change_nothing(h: Harness) -> None:
     )
     query = f"{rare} {common}"
     before = {mode: _shown(await h.memory.search(query, h.user, mode=mode)) for mode in modes(h)}
+    h.require(all(before.values()), f"a search finds nothing: {before}")
     await crowd(
         h, [{"content": f"{rare} {rare} {' '.join(h.marker() for _ in range(30))}"} for _ in range(40)], h.other
     )
@@ -476,6 +478,7 @@ async def others_changes_change_nothing(h: Harness) -> None:
     await _seed(h, [f"{word} {h.marker()}", f"{word} {word}", h.marker()])
     theirs = await h.seed([{"content": f"{word} {h.marker()}"} for _ in range(6)], user_id=h.other)
     before = {mode: _shown(await h.memory.search(word, h.user, mode=mode)) for mode in modes(h)}
+    h.require(all(before.values()), f"a search finds nothing: {before}")
     for record in theirs[:3]:
         await h.memory.update(record.id, user_id=h.other, content=h.marker())
         await h.memory.delete(theirs[3 + theirs.index(record)].id, user_id=h.other)

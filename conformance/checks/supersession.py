@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 from openmem.errors import ConflictError, InvalidRequestError, NotFoundError
 from openmem.types import MemoryRecord
@@ -24,7 +25,8 @@ async def _chain(h: Harness, word: str, length: int) -> list[MemoryRecord]:
     """Store records of which each supersedes the one before; return them as they are in the end, oldest first."""
     ids: list[str] = []
     for place in range(length):
-        record = await h.add(f"{word} link {place}", **({"supersedes": ids[-1:]} if ids else {}))
+        fields: dict[str, Any] = {"supersedes": ids[-1:]} if ids else {}
+        record = await h.add(f"{word} link {place}", **fields)
         ids.append(record.id)
     return await _now(h, ids)
 

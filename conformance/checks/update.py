@@ -23,14 +23,16 @@ CLEARED = ("scope", "tags", "confidence", "valid_to", "metadata", "kind", "impor
 
 async def _stored(h: Harness, **fields: Any) -> MemoryRecord:
     """Add a record and read it as get answers it."""
-    return await h.memory.get((await h.add(h.marker(), **fields)).id, user_id=h.user)
+    added = await h.add(h.marker(), **fields)
+    record: MemoryRecord = await h.memory.get(added.id, user_id=h.user)
+    return record
 
 
 async def _update(h: Harness, record: MemoryRecord, **fields: Any) -> MemoryRecord:
     """Update a record; what is answered must be what get answers."""
     answered = await h.memory.update(record.id, user_id=h.user, **fields)
     await h.memory.wait_for_ingest([record.id], h.user)
-    read = await h.memory.get(record.id, user_id=h.user)
+    read: MemoryRecord = await h.memory.get(record.id, user_id=h.user)
     h.require(answered.version == read.version, f"update answered {answered}, get {read}")
     return read
 
@@ -170,7 +172,8 @@ async def supersedes_stays(h: Harness) -> None:
     """Update the kind of a record that supersedes another, and append an empty list."""
     old = await h.add(h.marker())
     record = await _stored(h, supersedes=[old.id])
-    for change in ({"kind": "fact"}, {"supersedes": []}):
+    changes: list[dict[str, Any]] = [{"kind": "fact"}, {"supersedes": []}]
+    for change in changes:
         changed = await _update(h, record, **change)
         h.require(changed.supersedes == [old.id], f"after {change} supersedes is {changed.supersedes}.")
         read = await h.memory.get(old.id)
@@ -220,11 +223,15 @@ async def updates_count(h: Harness) -> None:
     """Update four times and follow version and updated_at."""
     record = await _stored(h)
     h.require(record.version == 1, f"the first version is {record.version}.")
-    for count, change in enumerate(({"kind": "fact"}, {"content": h.marker()}, {"tags": ["a"]}, {"kind": None}), 2):
+    changes: list[dict[str, Any]] = [{"kind": "fact"}, {"content": h.marker()}, {"tags": ["a"]}, {"kind": None}]
+    for count, change in enumerate(changes, 2):
         changed = await _update(h, record, **change)
         h.require(changed.version == count, f"version is {changed.version}, not {count}, after {change}.")
-        later = changed.updated_at is not None and record.updated_at < changed.updated_at
-        h.require(later, f"updated_at went from {record.updated_at} to {changed.updated_at} after {change}.")
+        before, after = record.updated_at, changed.updated_at
+        h.require(
+            before is not None and after is not None and before < after,
+            f"updated_at went from {before} to {after} after {change}.",
+        )
         same = (changed.id, changed.created_at) == (record.id, record.created_at)
         h.require(same, f"id or created_at changed after {change}: {changed}")
         record = changed
