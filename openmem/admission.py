@@ -21,6 +21,8 @@ NEEDS = {
     "vector": "supports_vectors",
     "scope": "scopes",
     "filter": "filters",
+    "valid_from": "temporal",
+    "valid_to": "temporal",
     "since": "temporal",
     "until": "temporal",
     "as_of": "temporal",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import DAY, START, Clock, everything, run
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openmem import AsyncMemory, ConflictError, InvalidRequestError, Memory, MemoryInput, MemoryRecord, NotFoundError
@@ -620,3 +622,146 @@ def test_the_async_client_answers_alike() -> None:
     assert record.model_dump(exclude={"id"}) == added.model_dump(exclude={"id"})
     assert [hit.score for hit in hits] == [hit.score for hit in found]
     assert total == 1
+
+
+# --- the same on both embedded backends -------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def both(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    clock = Clock()
+    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/s.db?synchronous=normal"
+    with Memory(url, embedder="none", clock=clock) as memory:
+        yield memory, clock
+
+
+def test_conflicts_name_the_successor_and_change_nothing(both: tuple[Memory, Clock]) -> None:
+    memory, _ = both
+    chain = [memory.add("c", "u")]
+    for _ in range(3):
+        chain.append(memory.add("c", "u", supersedes=[chain[-1].id]))
+    beside, theirs = memory.add("c", "u"), memory.add("c", "v")
+    before = everything(memory, "u")
+    for old, new in pairwise(chain):
+        for attempt in (
+            lambda old=old: memory.add("c", "u", supersedes=[beside.id, old.id]),
+            lambda old=old: memory.update(beside.id, content="other", supersedes=[old.id]),
+        ):
+            with pytest.raises(ConflictError, match=new.id):
+                attempt()
+    for start in chain:
+        with pytest.raises(ConflictError):
+            memory.update(start.id, supersedes=[chain[-1].id])
+    for named in ("mem_never", theirs.id):
+        with pytest.raises(InvalidRequestError, match=named):
+            memory.add("c", "u", supersedes=[beside.id, named])
+    assert everything(memory, "u") == before
+
+
+def test_the_middle_of_a_chain_is_deleted_and_what_it_replaced_is_free(both: tuple[Memory, Clock]) -> None:
+    memory, _ = both
+    first = memory.add("c", "u")
+    middle = memory.add("c", "u", supersedes=[first.id])
+    last = memory.add("c", "u", supersedes=[middle.id])
+    memory.delete(middle.id)
+    rest = memory.get(last.id)
+    assert (rest.supersedes, rest.version, rest.updated_at) == (None, 1, last.updated_at)
+    assert memory.get(first.id) == first
+    assert ids(memory.history(first.id)) == [first.id]
+    assert memory.update(last.id, supersedes=[first.id]).supersedes == [first.id]
+    assert memory.get(first.id).superseded_by == last.id
+    assert memory.update(last.id, supersedes=None).supersedes is None
+    assert memory.get(first.id) == first
+
+
+def test_as_of_and_include_tell_what_was_and_what_is_not_current(both: tuple[Memory, Clock]) -> None:
+    memory, clock = both
+    old = memory.add("old", "u")
+    clock.tick(days=1)
+    new = memory.add("new", "u", supersedes=[old.id], valid_to=START + 3 * DAY)
+    away = memory.add("away", "u", archived=True)
+    later = memory.add("later", "u", valid_from=START + 2 * DAY)
+
+    def listed(**options: Any) -> set[str]:
+        return set(ids(memory.list("u", **options).items))
+
+    assert listed() == {new.id}
+    assert listed(as_of=START) == {old.id}
+    assert listed(as_of=START - DAY) == set()
+    assert listed(as_of=START + 2 * DAY) == {new.id, later.id}
+    assert listed(as_of=START + 3 * DAY) == {later.id}
+    assert listed(include=["superseded"]) == {old.id, new.id}
+    assert listed(include=["upcoming", "archived"]) == {new.id, later.id, away.id}
+    assert listed(as_of=START + 3 * DAY, include=["expired"]) == {new.id, later.id}
+    assert listed(include=STATES) == {old.id, new.id, away.id, later.id}
+    assert memory.get(old.id).superseded_at == START + DAY
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    count=st.integers(1, 12),
+    limit=st.integers(1, 5),
+    between=st.lists(CHANGES, min_size=1, max_size=8),
+    ticking=st.booleans(),
+)
+def test_pages_lose_and_repeat_nothing_while_others_write(
+    both: tuple[Memory, Clock], count: int, limit: int, between: list[list[Any]], ticking: bool
+) -> None:
+    memory, clock = both
+    for left in everything(memory, "u"):
+        memory.delete(left.id)
+    for _ in range(count):
+        memory.add("c", "u", scope="a")
+        clock.tick(seconds=int(ticking))
+    throughout = set(ids(everything(memory, "u")))
+    pages, cursor, waiting = [], None, iter(between)
+    while not pages or cursor:
+        page = memory.list("u", scope="a", limit=limit, cursor=cursor)
+        pages.append(ids(page.items))
+        cursor = page.next_cursor
+        throughout -= change(memory, clock, next(waiting, [])) if cursor else set()
+    seen = [each for page in pages for each in page]
+    assert len(seen) == len(set(seen))
+    assert throughout <= set(seen)
+    assert all(len(page) == limit for page in pages[:-1])
+
+
+def test_an_external_id_is_one_record_of_its_user(both: tuple[Memory, Clock]) -> None:
+    memory, clock = both
+    first = memory.add("one", "u", external_id="e", tags=["t"], metadata={"a": 1}, kind="fact")
+    theirs = memory.add("theirs", "v", external_id="e")
+    clock.tick()
+    again = memory.add("two", "u", external_id="e", metadata={"b": 2})
+    assert (again.id, again.version, again.created_at) == (first.id, 2, first.created_at)
+    assert again.updated_at == clock.now
+    assert (again.content, again.tags, again.metadata, again.kind) == ("two", ["t"], {"a": 1, "b": 2}, "fact")
+    assert memory.get(theirs.id) == theirs
+    assert ids([hit.memory for hit in memory.search("two", "u")]) == [again.id]
+    assert memory.search("one", "u") == []
+    memory.delete(first.id)
+    assert memory.add("three", "u", external_id="e").id != first.id
+    assert memory.stats("u").total == 1
+
+
+def test_a_batch_answers_item_by_item(both: tuple[Memory, Clock]) -> None:
+    memory, _ = both
+    old = memory.add("old", "u")
+    items = [
+        {"content": "replaces", "supersedes": [old.id]},
+        {"content": "comes too late", "supersedes": [old.id]},
+        {"content": "\x00"},
+        {"content": "names nothing", "supersedes": ["mem_never"]},
+        {"content": "is of another", "user_id": "v"},
+        {"content": "good", "external_id": "e"},
+        {"content": "better", "external_id": "e"},
+        {"no": "content"},
+    ]
+    results = memory.add_many(items, user_id="u")
+    codes = [result.error and result.error.code for result in results]
+    assert codes == [None, "conflict", *["invalid_request"] * 3, None, None, "invalid_request"]
+    assert [result.id is None for result in results] == [code is not None for code in codes]
+    assert [each.content for each in everything(memory, "u")] == ["better", "replaces", "old"]
+    assert everything(memory, "v") == []
+    gone = memory.delete_many([old.id, "mem_never", str(results[0].id), old.id], user_id="u")
+    assert [result.error and result.error.code for result in gone] == [None, "not_found", None, "not_found"]
+    assert ids(everything(memory, "u")) == [results[5].id]
