@@ -97,15 +97,6 @@ def detached(memory: Memory) -> Memory:
 _BLANK = dict.fromkeys(Memory.model_fields)
 
 
-class _AllFields(set[str]):
-    """Names every field: one for all records, which a caller who sets a new extension on one must not change."""
-
-    def add(self, name: str) -> None:
-        """Do nothing: fields are here already, and pydantic keeps extensions elsewhere."""
-
-
-
-
 def _assemble(fields: Mapping[str, Any], extra: dict[str, Any] | None) -> Memory:
     """Make a record of copies of values that are valid already; pydantic's own ways take several times as long."""
     values = {**_BLANK, **fields}

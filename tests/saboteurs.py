@@ -248,6 +248,20 @@ class MetadataStringified(_BendsMetadata):
 
 
 @plant("CON-5")
+class UpdatedMetadataStringified(_BendsMetadata):
+    def bend(self, request):
+        return request
+
+    def value(self, value):
+        return str(value) if isinstance(value, (int, float)) else value
+
+    async def update(self, request):
+        if request.metadata is not None:
+            request.metadata = self.deep(request.metadata)
+        return await super().update(request)
+
+
+@plant("CON-5")
 class NumbersAsFloats(_BendsMetadata):
     def value(self, value):
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -370,6 +384,11 @@ def blank_content_is_padded():
         return fields
 
     return _lenient_build(padded)
+
+
+@plant("CON-8")
+def integers_of_any_size():
+    return mock.patch.object(filters, "is_whole", lambda value: True)
 
 
 @plant("CON-8", "ERR-2")
@@ -785,6 +804,36 @@ class GhostInList(_KeepsTheDead):
 class DeleteLies(MemoryAdapter):
     async def delete(self, request):
         await super().get(models.GetRequest(id=request.id, user_id=request.user_id))
+
+
+@plant("DEL-1")
+class DeletesByArchiving(MemoryAdapter):
+    async def delete(self, request):
+        memory = await super().get(request)
+        self._store.replace(memory, but(memory, archived=True), None)
+
+    async def get(self, request):
+        memory = await super().get(request)
+        if memory.archived:
+            raise NotFoundError(f"there is no memory {request.id}.")
+        return memory
+
+
+@plant("DEL-1")
+class FindsByOldWordsAfterDelete(_KeepsTheDead):  # the index row of a former version is left
+    def _update(self, request, store):
+        former = store.get(request.id)
+        answer = super()._update(request, store)
+        self.dead[f"former {request.id}"] = former
+        return answer
+
+    async def search(self, request):
+        found = await super().search(request)
+        words = set((request.query or "").split())
+        former = [memory for key, memory in self.dead.items() if key.startswith("former") and len(words) > 1]
+        left = [memory for memory in former if memory is not None and words <= set(memory.content.split())]
+        found.results += [models.SearchResult(memory=memory, score=0.1) for memory in left]
+        return found
 
 
 @plant("DEL-2", "ERR-3")
@@ -1264,6 +1313,19 @@ class BatchAnswersOutOfOrder(MemoryAdapter):
     async def add_many(self, request):
         response = await super().add_many(request)
         return models.BatchResponse(results=sorted(response.results, key=lambda result: result.id or "", reverse=True))
+
+
+@plant("BAT-4")
+def batches_for_anyone():
+    def own_users(verb, fields):
+        if verb == "add_many":
+            named = [item for item in fields["items"] if isinstance(item, dict)]
+            if len(named) == len(fields["items"]):
+                given = fields.get("user_id")
+                return {"items": [{"user_id": given, **item} for item in named], "user_id": None}
+        return fields
+
+    return _lenient_build(own_users)
 
 
 @plant("BAT-3")

@@ -46,7 +46,12 @@ def test_merge_is_rfc_7396(row: str) -> None:
 
 
 KEYS = st.sampled_from(["a", "b", "c", ""])
-SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=3)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=3)
+)
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3))
 OBJECTS = st.dictionaries(KEYS, JSON, max_size=4)
 

@@ -91,9 +91,10 @@ async def the_embedding_is_declared(h: Harness) -> None:
     features = h.capabilities.features
     h.require(features.vector_search or not features.supports_vectors, "vectors are taken that no search can use")
     if features.vector_search:
-        h.require(features.embedding is not None, "vector search is declared without a model and dimension")
+        model = features.embedding and features.embedding.model
+        h.require(model, "vector search is declared without a model and dimension")
         record = await h.add("fact")
-        h.require(record.embedding_model in (None, features.embedding.model), f"model {record.embedding_model!r}")
+        h.require(record.embedding_model in (None, model), f"the model is {record.embedding_model!r}, not {model!r}")
     else:
         h.require(not features.hybrid_search, "hybrid search is declared without vector search")
         h.require(features.keyword_search, "neither vector nor keyword search is declared")

@@ -201,12 +201,12 @@ async def keeps_extensions(h: Harness) -> None:
 @check("CON-5", "what a caller does with an answer changes nothing stored", requires=["supports_metadata"])
 async def answers_are_the_callers_own(h: Harness) -> None:
     """Change an answered record, and what was given to add, and read again."""
-    given = {"list": [1], "deep": {"a": 1}}
+    given: dict[str, Any] = {"list": [1], "deep": {"a": 1}}
     record = await h.add("mine", metadata=given, tags=["t"])
     given["list"] = [2]
-    given["deep"]["a"] = 2  # type: ignore[call-overload, index]
-    record.metadata["deep"]["b"] = 3  # type: ignore[index]
-    record.tags.append("u")  # type: ignore[union-attr]
+    given["deep"]["a"] = 2
+    (record.metadata or {}).setdefault("deep", {})["b"] = 3
+    (record.tags or []).append("u")
     stored = await h.memory.get(record.id, user_id=h.user)
     h.require(stored.metadata == {"list": [1], "deep": {"a": 1}}, f"stored metadata became {stored.metadata}")
     h.require(stored.tags == ["t"], f"stored tags became {stored.tags}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from openmem.errors import ConflictError, NotFoundError
 
 from ..check import check
@@ -40,7 +43,7 @@ async def is_not_found_by_id(h: Harness) -> None:
     """Call the by-id verbs with the id of a deleted record."""
     record, stays = await h.add("goes"), await h.add("stays")
     await h.memory.delete(record.id, user_id=h.user)
-    calls = {
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
         "get": lambda: h.memory.get(record.id),
         "update": lambda: h.memory.update(record.id, content="back"),
         "related": lambda: h.memory.related(record.id),
@@ -60,8 +63,8 @@ async def is_gone_in_every_state(h: Harness) -> None:
     both, between = [gone.id, stays.id], h.now()
     await h.memory.delete(gone.id, user_id=h.user)
     every = ["superseded", "expired", "upcoming", *(["archived"] if h.capabilities.features.supports_archive else [])]
-    for fields in ({}, {"as_of": between}, {"as_of": h.now() + (between - before)}):
-        selection = {"include": every, **fields}
+    for as_of in (None, between, h.now() + (between - before)):
+        selection: dict[str, Any] = {"include": every, "as_of": as_of}
         h.expect(await h.all_ids(**selection), [stays.id], among=both, what=f"list by {selection}")
         h.expect(await found(h, word, **selection), [stays.id], among=both, what=f"search by {selection}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from openmem.errors import InvalidRequestError
 
@@ -28,8 +29,14 @@ async def ids_are_unique_and_lasting(h: Harness) -> None:
 async def ids_are_not_the_callers(h: Harness) -> None:
     """Try to add with an id, with another's id, and with other fields that are the provider's."""
     record = await h.add("fact")
-    chosen = [{"id": "mem_chosen"}, {"id": record.id}, {"created_at": record.created_at}, {"version": 7}]
-    for fields in [*chosen, {"updated_at": record.created_at}, {"superseded_by": record.id}, {"status": "done"}]:
+    chosen: list[dict[str, Any]] = [
+        {"id": "mem_chosen"},
+        {"id": record.id},
+        {"created_at": record.created_at},
+        {"version": 7},
+    ]
+    chosen += [{"updated_at": record.created_at}, {"superseded_by": record.id}, {"status": "done"}]
+    for fields in chosen:
         await h.refused(h.memory.add("other", h.user, **fields), InvalidRequestError)
     h.require(await h.all_ids() == [record.id], "a refused add was stored")
     h.require((await h.memory.get(record.id, user_id=h.user)).content == "fact", "a refused add changed a record")

@@ -151,7 +151,7 @@ async def hostile_users_keep_their_own(h: Harness) -> None:
 async def needs_a_user(h: Harness) -> None:
     """Leave the user out, and blank, where a verb needs one; a blank one is refused where it may be left out too."""
     record = await h.add("fact")
-    needing = {
+    needing: dict[str, Callable[[str | None], Awaitable[object]]] = {
         "add": lambda user: h.memory.add("fact", user),
         "list": lambda user: h.memory.list(user),
         "search": lambda user: h.memory.search("fact", user),
