@@ -43,6 +43,8 @@ def admit(request: BaseModel, capabilities: Capabilities) -> None:
             if feature == "supports_vectors":
                 raise _unsupported(capabilities, "vectors", "Configure an embedder; the store is keyword-only.")
             raise _unsupported(capabilities, f"{verb} with {field}", f"Leave {field} out.")
+    if request.model_extra and not features.supports_metadata:
+        raise _unsupported(capabilities, f"{verb} with {', '.join(request.model_extra)}", "Leave extensions out.")
     mode = values.get("mode")
     if mode is not None and not getattr(features, f"{mode}_search"):
         raise _unsupported(capabilities, f"{mode} search", _other_modes(capabilities))

@@ -417,6 +417,8 @@ VALUES: dict[str, Any] = {
     "vector": [0.5] * 16,
     "scope": "a/b",
     "filter": {"kind": "fact"},
+    "valid_from": START,
+    "valid_to": START,
     "since": START,
     "until": START,
     "as_of": START,

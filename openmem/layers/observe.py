@@ -61,9 +61,16 @@ def _span(call: Call, provider: str) -> Iterator[None]:
     ) as span:
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
             span.set_attribute("error.type", error.code if isinstance(error, OMPError) else type(error).__name__)
+            span.set_status(_failed())
             raise
+
+
+def _failed() -> Any:
+    from opentelemetry.trace import StatusCode
+
+    return StatusCode.ERROR
 
 
 @cache

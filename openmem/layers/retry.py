@@ -24,6 +24,9 @@ READS = (
     models.CapabilitiesRequest,
 )
 
+LONGEST_PAUSE = 60.0
+"""Seconds: where the provider asks for a longer pause, the caller is told instead of being kept waiting."""
+
 
 def retry(handler: Handler, retries: int) -> Handler:
     """Wrap a handler; at most `retries` further attempts, waiting as long as the provider asked for.
@@ -42,7 +45,9 @@ def retry(handler: Handler, retries: int) -> Handler:
             if not refused and not (repeatable and isinstance(error, ProviderUnavailableError)):
                 return False
             after: float | None = getattr(error, "retry_after", None)
-            return True if after is None else after
+            if after is None:
+                return True
+            return after if after <= LONGEST_PAUSE else False
 
         async for attempt in stamina.retry_context(on=pause, attempts=retries + 1, timeout=None):
             with attempt:
