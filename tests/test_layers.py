@@ -16,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from openmem import (
     Adapter,
@@ -123,6 +124,13 @@ def test_a_refusal_is_repeated_for_every_verb_after_the_pause_asked_for(verb: st
     memory, flaky = _flaky(verb, RateLimitedError("wait.", retry_after=7.5), RateLimitedError("wait.", retry_after=3))
     CALLS[verb](memory)
     assert (flaky.calls, [nap for nap in naps if nap]) == (3, [7.5, 3])
+
+
+def test_a_pause_of_over_a_minute_is_left_to_the_caller(naps: list[float]) -> None:
+    memory, flaky = _flaky("get", RateLimitedError("wait.", retry_after=61))
+    with pytest.raises(RateLimitedError) as caught:
+        CALLS["get"](memory)
+    assert (flaky.calls, caught.value.retry_after, naps) == (1, 61, [])
 
 
 @pytest.mark.parametrize("verb", sorted(READ_VERBS - {"capabilities"}))
@@ -330,6 +338,7 @@ def test_failed_calls_are_signed_logged_and_traced(
     assert (match[3], match[4]) == (code, error.request_id)
     assert span.attributes
     assert (span.attributes["error.type"], span.attributes["openmem.request_id"]) == (code, error.request_id)
+    assert span.status.status_code is StatusCode.ERROR
     assert not span.events
     assert SECRET not in line + span.to_json()
 
@@ -773,3 +782,12 @@ def test_where_the_embedder_fails_nothing_is_stored(failure: Exception | None) -
             attempt()
         assert caught.value.request_id
     assert everything(keeping, "u") == [stored]
+
+
+@pytest.mark.parametrize("verb", ["add", "update"])
+def test_an_extension_is_refused_where_it_would_be_lost(verb: str) -> None:
+    for features in _without("supports_metadata"):
+        adapter = trap(features)
+        with pytest.raises(UnsupportedCapabilityError, match="x-own"):
+            getattr(Memory(adapter), verb)(**REQUIRED[verb], **{"x-own": 1})
+        assert adapter.reached == []
