@@ -63,14 +63,10 @@ def _span(call: Call, provider: str) -> Iterator[None]:
             yield
         except BaseException as error:
             span.set_attribute("error.type", error.code if isinstance(error, OMPError) else type(error).__name__)
-            span.set_status(_failed())
+            from opentelemetry.trace import StatusCode
+
+            span.set_status(StatusCode.ERROR)
             raise
-
-
-def _failed() -> Any:
-    from opentelemetry.trace import StatusCode
-
-    return StatusCode.ERROR
 
 
 @cache

@@ -1,0 +1,162 @@
+"""Isolation and identity."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from unittest import mock
+
+from openmem.adapters import embedded
+from openmem.adapters.memory import MemoryAdapter
+
+from openmem import NotFoundError, OMPError, client
+from openmem._generated import models
+
+from .base import but, plant
+
+
+@plant("OWN-2")
+class SearchIgnoresTheUser(MemoryAdapter):  # CaviraOSS #97
+    async def search(self, request):
+        found = []
+        for user in list(self._store._users):
+            found += (await super().search(but(request, user_id=user))).results
+        found.sort(key=lambda result: result.score, reverse=True)
+        return models.SearchResponse(results=found[: request.limit])
+
+
+@plant("OWN-2")
+class ListIgnoresTheUser(MemoryAdapter):
+    async def list(self, request):
+        pages = [await super(ListIgnoresTheUser, self).list(but(request, user_id=u)) for u in list(self._store._users)]
+        return models.MemoryPage(items=[item for page in pages for item in page.items][: request.limit])
+
+
+@plant("OWN-3")
+class GetWithoutOwnerCheck(MemoryAdapter):  # OMP 0.1
+    async def get(self, request):
+        return await super().get(but(request, user_id=None))
+
+
+@plant("OWN-3")
+class UpdateWithoutOwnerCheck(MemoryAdapter):
+    async def update(self, request):
+        return await super().update(but(request, user_id=None))
+
+
+@plant("OWN-3", "BAT-2")
+class DeleteWithoutOwnerCheck(MemoryAdapter):  # OMP 0.1
+    def _delete(self, request, store):
+        return super()._delete(but(request, user_id=None), store)
+
+
+@plant("OWN-3")
+class HistoryWithoutOwnerCheck(MemoryAdapter):
+    async def history(self, request):
+        return await super().history(but(request, user_id=None))
+
+
+@plant("OWN-3")
+class ForeignIdIsToldApart(MemoryAdapter):  # answers that a foreign id exists
+    async def get(self, request):
+        known = self._store.get(request.id)
+        if known is not None and request.user_id not in (None, known.user_id):
+            raise NotFoundError(f"memory {request.id} belongs to another user.")
+        return await super().get(request)
+
+
+class _RenamesUsers(MemoryAdapter):
+    def rename(self, user_id: str) -> str:
+        raise NotImplementedError
+
+    async def handle(self, request):
+        if getattr(request, "user_id", None):
+            request = but(request, user_id=self.rename(request.user_id))
+        return await super().handle(request)
+
+
+@plant("OWN-4")
+class UsersWithoutCase(_RenamesUsers):
+    def rename(self, user_id):
+        return user_id.lower()
+
+
+@plant("OWN-4")
+class UsersStripped(_RenamesUsers):
+    def rename(self, user_id):
+        return user_id.strip()
+
+
+@plant("OWN-4")
+class UsersAsPatterns(_RenamesUsers):  # user_id LIKE ?
+    def rename(self, user_id):
+        pattern = re.escape(user_id).replace("%", ".*").replace("_", ".")
+        return next((user for user in self._store._users if re.fullmatch(pattern, user)), user_id)
+
+
+@plant("OWN-4")
+class UsersByPrefix(_RenamesUsers):
+    def rename(self, user_id):
+        return next((user for user in self._store._users if user.startswith(user_id)), user_id)
+
+
+@plant("OWN-5")
+def anonymous_users():
+    build = client.build
+
+    def lenient(verb, fields):
+        return build(verb, {**fields, "user_id": "nobody"} if fields.get("user_id", "x").strip() == "" else fields)
+
+    return mock.patch.object(client, "build", lenient)
+
+
+@plant("IDN-3")
+class ExternalIdsPileUp(MemoryAdapter):  # kernel-memory #1087: duplicates
+    def _add(self, request, store):
+        user = self._store._user(request.user_id)
+        user.external.pop(request.external_id, None)
+        return super()._add(request, store)
+
+
+@plant("IDN-3")
+class ExternalIdsOfAllUsers(MemoryAdapter):
+    def _add(self, request, store):
+        for user in list(self._store._users.values()):
+            if request.external_id in user.external:
+                self._store._user(request.user_id).external[request.external_id] = user.external[request.external_id]
+        return super()._add(request, store)
+
+
+@plant("IDN-2")
+class EqualContentIsMerged(MemoryAdapter):  # mem0 and kin
+    def _add(self, request, store):
+        for known in self._store._records.values():
+            if (known.user_id, known.content) == (request.user_id, request.content):
+                return store.hand_out(known)
+        return super()._add(request, store)
+
+
+@plant("IDN-4")
+class RepeatedAddForgets(MemoryAdapter):
+    def _add(self, request, store):
+        known = store.by_external_id(request.user_id, request.external_id) if request.external_id else None
+        if known is not None:
+            store.replace(known, but(known, tags=None, metadata=None, confidence=None), None)
+        return super()._add(request, store)
+
+
+@plant("IDN-1")
+class IdsByContent(MemoryAdapter):  # a hash as the id
+    def _add(self, request, store):
+        with mock.patch.object(embedded, "new_memory_id", lambda: f"mem_{hash(request.content):x}"):
+            try:
+                return super()._add(request, store)
+            except (KeyError, ValueError) as error:
+                raise OMPError("twice") from error
+
+
+@plant("IDN-5")
+class UpdatedLater(MemoryAdapter):
+    def _add(self, request, store):
+        memory = super()._add(request, store)
+        return but(memory, updated_at=memory.created_at + timedelta(seconds=1))
