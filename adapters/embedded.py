@@ -104,7 +104,7 @@ class EmbeddedAdapter(Adapter):
             more = len(found) > request.limit
             position = (page[-1].created_at, page[-1].id) if more else None
             self._log(store, request.user_id, "list", scope=request.scope)
-            following = cursors.encode(position, request) if position else None
+            following = cursors.encode(position) if position else None
             return models.MemoryPage(items=[store.hand_out(memory) for memory in page], next_cursor=following)
 
         return await self.transact(work, write=False)

@@ -105,7 +105,7 @@ class Adapter:
         raise self._unsupported("delete")
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
-        """Return one page, newest first."""
+        """Return one page, newest first; request.cursor is the next_cursor of this adapter's own page before."""
         raise self._unsupported("list")
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:

@@ -36,6 +36,8 @@ def admit(request: BaseModel, capabilities: Capabilities) -> None:
     verb, features = VERB_OF[type(request)].name, capabilities.features
     if verb != "capabilities" and verb not in capabilities.verbs:
         raise _unsupported(capabilities, verb, f"Its verbs are {', '.join(capabilities.verbs)}.")
+    if verb == "audit" and not features.supports_audit:
+        raise _unsupported(capabilities, verb, "Its features do not say supports_audit.")
     values = request.__dict__
     for field in NEEDS.keys() & request.model_fields_set:
         feature = NEEDS[field]

@@ -1,4 +1,4 @@
-"""Opaque list cursors, bound to the query that made them."""
+"""Opaque list cursors: the guard binds each to the query that made it, an adapter says in it where the page ended."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from datetime import datetime
+from typing import Any
 
 from ._generated.models import ListRequest
 from .errors import InvalidRequestError
@@ -14,32 +15,57 @@ Position = tuple[datetime, str]
 """created_at and id of the last memory of a page."""
 
 _PAGING = {"cursor", "limit"}
+_REMEDY = "Pass next_cursor as it came, with the same user, scope and filters; or start without a cursor."
 
 
-def encode(position: Position, request: ListRequest) -> str:
-    """Write the position after which the next page of this query begins."""
-    moment, memory_id = position
-    payload = json.dumps([moment.isoformat(), memory_id, _digest(request)], separators=(",", ":"))
-    return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
+def bind(cursor: str, request: ListRequest) -> str:
+    """Bind an adapter's own cursor to the query that made it."""
+    return _pack([cursor, _digest(request)])
 
 
-def decode(request: ListRequest) -> Position | None:
-    """Read the position in request.cursor; None on the first page.
+def unbind(request: ListRequest) -> str | None:
+    """Return the adapter's own cursor out of request.cursor; None on the first page.
 
     Raises InvalidRequestError for a cursor that is malformed or was made by another query.
     """
     if request.cursor is None:
         return None
-    remedy = "Pass next_cursor as it came, with the same user, scope and filters; or start without a cursor."
+    cursor, digest = _unpack(request.cursor)
+    if digest != _digest(request):
+        raise InvalidRequestError("cursor belongs to another query.", remedy=_REMEDY)
+    return cursor
+
+
+def encode(position: Position) -> str:
+    """Write the position after which the next page begins as an adapter's cursor."""
+    return _pack([position[0].isoformat(), position[1]])
+
+
+def decode(request: ListRequest) -> Position | None:
+    """Read the position in request.cursor, as the guard hands it to an adapter; None on the first page."""
+    if request.cursor is None:
+        return None
+    moment, memory_id = _unpack(request.cursor)
     try:
-        padded = request.cursor + "=" * (-len(request.cursor) % 4)
-        moment, memory_id, digest = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        position = (datetime.fromisoformat(moment), str(memory_id))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidRequestError("cursor is malformed.", remedy=remedy) from error
-    if digest != _digest(request) or position[0].tzinfo is None:
-        raise InvalidRequestError("cursor belongs to another query.", remedy=remedy)
-    return position
+        return datetime.fromisoformat(moment), memory_id
+    except ValueError as error:
+        raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY) from error
+
+
+def _pack(parts: list[str]) -> str:
+    payload = json.dumps(parts, separators=(",", ":"))
+    return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
+
+
+def _unpack(cursor: str) -> tuple[str, str]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        parts: Any = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY) from error
+    if not (isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) for part in parts)):
+        raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY)
+    return parts[0], parts[1]
 
 
 def _digest(request: ListRequest) -> str:

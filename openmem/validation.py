@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from . import cursors, filters
+from . import filters
 from ._generated.models import (
     AddRequest,
     ContextRequest,
@@ -73,8 +73,6 @@ def check(request: Request) -> Request:
     elif isinstance(request, (ListRequest, SearchRequest, ContextRequest)):
         if request.filter is not None:
             filters.parse(request.filter)
-        if isinstance(request, ListRequest):
-            cursors.decode(request)
         if isinstance(request, SearchRequest):
             _check_search(request)
     elif isinstance(request, RememberRequest):

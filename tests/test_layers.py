@@ -791,3 +791,22 @@ def test_an_extension_is_refused_where_it_would_be_lost(verb: str) -> None:
         with pytest.raises(UnsupportedCapabilityError, match="x-own"):
             getattr(Memory(adapter), verb)(**REQUIRED[verb], **{"x-own": 1})
         assert adapter.reached == []
+
+
+# --- cursors ------------------------------------------------------------------------------------------------------
+
+
+def test_an_adapters_own_cursor_comes_back_to_it_bound_to_the_query() -> None:
+    pages = {None: "page two", "page two": None}
+    adapter = Scripted(ALL, list=lambda request: models.MemoryPage(items=[], next_cursor=pages[request.cursor]))
+    memory = Memory(adapter)
+    first = memory.list("u", scope="a")
+    assert first.next_cursor not in (None, "page two")
+    assert memory.list("u", scope="a", limit=7, cursor=first.next_cursor).next_cursor is None
+    assert [request.cursor for request in adapter.reached] == [None, "page two"]
+    for user, scope in (("v", "a"), ("u", "b")):
+        with pytest.raises(InvalidRequestError, match="another query"):
+            memory.list(user, scope=scope, cursor=first.next_cursor)
+    with pytest.raises(InvalidRequestError, match="malformed"):
+        memory.list("u", cursor="page two")
+    assert len(adapter.reached) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from openmem._generated.verbs import ERROR_CODES
 from openmem.errors import InvalidRequestError, NotFoundError, OMPError
 
@@ -41,6 +43,8 @@ async def change_nothing(h: Harness) -> None:
         await h.refused(h.memory.update(record.id, content="new", confidence=7), InvalidRequestError)
         await h.refused(h.memory.update(record.id, content="new", no_such_field=1), InvalidRequestError)
         await h.refused(h.memory.update(record.id, content="new", user_id=h.other), NotFoundError)
+    if h.capabilities.features.supports_supersession:  # refused by the backend, not by the client
+        await h.refused(h.memory.add("fact", h.user, supersedes=["mem_unknown"]), InvalidRequestError)
     h.require(await h.all_ids() == [record.id], "a refused add was stored")
     h.require(await h.memory.get(record.id, user_id=h.user) == before, "a refused update changed the record")
 
@@ -49,11 +53,12 @@ async def change_nothing(h: Harness) -> None:
 async def unknown_ids_are_not_found(h: Harness) -> None:
     """Ask for ids that nobody has, some of them hostile."""
     record = await h.add("fact")
-    for memory_id in ODD_IDS:
-        await h.refused(h.memory.get(memory_id, user_id=h.user), NotFoundError)
-        await h.refused(h.memory.get(memory_id), NotFoundError)
-        await h.refused(h.memory.delete(memory_id, user_id=h.user), NotFoundError)
-    h.require(await h.all_ids() == [record.id], "a delete of an unknown id deleted something")
+    changes: dict[str, dict[str, Any]] = {"get": {}, "delete": {}, "update": {"content": "new"}, "history": {}}
+    for verb, fields in (changes | {"related": {}}).items():
+        for memory_id in ODD_IDS if verb in h.capabilities.verbs else ():
+            for user in (h.user, None):
+                await h.refused(getattr(h.memory, verb)(memory_id, user_id=user, **fields), NotFoundError)
+    h.require(await h.all_ids() == [record.id], "a call with an unknown id made or deleted something")
 
 
 @check("ERR-3", "an empty id is refused", level="core")

@@ -53,14 +53,18 @@ async def _untouched(h: Harness, record: MemoryRecord) -> None:
 @check("OWN-1", "user_id comes back as given", level="core")
 async def keeps_the_owner(h: Harness) -> None:
     """Read the owner from every verb that answers with records."""
-    word, mine, _ = await _two_owners(h)
-    h.require(mine.user_id == h.user, f"add answers with the user {mine.user_id!r}")
-    stored = await h.memory.get(mine.id, user_id=h.user)
-    h.require(stored.user_id == h.user, f"get answers with the user {stored.user_id!r}")
-    page = await h.memory.list(h.user)
-    h.require([item.user_id for item in page.items] == [h.user], "list answers with another user_id")
-    hits = await h.memory.search(word, h.user)
-    h.require([hit.memory.user_id for hit in hits] == [h.user], "search answers with another user_id")
+    word, *_ = await _two_owners(h)
+    odd = f" {h.user} Éa/%_東 "
+    await h.add(f"{word} of the odd one", odd)
+    for user in (h.user, odd):
+        (mine,) = (await h.memory.list(user)).items
+        h.require(mine.user_id == user, f"list answers with the user {mine.user_id!r}, not {user!r}")
+        stored = await h.memory.get(mine.id, user_id=user)
+        h.require(stored.user_id == user, f"get answers with the user {stored.user_id!r}, not {user!r}")
+        owners = [hit.memory.user_id for hit in await h.memory.search(word, user)]
+        h.require(owners == [user], f"search answers with the users {owners}, not {user!r}")
+        added = await h.add(word, user)
+        h.require(added.user_id == user, f"add answers with the user {added.user_id!r}, not {user!r}")
 
 
 @check("OWN-2", "list answers with the user's records only", level="core")

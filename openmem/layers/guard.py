@@ -7,7 +7,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from openmem._generated.models import AddManyRequest, AddRequest, BatchResponse, BatchResult, Capabilities
+from openmem import cursors
+from openmem._generated.models import (
+    AddManyRequest,
+    AddRequest,
+    BatchResponse,
+    BatchResult,
+    Capabilities,
+    ListRequest,
+    MemoryPage,
+)
 from openmem.admission import admit
 from openmem.errors import InvalidRequestError, OMPError
 from openmem.validation import check, parse
@@ -20,13 +29,24 @@ def guard(handler: Handler, describe: Describe) -> Handler:
 
     async def guarded(request: BaseModel) -> Any:
         request = check(request)
+        cursor = cursors.unbind(request) if isinstance(request, ListRequest) else None
         capabilities = await describe()
         admit(request, capabilities)
         if isinstance(request, AddManyRequest):
             return await _item_by_item(request, handler, capabilities)
+        if isinstance(request, ListRequest):
+            return await _list(request, cursor, handler)
         return await handler(request)
 
     return guarded
+
+
+async def _list(request: ListRequest, cursor: str | None, handler: Handler) -> MemoryPage:
+    """Hand the adapter its own cursor, and bind the one it answers to this query."""
+    page: MemoryPage = await handler(request.model_copy(update={"cursor": cursor}))
+    if page.next_cursor is None:
+        return page
+    return page.model_copy(update={"next_cursor": cursors.bind(page.next_cursor, request)})
 
 
 async def _item_by_item(request: AddManyRequest, handler: Handler, capabilities: Capabilities) -> BatchResponse:

@@ -25,7 +25,7 @@ class AnEmptyPageFollows(MemoryAdapter):
     async def list(self, request):
         page = await super().list(request)
         if len(page.items) == request.limit and page.next_cursor is None:
-            page.next_cursor = cursors.encode((page.items[-1].created_at, page.items[-1].id), request)
+            page.next_cursor = cursors.encode((page.items[-1].created_at, page.items[-1].id))
         return page
 
 
@@ -34,7 +34,7 @@ class RowsRepeatAcrossPages(MemoryAdapter):
     async def list(self, request):
         page = await super().list(request)
         if page.next_cursor is not None and len(page.items) > 1:
-            page.next_cursor = cursors.encode((page.items[-2].created_at, page.items[-2].id), request)
+            page.next_cursor = cursors.encode((page.items[-2].created_at, page.items[-2].id))
         return page
 
 
@@ -52,7 +52,7 @@ class PagesByOffset(MemoryAdapter):
         start = int(cursors.decode(request)[1]) if request.cursor else 0
         items = (await super().list(all_of(request))).items
         end = start + request.limit
-        following = cursors.encode((datetime.now(UTC), str(end)), request) if end < len(items) else None
+        following = cursors.encode((datetime.now(UTC), str(end))) if end < len(items) else None
         return models.MemoryPage(items=items[start:end], next_cursor=following)
 
 
