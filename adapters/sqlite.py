@@ -25,6 +25,9 @@ from .sqlite_schema import APPLICATION_ID, MIGRATIONS
 from .store import Logged, Store
 
 T = TypeVar("T")
+_of_the_parent: list[list[sqlite3.Connection]] = []
+"""A child of fork must neither use its parent's connections nor close them, not even by forgetting them."""
+
 PENDING_READS = 256
 """Audit entries of reads kept back until a write: a read should not wait for the disk."""
 
@@ -96,7 +99,8 @@ class SqliteAdapter(EmbeddedAdapter):
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        if self._owner != os.getpid():  # a child of fork must neither use nor close its parent's connections
+        if self._owner != os.getpid():
+            _of_the_parent.append(self._idle)
             self._start()
         connection = None
         try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any, get_args
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit
 
 from openmem.config import redact
 from openmem.errors import ConfigurationError, OMPError
@@ -33,15 +35,16 @@ async def run(
     """
     name = redact(target) if isinstance(target, str) else getattr(target, "__name__", "adapter")
     report = Report(target=name, only=tuple(only))
+    hide = _hider(target, options or {})
     try:
         checks = _chosen(only)
         for colour in get_args(Colour):
-            await _run_colour(colour, target, checks, options or {}, deviations, report)
+            await _run_colour(colour, target, checks, options or {}, deviations, report, hide)
         report.complete = True
     except OMPError as error:
-        report.could_not_run = str(error)
+        report.could_not_run = hide(str(error))
     except Exception as error:  # an adapter of anyone's, not yet behind the layers that type its errors
-        report.could_not_run = f"{type(error).__name__}: {error}"
+        report.could_not_run = hide(f"{type(error).__name__}: {error}")
     return report
 
 
@@ -65,6 +68,7 @@ async def _run_colour(
     options: Mapping[str, Any],
     deviations: Mapping[str, str] | None,
     report: Report,
+    hide: Callable[[str], str],
 ) -> None:
     guarded, unguarded = Backend(target, colour, options), Backend(target, colour, options)
     try:
@@ -76,10 +80,31 @@ async def _run_colour(
             started = time.perf_counter()
             outcome, message = await judge.judge(check)
             seconds = time.perf_counter() - started
-            report.results.append(Result(check.id, check.clause, check.level, colour, outcome, message, seconds))
+            result = Result(check.id, check.clause, check.level, colour, outcome, hide(message), seconds)
+            report.results.append(result)
     finally:
         await guarded.close()
         await unguarded.close()
+
+
+def _hider(target: Target, options: Mapping[str, Any]) -> Callable[[str], str]:
+    """Make the function that takes the secrets of a URL and of options out of a message, which may quote a vendor's."""
+    secrets: set[str] = set()
+    pairs = [(name, value) for name, value in options.items() if isinstance(value, str)]
+    if isinstance(target, str):
+        with suppress(ValueError):  # a URL that cannot be read is refused without being quoted
+            split = urlsplit(target)
+            pairs += parse_qsl(split.query)
+            secrets.add(split.password or "")
+    secrets |= {value for name, value in pairs if redact("?" + urlencode({name: value})).endswith("=***")}
+    forms = {form(secret) for secret in secrets for form in (str, quote, quote_plus, unquote)} - {""}
+
+    def hide(message: str) -> str:
+        for form in sorted(forms, key=len, reverse=True):
+            message = message.replace(form, "***")
+        return message
+
+    return hide
 
 
 def _waived(provider: str, given: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -180,7 +180,8 @@ def test_async_close_twice_and_use_after_close() -> None:
 # --- processes --------------------------------------------------------------------------------------------------
 
 SLOW = """
-import asyncio, os, sys, threading, warnings
+import asyncio, os, signal, sys, threading, warnings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background hands down that it is ignored
 sys.path.insert(0, {tests!r})
 from conftest import Remote, record
 from openmem import Memory

@@ -12,11 +12,12 @@ from unittest import mock
 from xml.etree import ElementTree as ET
 
 import pytest
-from openmem.adapters.memory import MemoryAdapter
+from openmem.adapters.memory import MemoryAdapter, MemorySettings
 from openmem.conformance import CHECKS, Check, Failure, Harness, Inconclusive, Report, check, judge, matrix, run, runner
 from openmem.conformance.backend import Backend
 from openmem.conformance.probes import PROBES
 from openmem.conformance.report import LEVELS
+from pydantic import SecretStr
 
 from openmem import Adapter, CapabilityFeatures, NotFoundError, OMPError, ProviderUnavailableError
 
@@ -446,8 +447,75 @@ def test_the_matrix_has_a_column_for_each_backend() -> None:
     assert all(line.count("|") == 5 for line in table)
 
 
-def test_a_secret_in_the_url_is_not_reported(tmp_path: Path) -> None:
-    report = conform("memory://me:hunter2@host?embedder_api_key=hunter2", "LST-8")
+class ChattySettings(MemorySettings):
+    api_key: SecretStr | None = None
+
+
+class Chatty(MemoryAdapter):
+    """Fails as drivers do, quoting all they were given."""
+
+    settings_type = ChattySettings
+    fails_at = ""
+
+    def tell(self, place: str) -> None:
+        if place == self.fails_at:
+            raise OSError("no answer from chatty://me:hunt%40r2@host?api_key=s3cr3t as me:hunt@r2 with 0p+n")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.tell("making")
+
+    async def open(self) -> None:
+        self.tell("opening")
+
+    async def search(self, request: Any) -> Any:
+        self.tell("searching")
+        return await super().search(request)
+
+
+@pytest.mark.parametrize(("fails_at", "code"), [("", 0), ("making", 2), ("opening", 2), ("searching", 1)])
+@pytest.mark.parametrize(
+    ("url", "options", "secret"),
+    [
+        ("chatty://me:hunt%40r2@host", {}, "hunt"),
+        ("chatty://host?api_key=s3cr3t", {}, "s3cr3t"),
+        ("chatty://host?api_key=0p%2Bn", {}, "0p+n"),
+        ("chatty://host", {"api_key": "s3cr3t"}, "s3cr3t"),
+    ],
+)
+def test_secrets_are_not_reported(
+    url: str,
+    options: dict[str, str],
+    secret: str,
+    fails_at: str,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("openmem.config.adapter_class", lambda scheme: Chatty)
+    monkeypatch.setattr(Chatty, "fails_at", fails_at)
+    report = conform(url, "SEA-8", options=options)
+    assert report.exit_code == code, report.summary()
     report.write(tmp_path)
     written = "".join(file.read_text() for file in tmp_path.iterdir())
-    assert "hunter2" not in report.summary() + written
+    assert secret not in report.summary() + written
+    assert ("***" in report.summary()) == (fails_at in ("making", "searching") or "***" in report.target)
+
+
+def test_a_url_that_cannot_be_read_is_not_quoted() -> None:
+    report = conform("memory://me:hunter2@[host?token=hunter2", "LST-8")
+    assert report.exit_code == 2
+    assert "hunter2" not in report.summary()
+
+
+def test_a_report_of_a_whole_run_names_every_check(tmp_path: Path) -> None:
+    report = conform("memory://")
+    report.write(tmp_path)
+    document = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    ids = {check.id for check in CHECKS}
+    assert (document["complete"], document["exit_code"]) == (True, 0)
+    assert {(r["check"], r["colour"]) for r in document["results"]} == {(i, c) for i in ids for c in ("async", "sync")}
+    cases = ET.parse(tmp_path / "junit.xml").getroot().findall("testcase")
+    assert Counter(case.attrib["name"] for case in cases) == dict.fromkeys(ids, 2)
+    rows = (tmp_path / "matrix.md").read_text("utf-8").partition("| clause |")[2].splitlines()[2:]
+    assert rows == [f"| {check.clause} | {check.id.partition('.')[2]} | ✓ |" for check in CHECKS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
@@ -14,7 +14,7 @@ import pytest
 from openmem.adapters import embedded
 from openmem.adapters import memory as reference
 from openmem.adapters.memory import MemoryAdapter
-from openmem.conformance import run
+from openmem.conformance import CHECKS, run
 from saboteurs import SABOTEURS, Saboteur
 from saboteurs.base import Bends, asking, but, plant
 
@@ -41,8 +41,9 @@ class SearchesEveryone(MemoryAdapter):
     """Searches all users at once."""
 
     async def search_everyone(self, request: Any) -> list[Any]:
-        users = list(self._store._users)
-        found = [each for user in users for each in (await super().search(but(request, user_id=user))).results]
+        found: list[Any] = []
+        for user in list(self._store._users):
+            found += (await MemoryAdapter.search(self, but(request, user_id=user))).results
         return sorted(found, key=lambda result: result.score, reverse=True)[: request.limit]
 
 
@@ -115,8 +116,14 @@ def answers_are_the_store():
 
 
 @plant("CON-7")
+@contextmanager
 def any_length_is_taken():
-    return mock.patch("openmem.admission._admit_sizes", lambda values, capabilities: None)
+    right = MemoryAdapter.features
+    with (
+        mock.patch.object(MemoryAdapter, "features", lambda self: but(right(self), max_content_length=1000)),
+        mock.patch("openmem.admission._admit_sizes", lambda values, capabilities: None),
+    ):
+        yield
 
 
 @plant("IDN-3", "IDN-4")
@@ -228,9 +235,18 @@ def old_words_stay():
 
 @plant("UPD-5")
 class UpdatesAreNew(MemoryAdapter):
-    async def update(self, request):
-        memory = await super().update(request)
+    def _update(self, request, store):
+        memory = super()._update(request, store)
+        stored = store.get(memory.id)
+        store.replace(stored, but(stored, created_at=stored.updated_at), None)
         return but(memory, created_at=memory.updated_at)
+
+
+@plant("UPD-1", "UPD-5")
+class UpdateAnswersTheFormer(MemoryAdapter):
+    async def update(self, request):
+        before = await super().get(models.GetRequest(id=request.id, user_id=request.user_id))
+        return but(before, version=(await super().update(request)).version)
 
 
 @plant("UPD-5")
@@ -263,7 +279,7 @@ class HistoryOfTheDead(KeepsTheDead):
         return await super().history(request)
 
 
-@plant("LST-2", "LST-3")
+@plant("LST-3")
 class FilterAfterThePage(MemoryAdapter):  # short and empty pages in the middle
     async def list(self, request):
         page = await super().list(but(request, filter=None, tag=None))
@@ -280,13 +296,13 @@ class PagesInOrderOfChange(MemoryAdapter):
         after = cursors.decode(request)
         rest = [m for m in every if after is None or (m.updated_at, m.id) < after]
         page, more = rest[: request.limit], len(rest) > request.limit
-        following = cursors.encode((page[-1].updated_at, page[-1].id), request) if more else None
+        following = cursors.encode((page[-1].updated_at, page[-1].id)) if more else None
         return models.MemoryPage(items=page, next_cursor=following)
 
 
 @plant("LST-5")
 def bad_cursors_start_over():
-    right = cursors.decode
+    right = cursors.unbind
 
     def lenient(request):
         try:
@@ -294,7 +310,7 @@ def bad_cursors_start_over():
         except InvalidRequestError:
             return None
 
-    return mock.patch("openmem.cursors.decode", lenient)
+    return mock.patch.object(cursors, "unbind", lenient)
 
 
 # --- search and filters -----------------------------------------------------------------------------------------
@@ -428,7 +444,7 @@ class ResultsOfTheFirstVersion(MemoryAdapter):
         return found
 
 
-@plant("FIL-3")
+@plant("FIL-1")
 def keys_with_dots_are_named():
     right = filters.value_at
 
@@ -457,10 +473,13 @@ class FilterIgnoredByVectors(MemoryAdapter):
 
 
 @plant("CTX-1")
-class NoBudgetByDefault(MemoryAdapter):
-    async def context(self, request):
-        given = request.token_budget if "token_budget" in request.model_fields_set else 10**6
-        return context.assemble((await self.search(words(request))).results, given)
+def a_larger_budget_by_default():
+    def generous(verb, fields):
+        if verb == "context" and fields.get("token_budget") in (None, 500):
+            fields["token_budget"] = 4000
+        return fields
+
+    return asking(generous)
 
 
 @plant("CTX-4")
@@ -484,6 +503,21 @@ class BatchesAreAllOrNothing(MemoryAdapter):
             for stored in [result.id for result in response.results if result.id]:
                 await super().delete(models.DeleteRequest(id=stored))
         return response
+
+
+@plant("BAT-1")
+def empty_batches_are_filled():
+    def filled(verb, fields):
+        if verb == "add_many" and not fields["items"]:
+            fields["items"] = [{"content": "nothing", "user_id": fields["user_id"]}]
+        return fields
+
+    return asking(filled)
+
+
+@plant("CAP-1")
+def everyone_shares_the_capabilities():
+    return mock.patch.object(models.Capabilities, "model_copy", lambda self, **_: self)
 
 
 @plant("REL-1")
@@ -551,6 +585,10 @@ class LocalTime(MemoryAdapter):
 
 def test_every_defect_has_a_name_of_its_own() -> None:
     assert len({saboteur.name for saboteur in SABOTEURS}) == len(SABOTEURS) >= 25
+
+
+def test_every_clause_has_a_defect_that_breaks_it() -> None:
+    assert {clause for saboteur in SABOTEURS for clause in saboteur.clauses} == {check.clause for check in CHECKS}
 
 
 @pytest.mark.parametrize("saboteur", SABOTEURS, ids=lambda saboteur: saboteur.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterator
 
 import pytest
 
@@ -34,8 +35,8 @@ QUESTIONS = ("Who {did} {what}?", "What did {who} do {where}?", "{who} and {what
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Memory, Memory]:
-    """Return memory:// and sqlite:// holding the same 2,000 memories of four users, real embeddings included."""
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Memory, Memory]]:
+    """Yield memory:// and sqlite:// holding the same 2,000 memories of four users, real embeddings included."""
     file = tmp_path_factory.mktemp("fidelity") / "f.db"
     random.seed(11)
     facts = [" ".join(parts) + "." for parts in itertools.product(WHO, DID, WHAT, WHERE)]
@@ -46,7 +47,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Memory, Memory]:
     pair = Memory("memory://", embedder="local"), Memory(f"sqlite:///{file}", embedder="local")
     for memory in pair:
         assert not [result for result in memory.add_many(items) if result.error]
-    return pair
+    yield pair
+    for memory in pair:
+        memory.close()
 
 
 def questions() -> list[tuple[str, str]]:
