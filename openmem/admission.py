@@ -51,6 +51,15 @@ def admit(request: BaseModel, capabilities: Capabilities) -> None:
     if mode is not None and not getattr(features, f"{mode}_search"):
         raise _unsupported(capabilities, f"{mode} search", _other_modes(capabilities))
     _admit_sizes(values, capabilities)
+    if "limit" in request.model_fields_set:
+        _admit_limit(verb, values["limit"], capabilities)
+
+
+def _admit_limit(verb: str, limit: int, capabilities: Capabilities) -> None:
+    limits = capabilities.limits
+    most = limits and {"search": limits.max_search_results, "list": limits.max_list_results}.get(verb)
+    if most and limit > most:
+        raise InvalidRequestError(f"{verb} with limit {limit}; {capabilities.provider} answers {most} at the most.")
 
 
 def _admit_sizes(values: Mapping[str, Any], capabilities: Capabilities) -> None:

@@ -232,6 +232,10 @@ class UserMemory(UserVerbs):
     def _call(self, verb: str, fields: dict[str, Any]) -> Any:
         return self._memory._call(verb, _bound(verb, fields, self.user_id))
 
+    def wait_for_ingest(self, ids: Sequence[str], *, timeout: float = 60.0) -> None:
+        """Wait until queued memories are stored, `timeout` seconds at most; IngestionTimeoutError after that."""
+        self._memory.wait_for_ingest(ids, self.user_id, timeout=timeout)
+
     def __repr__(self) -> str:
         return f"{self._memory!r}.for_user({self.user_id!r})"
 
@@ -245,6 +249,10 @@ class AsyncUserMemory(AsyncUserVerbs):
 
     async def _call(self, verb: str, fields: dict[str, Any]) -> Any:
         return await self._memory._call(verb, _bound(verb, fields, self.user_id))
+
+    async def wait_for_ingest(self, ids: Sequence[str], *, timeout: float = 60.0) -> None:
+        """Wait until queued memories are stored, `timeout` seconds at most; IngestionTimeoutError after that."""
+        await self._memory.wait_for_ingest(ids, self.user_id, timeout=timeout)
 
     def __repr__(self) -> str:
         return f"{self._memory!r}.for_user({self.user_id!r})"

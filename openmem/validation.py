@@ -24,7 +24,7 @@ from .errors import InvalidRequestError
 
 Request = TypeVar("Request", bound=BaseModel)
 MAX_JSON_DEPTH = 32
-_CHECKED_APART = ("filter", "items")
+_CHECKED_APART = ("filter", "items", "ids")
 MAX_METADATA = 256
 """Keys of metadata: the spec's bound, which the code generator loses where null is allowed too."""
 

@@ -518,7 +518,7 @@ def test_a_verb_that_is_not_declared_is_refused(verb: str) -> None:
 
 class Small(Scripted):
     def limits(self) -> models.CapabilityLimits:
-        return models.CapabilityLimits(max_batch_size=2)
+        return models.CapabilityLimits(max_batch_size=2, max_search_results=20, max_list_results=30)
 
 
 @pytest.mark.parametrize(
@@ -539,9 +539,32 @@ def test_what_is_too_large_is_refused_before_the_adapter(call: Callable[[Memory]
     assert adapter.reached == []
 
 
+def _deleted(request: models.DeleteManyRequest) -> models.BatchResponse:
+    return models.BatchResponse(results=[models.BatchResult(id=each) for each in request.ids])
+
+
+def test_a_limit_above_the_providers_is_refused() -> None:
+    adapter = Small(list=lambda request: ANSWERS["list"], search=lambda request: ANSWERS["search"])
+    memory = Memory(adapter)
+    with pytest.raises(InvalidRequestError, match="20 at the most"):
+        memory.search("x", "u", limit=21)
+    with pytest.raises(InvalidRequestError, match="30 at the most"):
+        memory.list("u", limit=31)
+    assert adapter.reached == []
+    memory.search("x", "u", limit=20)
+    memory.list("u", limit=30)
+    assert len(adapter.reached) == 2
+
+
+def test_a_batch_answered_short_is_the_providers_error() -> None:
+    adapter = Scripted(add_many=lambda request: models.BatchResponse(results=[]), add=lambda request: record())
+    with pytest.raises(ProviderError, match="1 was answered by 0"):
+        Memory(adapter).add_many([{"content": "x", "user_id": "u"}])
+
+
 def test_what_just_fits_passes() -> None:
     features = ALL.model_copy(update={"max_content_length": 10})
-    adapter = Small(features, add=lambda request: record(), delete_many=lambda request: ANSWERS["delete_many"])
+    adapter = Small(features, add=lambda request: record(), delete_many=_deleted)
     Memory(adapter).add("é" * 10, "u", vector=[1.0] * 16)
     Memory(adapter).delete_many(["a", "b"])
     assert len(adapter.reached) == 2

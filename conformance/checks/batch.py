@@ -237,3 +237,14 @@ async def external_id_in_a_batch(h: Harness) -> None:
     record = await h.memory.get(ids[0])
     h.require((record.content, record.version) == (contents[2], 2), f"the record is {record}")
     h.require(set(await h.all_ids()) == {ids[0], ids[1]}, "the batch stored more than two records.")
+
+
+@check("BAT-2", "a malformed id fails alone in delete_many", requires=["delete_many"])
+async def malformed_ids_fail_alone(h: Harness) -> None:
+    """Name a record between ids that cannot be ids."""
+    gone, stays = await h.seed([{"content": h.marker()}, {"content": h.marker()}])
+    results = await h.memory.delete_many(["", gone.id, "x" * 300, "a\x00b"], user_id=h.user)
+    codes = [result.error.code if result.error else None for result in results]
+    bad = "invalid_request"
+    h.require(codes == [bad, None, bad, bad], f"the ids are answered by {codes}")
+    h.expect(await h.all_ids(), [stays.id], among=[gone.id, stays.id], what="list after the batch")

@@ -254,7 +254,7 @@ class Verbs(Protocol):
         result: builtins.list[models.BatchResult] = self._call("add_many", {"items": items, "user_id": user_id})
         return result
 
-    def delete_many(self, ids: Sequence[str], *, user_id: str | None = None) -> builtins.list[models.BatchResult]:
+    def delete_many(self, ids: Sequence[Any], *, user_id: str | None = None) -> builtins.list[models.BatchResult]:
         """Delete many memories by id; each item succeeds or fails alone, answered in order."""
         result: builtins.list[models.BatchResult] = self._call("delete_many", {"ids": ids, "user_id": user_id})
         return result
@@ -531,7 +531,7 @@ class AsyncVerbs(Protocol):
         result: builtins.list[models.BatchResult] = await self._call("add_many", {"items": items, "user_id": user_id})
         return result
 
-    async def delete_many(self, ids: Sequence[str], *, user_id: str | None = None) -> builtins.list[models.BatchResult]:
+    async def delete_many(self, ids: Sequence[Any], *, user_id: str | None = None) -> builtins.list[models.BatchResult]:
         """Delete many memories by id; each item succeeds or fails alone, answered in order."""
         result: builtins.list[models.BatchResult] = await self._call("delete_many", {"ids": ids, "user_id": user_id})
         return result
@@ -796,7 +796,7 @@ class UserVerbs(Protocol):
         result: builtins.list[models.BatchResult] = self._call("add_many", {"items": items})
         return result
 
-    def delete_many(self, ids: Sequence[str]) -> builtins.list[models.BatchResult]:
+    def delete_many(self, ids: Sequence[Any]) -> builtins.list[models.BatchResult]:
         """Delete many memories by id; each item succeeds or fails alone, answered in order."""
         result: builtins.list[models.BatchResult] = self._call("delete_many", {"ids": ids})
         return result
@@ -1058,7 +1058,7 @@ class AsyncUserVerbs(Protocol):
         result: builtins.list[models.BatchResult] = await self._call("add_many", {"items": items})
         return result
 
-    async def delete_many(self, ids: Sequence[str]) -> builtins.list[models.BatchResult]:
+    async def delete_many(self, ids: Sequence[Any]) -> builtins.list[models.BatchResult]:
         """Delete many memories by id; each item succeeds or fails alone, answered in order."""
         result: builtins.list[models.BatchResult] = await self._call("delete_many", {"ids": ids})
         return result

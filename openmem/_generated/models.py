@@ -889,9 +889,6 @@ class AddManyRequest(BaseModel):
     ] = None
 
 
-Id = TypeAliasType("Id", Annotated[str, Field(max_length=256, min_length=1, pattern="\\S")])
-
-
 class DeleteManyRequest(BaseModel):
     """
     Delete many memories by id; each item succeeds or fails alone, answered in order.
@@ -901,8 +898,12 @@ class DeleteManyRequest(BaseModel):
         extra="forbid",
     )
     ids: Annotated[
-        list[Id],
-        Field(description="The memories to delete.", max_length=10000, min_length=1),
+        list[Any],
+        Field(
+            description="Ids of the memories to delete, each judged alone.",
+            max_length=10000,
+            min_length=1,
+        ),
     ]
     user_id: Annotated[
         str | None,

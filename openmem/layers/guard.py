@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,11 +14,13 @@ from openmem._generated.models import (
     BatchResponse,
     BatchResult,
     Capabilities,
+    DeleteManyRequest,
+    GetRequest,
     ListRequest,
     MemoryPage,
 )
 from openmem.admission import admit
-from openmem.errors import InvalidRequestError, OMPError
+from openmem.errors import InvalidRequestError, OMPError, ProviderError
 from openmem.validation import check, parse
 
 from . import Describe, Handler
@@ -33,7 +35,9 @@ def guard(handler: Handler, describe: Describe) -> Handler:
         capabilities = await describe()
         admit(request, capabilities)
         if isinstance(request, AddManyRequest):
-            return await _item_by_item(request, handler, capabilities)
+            return await _add_many(request, handler, capabilities)
+        if isinstance(request, DeleteManyRequest):
+            return await _delete_many(request, handler)
         if isinstance(request, ListRequest):
             return await _list(request, cursor, handler)
         return await handler(request)
@@ -49,18 +53,39 @@ async def _list(request: ListRequest, cursor: str | None, handler: Handler) -> M
     return page.model_copy(update={"next_cursor": cursors.bind(page.next_cursor, request)})
 
 
-async def _item_by_item(request: AddManyRequest, handler: Handler, capabilities: Capabilities) -> BatchResponse:
+async def _one_by_one(
+    items: Sequence[Any], admit_one: Callable[[Any], Any], forward: Callable[[list[Any]], Awaitable[BatchResponse]]
+) -> BatchResponse:
     """Let the good items through and put each bad one's error in its place."""
     results: list[BatchResult | None] = []
-    good: list[AddRequest] = []
-    for item in request.items:
+    good: list[Any] = []
+    for item in items:
         try:
-            good.append(_admit_item(item, request.user_id, capabilities))
+            good.append(admit_one(item))
             results.append(None)
         except OMPError as error:
             results.append(BatchResult(error=error.detail()))
-    stored = iter((await handler(AddManyRequest.model_construct(items=good))).results if good else ())
-    return BatchResponse(results=[result or next(stored) for result in results])
+    answers = (await forward(good)).results if good else []
+    if len(answers) != len(good):
+        raise ProviderError(f"a batch of {len(good)} was answered by {len(answers)} results.")
+    answered = iter(answers)
+    return BatchResponse(results=[result or next(answered) for result in results])
+
+
+async def _add_many(request: AddManyRequest, handler: Handler, capabilities: Capabilities) -> BatchResponse:
+    return await _one_by_one(
+        request.items,
+        lambda item: _admit_item(item, request.user_id, capabilities),
+        lambda good: handler(AddManyRequest.model_construct(items=good)),
+    )
+
+
+async def _delete_many(request: DeleteManyRequest, handler: Handler) -> BatchResponse:
+    return await _one_by_one(
+        request.ids,
+        lambda each: check(parse(GetRequest, {"id": each})).id,
+        lambda good: handler(request.model_copy(update={"ids": good})),
+    )
 
 
 def _admit_item(item: Any, user_id: str | None, capabilities: Capabilities) -> AddRequest:

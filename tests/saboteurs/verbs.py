@@ -104,7 +104,7 @@ class BatchIsNotEmbedded(MemoryAdapter):
         return super()._add_item(store, but(item, vector=None))
 
 
-@plant("BAT-1", "BAT-2")
+@plant("BAT-1")
 class DeletesAnswerForTheDoneOnly(MemoryAdapter):
     async def delete_many(self, request):
         response = await super().delete_many(request)
