@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -53,7 +53,8 @@ class _User:
         self.order: list[cursors.Position] = []
         self.external: dict[str, str] = {}
         self.index = VectorIndex[str](dimension) if dimension is not None else None
-        self.postings: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        # Term -> memories and how often each holds it. Most terms are in one memory, once: its id alone says so.
+        self.postings: dict[str, str | dict[str, int]] = {}
         self.lengths: dict[str, int] = {}
         self.total_length = 0
         self.log: deque[Logged] = deque(maxlen=audit_limit)
@@ -62,22 +63,34 @@ class _User:
         return self.index
 
     def keyword_scores(self, terms: Sequence[str]) -> dict[str, float]:
-        postings = [self.postings[term] for term in terms if term in self.postings]
+        postings = [self._posting(term) for term in terms if term in self.postings]
         return ranking.bm25(postings, self.lengths, count=len(self.lengths), total_length=self.total_length)
+
+    def _posting(self, term: str) -> dict[str, int]:
+        posting = self.postings[term]
+        return {posting: 1} if isinstance(posting, str) else posting
 
     def index_content(self, memory: Memory) -> None:
         terms = ranking.terms(memory.content)
-        length = len(terms)
+        key, postings = memory.id, self.postings
         for term, count in ranking.frequencies(terms).items():
-            self.postings[term][memory.id] = count
-        self.lengths[memory.id] = length
-        self.total_length += length
+            posting = postings.get(term)
+            if posting is None:
+                postings[term] = key if count == 1 else {key: count}
+            elif isinstance(posting, str):
+                postings[term] = {posting: 1, key: count}
+            else:
+                posting[key] = count
+        self.lengths[key] = len(terms)
+        self.total_length += len(terms)
 
     def forget_content(self, memory: Memory) -> None:
         for term in set(ranking.terms(memory.content)):
-            posting = self.postings[term]
+            posting = self._posting(term)
             del posting[memory.id]
-            if not posting:
+            if posting:
+                self.postings[term] = posting
+            else:
                 del self.postings[term]
         self.total_length -= self.lengths.pop(memory.id)
 

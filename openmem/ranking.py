@@ -41,19 +41,26 @@ def _stemmer():  # type: ignore[no-untyped-def]
     return Stemmer.Stemmer("english")
 
 
-@lru_cache(maxsize=131_072)
-def _term(word: str) -> str:
-    """Stem one lower-case word; '' for a stop word."""
-    word = word.replace("’", "'")
-    if word in STOP_WORDS:
-        return ""
-    with _stemming:  # a stemmer object is not safe in several threads at once
-        return str(_stemmer().stemWord(word))
+class _Terms(dict[str, str]):
+    """Word -> term, '' for a stop word; each word is worked out once."""
+
+    def __missing__(self, word: str) -> str:
+        plain = word.replace("’", "'")
+        with _stemming:  # a stemmer object is not safe in several threads at once
+            term = "" if plain in STOP_WORDS else str(_stemmer().stemWord(plain))
+            if len(self) >= MOST_WORDS:
+                self.clear()
+            self[word] = term
+        return term
+
+
+MOST_WORDS = 131_072
+_terms = _Terms()
 
 
 def terms(text: str) -> list[str]:
     """Split a text into the terms it is indexed by: lower case, no stop words, English stems (Snowball)."""
-    return [term for word in _WORD.findall(text.lower()) if (term := _term(word))]
+    return list(filter(None, map(_terms.__getitem__, _WORD.findall(text.lower()))))
 
 
 def frequencies(words: Iterable[str]) -> dict[str, int]:

@@ -338,7 +338,7 @@ def every_word_is_needed():  # the default of many engines
 
 @plant("SEA-4")
 def stop_words_count():
-    return mock.patch.object(ranking, "_term", lambda word: str(ranking._stemmer().stemWord(word)))
+    return mock.patch.multiple(ranking, STOP_WORDS=frozenset(), _terms=ranking._Terms())
 
 
 @plant("SEA-4")
@@ -409,8 +409,8 @@ class WordsOfEveryone(MemoryAdapter):  # how rare a word is, counted over all us
         def rarity(postings, lengths, *, count, total_length):
             scores: dict[str, float] = {}
             for posting in postings:
-                term = next(word for word, held in mine.postings.items() if held is posting)
-                shared = 1 + sum(len(user.postings.get(term, ())) for user in found)
+                term = next(word for word in mine.postings if mine._posting(word) == posting)
+                shared = 1 + sum(len(user._posting(term)) for user in found if term in user.postings)
                 each = right([posting], lengths, count=count, total_length=total_length)
                 for key, score in each.items():
                     scores[key] = scores.get(key, 0.0) + score / shared
