@@ -133,7 +133,11 @@ class SqliteAdapter(EmbeddedAdapter):
         connection = sqlite3.connect(
             self.settings.path, timeout=self.settings.busy_timeout, isolation_level=None, check_same_thread=False
         )
-        connection.execute(f"PRAGMA synchronous={self.settings.synchronous}")
+        try:
+            connection.execute(f"PRAGMA synchronous={self.settings.synchronous}")
+        except sqlite3.Error:  # the file is no database
+            connection.close()
+            raise
         return connection
 
     def _transact(self, work: Callable[[Any], T], write: bool) -> T:

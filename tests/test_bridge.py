@@ -258,6 +258,7 @@ if child == 0:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 assert {call}
+memory.close()
 print("parent")
 """
 FORKED = {
