@@ -10,8 +10,8 @@ from openmem._generated.models import CapabilitiesRequest
 from openmem._generated.verbs import VERBS
 from openmem.adapter import Adapter
 from openmem.client import AsyncMemory, Memory
-from openmem.embedding import resolve
-from openmem.types import Capabilities, CapabilityFeatures, EmbeddingInfo
+from openmem.embedding import info, resolve
+from openmem.types import Capabilities, CapabilityFeatures
 
 from .harness import Client, Colour, Harness, TickingClock
 from .verdicts import REFUSALS
@@ -76,8 +76,7 @@ def _client(target: Target, colour: Colour, clock: TickingClock, settings: dict[
     if isinstance(target, str):
         return client(target, clock=clock, **settings)
     embedder = resolve(settings["embedder"])
-    info = EmbeddingInfo(model=embedder.model, dimension=embedder.dimension) if embedder else None
-    return client(target(embedding=info, clock=clock), **settings)
+    return client(target(embedding=info(embedder), clock=clock), **settings)
 
 
 def _every_feature(features: CapabilityFeatures) -> CapabilityFeatures:

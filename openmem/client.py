@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from . import bridge, embedding
 from ._generated.clients import UNSET, AsyncUserVerbs, AsyncVerbs, UserVerbs, Verbs
-from ._generated.models import Capabilities, CapabilitiesRequest, EmbeddingInfo, UpdateRequest
+from ._generated.models import Capabilities, CapabilitiesRequest, UpdateRequest
 from ._generated.verbs import VERBS
 from .adapter import Adapter
 from .clock import Clock, utc_now
@@ -132,13 +132,12 @@ class _Client:
         """
         if isinstance(url, Adapter):
             own = client_options({"embedder": "none", **options})
-            self._core = _Core(url, _embedder(own), own)
+            self._core = _Core(url, own.make_embedder(), own)
             self._url = f"{url.name}://"
             return
         configuration = resolve(url, provider=provider, profile=profile, **options)
-        embedder = _embedder(configuration.options)
-        info = EmbeddingInfo(model=embedder.model, dimension=embedder.dimension) if embedder else None
-        adapter = configuration.adapter(configuration.settings, embedding=info, clock=clock)
+        embedder = configuration.options.make_embedder()
+        adapter = configuration.adapter(configuration.settings, embedding=embedding.info(embedder), clock=clock)
         self._core = _Core(adapter, embedder, configuration.options)
         self._url = configuration.safe_url
 
@@ -149,15 +148,6 @@ class _Client:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._url!r})"
-
-
-def _embedder(options: ClientOptions) -> embedding.Embedder | None:
-    return embedding.resolve(
-        options.embedder,
-        embedder_url=options.embedder_url,
-        embedder_api_key=options.embedder_api_key,
-        embedder_dimension=options.embedder_dimension,
-    )
 
 
 class Memory(_Client, Verbs):

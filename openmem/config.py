@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from .adapter import Adapter, Settings
 from .errors import ConfigurationError
 from .registry import adapter_class
+
+if TYPE_CHECKING:
+    from . import embedding
 
 FILE = "openmem.toml"
 PREFIX = "OPENMEM_"
@@ -38,6 +41,12 @@ class ClientOptions(BaseModel):
     timeout: float = Field(default=30.0, gt=0)
     """Seconds for one attempt at a remote provider."""
     retries: int = Field(default=2, ge=0, le=10)
+
+    def make_embedder(self) -> embedding.Embedder | None:
+        """Make the embedder these options name; None where there is to be none. Raises ConfigurationError."""
+        from . import embedding  # most commands configure a client without making one
+
+        return embedding.resolve(self.embedder, **{name: getattr(self, name) for name in embedding.OPTIONS})
 
 
 @dataclass(frozen=True)

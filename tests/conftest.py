@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from openmem.adapters.memory import MemoryAdapter
 
@@ -114,3 +115,17 @@ def python(script: str, *arguments: str, **options: Any) -> subprocess.Completed
     """Run a script in a Python of its own, warnings being errors; whatever it prints is in the answer."""
     command = [sys.executable, "-W", "error", "-c", script, *arguments]
     return subprocess.run(command, **{"capture_output": True, "text": True, "timeout": 120, **options})
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What would have been slept."""
+    taken: list[float] = []
+    sleep = asyncio.sleep
+
+    async def nap(delay: float, result: Any = None) -> Any:
+        taken.append(delay)
+        return await sleep(0, result)
+
+    monkeypatch.setattr(asyncio, "sleep", nap)
+    return taken

@@ -16,25 +16,11 @@ from openmem.adapters import memory as reference
 from openmem.adapters.memory import MemoryAdapter
 from openmem.conformance import CHECKS, run
 from saboteurs import SABOTEURS, Saboteur
-from saboteurs.base import Bends, asking, but, plant
+from saboteurs.base import Bends, KeepsTheDead, asking, but, plant
 
 from openmem import ConflictError, InvalidRequestError, NotFoundError, context, cursors, filters, ranking
 from openmem import selection as selecting
 from openmem._generated import models
-
-
-class KeepsTheDead(MemoryAdapter):
-    """Remembers what it deleted."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.dead: dict[str, models.Memory] = {}
-
-    def _delete(self, request, store):
-        memory = store.get(request.id)
-        deleted = super()._delete(request, store)
-        self.dead[deleted] = memory
-        return deleted
 
 
 class SearchesEveryone(MemoryAdapter):

@@ -43,20 +43,6 @@ SECRET = "Zq7-private"
 # --- retry ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What would have been slept."""
-    taken: list[float] = []
-    sleep = asyncio.sleep
-
-    async def nap(delay: float, result: Any = None) -> Any:
-        taken.append(delay)
-        return await sleep(0, result)
-
-    monkeypatch.setattr(asyncio, "sleep", nap)
-    return taken
-
-
 class Flaky:
     """Fails as told, then answers."""
 

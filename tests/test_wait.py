@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -19,20 +18,6 @@ from openmem import (
 )
 
 QUEUED = CapabilityFeatures(ingestion="queued")
-
-
-@pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What would have been slept."""
-    taken: list[float] = []
-    sleep = asyncio.sleep
-
-    async def nap(delay: float, result: Any = None) -> Any:
-        taken.append(delay)
-        return await sleep(0, result)
-
-    monkeypatch.setattr(asyncio, "sleep", nap)
-    return taken
 
 
 class Queue:

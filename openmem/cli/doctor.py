@@ -100,14 +100,11 @@ class Examination:
 
     async def _embedder(self) -> str:
         from openmem import embedding
-        from openmem._generated.models import EmbeddingInfo
         from openmem.client import AsyncMemory
 
         options = self.chosen.options
-        given = {name: getattr(options, name) for name in embedding.OPTIONS}
-        self.embeds = embedder = embedding.resolve(options.embedder, **given)
-        info = EmbeddingInfo(model=embedder.model, dimension=embedder.dimension) if embedder else None
-        self.adapter = self.chosen.adapter(self.chosen.settings, embedding=info)
+        self.embeds = embedder = options.make_embedder()
+        self.adapter = self.chosen.adapter(self.chosen.settings, embedding=embedding.info(embedder))
         # No retries: the doctor reports the first failure.
         self.memory = AsyncMemory(self.adapter, embedder=embedder or "none", timeout=options.timeout, retries=0)
         return f"{embedder.model}, {embedder.dimension} dimensions" if embedder else "none: search is by words alone"

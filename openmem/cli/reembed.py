@@ -34,14 +34,11 @@ def reembed(
 
 async def _reembed(chosen: Configuration) -> int:
     from openmem import embedding
-    from openmem.types import EmbeddingInfo
 
-    given = {name: getattr(chosen.options, name) for name in embedding.OPTIONS}
-    embedder = embedding.resolve(chosen.options.embedder, **given)
+    embedder = chosen.options.make_embedder()
     if embedder is None:
         raise ConfigurationError("no embedder is configured.", remedy="Name one: --option embedder=local.")
-    info = EmbeddingInfo(model=embedder.model, dimension=embedder.dimension)
-    adapter = chosen.adapter(chosen.settings, embedding=info)
+    adapter = chosen.adapter(chosen.settings, embedding=embedding.info(embedder))
     try:
         return await adapter.reembed(embedder.embed)
     finally:

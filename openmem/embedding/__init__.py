@@ -7,9 +7,10 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from .._generated.models import EmbeddingInfo
 from ..errors import ConfigurationError
 
-__all__ = ["Embedder", "resolve"]
+__all__ = ["Embedder", "info", "resolve"]
 
 NAMES = ("auto", "none", "local", "openai", "test")
 MEMBERS = ("model", "dimension", "inline", "embed", "close")
@@ -69,6 +70,11 @@ def resolve(spec: str | Embedder | None, **options: Any) -> Embedder | None:
     from .local import LocalEmbedder
 
     return LocalEmbedder()
+
+
+def info(embedder: Embedder | None) -> EmbeddingInfo | None:
+    """Describe an embedder as capabilities and stores do; None for none."""
+    return EmbeddingInfo(model=embedder.model, dimension=embedder.dimension) if embedder else None
 
 
 def _openai(model: str, given: Mapping[str, Any]) -> Embedder:

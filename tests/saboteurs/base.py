@@ -11,6 +11,7 @@ from unittest import mock
 from openmem.adapters.memory import MemoryAdapter
 
 from openmem import client
+from openmem._generated import models
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,17 @@ class Bends(MemoryAdapter):
 def asking(change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> AbstractContextManager[Any]:
     build = client.build
     return mock.patch.object(client, "build", lambda verb, fields: build(verb, change(verb, dict(fields))))
+
+
+class KeepsTheDead(MemoryAdapter):
+    """Remembers what it deleted."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.dead: dict[str, models.Memory] = {}
+
+    def _delete(self, request, store):
+        memory = store.get(request.id)
+        deleted = super()._delete(request, store)
+        self.dead[deleted] = memory
+        return deleted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from unittest import mock
 
 from openmem.adapters import embedded
@@ -12,7 +11,7 @@ from openmem.adapters.memory import MemoryAdapter
 from openmem import NotFoundError, records
 from openmem._generated import models
 
-from .base import but, plant
+from .base import KeepsTheDead, but, plant
 
 
 class _BendsChange(MemoryAdapter):
@@ -112,20 +111,8 @@ class UpdateInserts(MemoryAdapter):
             )
 
 
-class _KeepsTheDead(MemoryAdapter):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.dead: dict[str, models.Memory] = {}
-
-    def _delete(self, request, store):
-        memory = store.get(request.id)
-        deleted = super()._delete(request, store)
-        self.dead[deleted] = memory
-        return deleted
-
-
 @plant("DEL-1")
-class GhostInSearch(_KeepsTheDead):  # kernel-memory #933, ruflo #2815, agentmemory #632
+class GhostInSearch(KeepsTheDead):  # kernel-memory #933, ruflo #2815, agentmemory #632
     async def search(self, request):
         found = await super().search(request)
         words = set((request.query or "").split())
@@ -135,7 +122,7 @@ class GhostInSearch(_KeepsTheDead):  # kernel-memory #933, ruflo #2815, agentmem
 
 
 @plant("DEL-1")
-class GhostInGet(_KeepsTheDead):
+class GhostInGet(KeepsTheDead):
     async def get(self, request):
         try:
             return await super().get(request)
@@ -146,7 +133,7 @@ class GhostInGet(_KeepsTheDead):
 
 
 @plant("DEL-1")
-class GhostInList(_KeepsTheDead):
+class GhostInList(KeepsTheDead):
     async def list(self, request):
         page = await super().list(request)
         page.items += [memory for memory in self.dead.values() if memory.user_id == request.user_id]
@@ -173,7 +160,7 @@ class DeletesByArchiving(MemoryAdapter):
 
 
 @plant("DEL-1")
-class FindsByOldWordsAfterDelete(_KeepsTheDead):  # the index row of a former version is left
+class FindsByOldWordsAfterDelete(KeepsTheDead):  # the index row of a former version is left
     def _update(self, request, store):
         former = store.get(request.id)
         answer = super()._update(request, store)
@@ -199,7 +186,7 @@ class DeleteOfNothingSucceeds(MemoryAdapter):
 
 
 @plant("DEL-3")
-class TheDeadReturn(_KeepsTheDead):
+class TheDeadReturn(KeepsTheDead):
     def _add(self, request, store):
         for memory in self.dead.values():
             if (memory.user_id, memory.content) == (request.user_id, request.content):
