@@ -1,4 +1,4 @@
-"""What an embedded backend provides: a small store of records, over which every verb is written."""
+"""What a backend provides for the shared verbs to be written over: a small store of records."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Logged(NamedTuple):
     request_id: str | None
 
 
-class Store(Protocol):
-    """A transaction of an embedded backend, over all users."""
+class Records(Protocol):
+    """What a change reads and writes, over all users."""
 
     def get(self, memory_id: str) -> Memory | None:
         """Read a record."""
@@ -42,6 +42,16 @@ class Store(Protocol):
     def remove(self, memory: Memory) -> None:
         """Remove a record and all that is indexed of it."""
 
+    def hand_out(self, memory: Memory) -> Memory:
+        """Return what a caller may keep and change: a copy, where the store keeps the record itself."""
+
+    def log(self, user_id: str, entry: Logged) -> None:
+        """Append to a user's audit log."""
+
+
+class Store(Records, Protocol):
+    """A transaction of an embedded backend."""
+
     def newest_first(
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
     ) -> Iterator[Memory]:
@@ -52,12 +62,6 @@ class Store(Protocol):
 
     def load(self, user_id: str, keys: Sequence[Any]) -> Iterator[tuple[Any, Memory]]:
         """Read the records of keys of the user's search index."""
-
-    def hand_out(self, memory: Memory) -> Memory:
-        """Return what a caller may keep and change: a copy, where the store keeps the record itself."""
-
-    def log(self, user_id: str, entry: Logged) -> None:
-        """Append to a user's audit log."""
 
     def logged(self, user_id: str) -> Iterator[Logged]:
         """Walk a user's audit log, most recent first."""

@@ -8,7 +8,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from ._generated.models import ListRequest
+from ._generated.models import ListRequest, Memory, MemoryPage
 from .errors import InvalidRequestError
 
 Position = tuple[datetime, str]
@@ -50,6 +50,13 @@ def decode(request: ListRequest) -> Position | None:
         return datetime.fromisoformat(moment), memory_id
     except ValueError as error:
         raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY) from error
+
+
+def page(found: list[Memory], limit: int) -> MemoryPage:
+    """Make a page of what was found in order, one memory beyond the limit being the sign that there are more."""
+    items = found[:limit]
+    last = encode((items[-1].created_at, items[-1].id)) if len(found) > limit else None
+    return MemoryPage(items=items, next_cursor=last)
 
 
 def _pack(parts: list[str]) -> str:

@@ -18,6 +18,7 @@ from openmem.conformance.backend import Backend
 from openmem.conformance.probes import PROBES
 from openmem.conformance.report import LEVELS
 from pydantic import SecretStr
+from saboteurs import base as bent
 
 from openmem import Adapter, CapabilityFeatures, NotFoundError, OMPError, ProviderUnavailableError
 
@@ -102,7 +103,7 @@ WITHOUT_RECORDS |= {"CAP-1", "CAP-3", "CAP-4", "ERR-1", "ERR-3"}
 """Clauses of which a check can pass where nothing is stored: refusals, capabilities, and a log of what was done."""
 
 
-class DropsWrites(MemoryAdapter):
+class DropsWrites(bent.MemoryAdapter):
     def _add(self, request: Any, store: Any) -> Any:
         memory = super()._add(request, store)
         store.remove(memory)

@@ -11,12 +11,11 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from openmem.adapters import embedded
 from openmem.adapters import memory as reference
-from openmem.adapters.memory import MemoryAdapter
+from openmem.adapters import rules
 from openmem.conformance import CHECKS, run
 from saboteurs import SABOTEURS, Saboteur
-from saboteurs.base import Bends, KeepsTheDead, asking, but, plant
+from saboteurs.base import Bends, KeepsTheDead, MemoryAdapter, asking, but, plant
 
 from openmem import ConflictError, InvalidRequestError, NotFoundError, context, cursors, filters, ranking
 from openmem import selection as selecting
@@ -85,8 +84,8 @@ class VectorSearchIgnoresTheUser(SearchesEveryone):  # one mode forgets what ano
 
 @plant("OWN-3", "BAT-2")
 class BatchDeleteWithoutOwnerCheck(MemoryAdapter):
-    def _delete_item(self, store, request):
-        return super()._delete_item(store, but(request, user_id=None))
+    def _delete_item(self, request, store):
+        return super()._delete_item(but(request, user_id=None), store)
 
 
 @plant("CON-4")
@@ -172,8 +171,8 @@ class UntilIgnored(MemoryAdapter):
 
 @plant("SUP-1")
 def successors_begin_at_once():
-    right = embedded._link
-    return mock.patch.object(embedded, "_link", lambda s, new, old, moment: right(s, new, old, new.created_at))
+    right = rules._link
+    return mock.patch.object(rules, "_link", lambda s, new, old, moment: right(s, new, old, new.created_at))
 
 
 @plant("SUP-2", "ERR-2")
@@ -245,8 +244,8 @@ class ReadingCounts(MemoryAdapter):  # access statistics in the record
 
 @plant("DEL-1")
 class BatchDeletesNothing(MemoryAdapter):
-    def _delete_item(self, store, request):
-        return models.BatchResult(id=embedded._owned(store, request.id, request.user_id).id)
+    def _delete_item(self, request, store):
+        return models.BatchResult(id=rules.owned(store.get(request.id), request.id, request.user_id).id)
 
 
 @plant("DEL-1")
@@ -524,14 +523,14 @@ def everything_is_current():
 class ChangesAreLoggedLater(MemoryAdapter):  # a buffer that only the next change empties
     waiting: tuple[Any, ...] | None = None
 
-    def _log(self, store, user_id, verb, memory=None, *, scope=None):
+    def _log(self, user_id, entry):
         if self.waiting is not None:
             before, self.waiting = self.waiting, None
             super()._log(*before)
-        if verb in ("update", "delete"):
-            self.waiting = (store, user_id, verb, memory)
+        if entry.action in ("update", "delete"):
+            self.waiting = (user_id, entry)
         else:
-            super()._log(store, user_id, verb, memory, scope=scope)
+            super()._log(user_id, entry)
 
 
 @plant("AUD-2")
@@ -539,7 +538,7 @@ class WhatIsRefusedIsLogged(MemoryAdapter):
     def _update(self, request, store):
         memory = store.get(request.id)
         if memory is not None:
-            self._log(store, memory.user_id, "update", memory)
+            store.log(memory.user_id, self.rules.entry("update", memory))
         return super()._update(request, store)
 
 

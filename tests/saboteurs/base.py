@@ -8,10 +8,47 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from unittest import mock
 
-from openmem.adapters.memory import MemoryAdapter
+from openmem.adapters import memory
+from openmem.adapters.rules import Rules
 
 from openmem import client
 from openmem._generated import models
+
+
+class MemoryAdapter(memory.MemoryAdapter):
+    """memory:// whose rules and log a subclass can bend."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.rules = _BentRules(self)
+        self._store_log, self._store.log = self._store.log, lambda user_id, entry: self._log(user_id, entry)
+
+    def _add(self, request, store):
+        return Rules.add(self.rules, request, store)
+
+    def _add_item(self, item, store):
+        return Rules.add_item(self.rules, item, store)
+
+    def _update(self, request, store):
+        return Rules.update(self.rules, request, store)
+
+    def _delete(self, request, store):
+        return Rules.delete(self.rules, request, store)
+
+    def _delete_item(self, request, store):
+        return Rules.delete_item(self.rules, request, store)
+
+    def _log(self, user_id, entry):
+        self._store_log(user_id, entry)
+
+
+class _BentRules(Rules):
+    """Asks the adapter for every change."""
+
+    def __init__(self, adapter: MemoryAdapter) -> None:
+        super().__init__(adapter.clock, adapter.embedding)
+        for verb in ("add", "add_item", "update", "delete", "delete_item"):
+            setattr(self, verb, getattr(adapter, f"_{verb}"))
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from unittest import mock
 
-from openmem.adapters import embedded
 from openmem.adapters import memory as reference
-from openmem.adapters.memory import MemoryAdapter
+from openmem.adapters import rules
 
 from openmem import NotFoundError, records
 from openmem._generated import models
 
-from .base import KeepsTheDead, but, plant
+from .base import KeepsTheDead, MemoryAdapter, but, plant
 
 
 class _BendsChange(MemoryAdapter):
@@ -190,7 +189,7 @@ class TheDeadReturn(KeepsTheDead):
     def _add(self, request, store):
         for memory in self.dead.values():
             if (memory.user_id, memory.content) == (request.user_id, request.content):
-                with mock.patch.object(embedded, "new_memory_id", lambda: memory.id):  # noqa: B023
+                with mock.patch.object(rules, "new_memory_id", lambda: memory.id):  # noqa: B023
                     return super()._add(request, store)
         return super()._add(request, store)
 

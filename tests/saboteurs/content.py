@@ -7,12 +7,11 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from openmem.adapters.memory import MemoryAdapter
 
 from openmem import client, filters
 from openmem._generated import models
 
-from .base import Bends, asking, plant
+from .base import Bends, MemoryAdapter, asking, plant
 
 
 class _BendsContent(Bends):

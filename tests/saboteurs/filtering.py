@@ -7,11 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
-from openmem.adapters.memory import MemoryAdapter
-
 from openmem import InvalidRequestError, filters
 
-from .base import but, plant
+from .base import MemoryAdapter, but, plant
 
 
 def _test(**tests: Any) -> AbstractContextManager[Any]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from unittest import mock
 
-from openmem.adapters.memory import MemoryAdapter
-
 from openmem import NotFoundError, cursors
 from openmem._generated import models
 
-from .base import all_of, asking, but, plant
+from .base import MemoryAdapter, all_of, asking, but, plant
 
 
 @plant("LST-2")

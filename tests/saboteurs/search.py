@@ -6,13 +6,11 @@ import re
 from typing import Any
 from unittest import mock
 
-from openmem.adapters.memory import MemoryAdapter
-
 from openmem import filters, ranking
 from openmem import selection as selecting
 from openmem._generated import models
 
-from .base import asking, but, plant
+from .base import MemoryAdapter, asking, but, plant
 from .users import SearchIgnoresTheUser
 
 

@@ -9,13 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
-from openmem.adapters import embedded
-from openmem.adapters.memory import MemoryAdapter
+from openmem.adapters import rules
 
 from openmem import selection as selecting
 from openmem._generated import models
 
-from .base import Bends, asking, but, plant
+from .base import Bends, MemoryAdapter, asking, but, plant
 
 
 def _scopes(selects: Callable[[str, str], bool]) -> AbstractContextManager[Any]:
@@ -163,7 +162,7 @@ def any_validity():
 
 @plant("SUP-3")
 def nothing_is_freed():
-    return mock.patch.object(embedded, "_free", lambda store, successor, ids: None)
+    return mock.patch.object(rules, "_free", lambda store, freed: None)
 
 
 @plant("SUP-2")
@@ -171,12 +170,12 @@ def any_id_is_superseded():
     def replaceable(store, successor, ids):
         return [memory for memory in map(store.get, ids) if memory is not None]
 
-    return mock.patch.object(embedded, "_replaceable", replaceable)
+    return mock.patch.object(rules, "_replaceable", replaceable)
 
 
 @plant("SUP-4")
 def cycles_are_taken():
-    return mock.patch.object(embedded, "_successors", lambda store, memory: set())
+    return mock.patch.object(rules, "_successors", lambda store, memory: set())
 
 
 @plant("SUP-5")
@@ -200,4 +199,4 @@ def superseding_counts_as_a_change():
             links = {"superseded_by": successor.id, "superseded_at": moment, "version": memory.version + 1}
             store.replace(memory, memory.model_copy(update=links), None)
 
-    return mock.patch.object(embedded, "_link", link)
+    return mock.patch.object(rules, "_link", link)

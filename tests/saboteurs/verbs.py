@@ -6,12 +6,10 @@ import re
 from typing import Any
 from unittest import mock
 
-from openmem.adapters.memory import MemoryAdapter
-
 from openmem import InvalidRequestError, NotFoundError, calls, client, context
 from openmem._generated import models
 
-from .base import asking, but, plant
+from .base import MemoryAdapter, asking, but, plant
 
 
 class _WritesContext(MemoryAdapter):
@@ -67,7 +65,7 @@ class ContextOfEveryScope(_WritesContext):
 
 @plant("BAT-2")
 class BatchAbortsOnOneBadItem(MemoryAdapter):
-    def _add_item(self, store, item):
+    def _add_item(self, item, store):
         memory = self._add(item, store)
         return models.BatchResult(id=memory.id, memory=memory)
 
@@ -94,14 +92,14 @@ def batches_for_anyone():
 
 @plant("BAT-3")
 class BatchForgetsMetadata(MemoryAdapter):
-    def _add_item(self, store, item):
-        return super()._add_item(store, but(item, metadata=None))
+    def _add_item(self, item, store):
+        return super()._add_item(but(item, metadata=None), store)
 
 
 @plant("BAT-3")
 class BatchIsNotEmbedded(MemoryAdapter):
-    def _add_item(self, store, item):
-        return super()._add_item(store, but(item, vector=None))
+    def _add_item(self, item, store):
+        return super()._add_item(but(item, vector=None), store)
 
 
 @plant("BAT-1")
@@ -140,9 +138,9 @@ class AuditOldestFirst(MemoryAdapter):
 
 @plant("AUD-1", "AUD-2")
 class ReadsAreNotLogged(MemoryAdapter):
-    def _log(self, store, user_id, verb, memory=None, *, scope=None):
-        if verb in ("add", "update", "delete"):
-            super()._log(store, user_id, verb, memory, scope=scope)
+    def _log(self, user_id, entry):
+        if entry.action in ("add", "add_many", "update", "delete", "delete_many"):
+            super()._log(user_id, entry)
 
 
 @plant("AUD-3")

@@ -1,0 +1,156 @@
+"""Changes for backends behind a wire: read what they need, work them out by the rules, write them at once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeVar
+
+from openmem._generated import models
+from openmem.errors import ConflictError
+
+from .native import NativeAdapter
+from .rules import linked, owned
+from .staging import Change, Staging, Unread, Wanted, wanted
+from .store import Logged, Records
+
+T = TypeVar("T")
+Rule = Callable[[Any, Records], T]
+
+ATTEMPTS = 10
+"""How often a change is worked out anew after another writer came between its reading and its writing."""
+PENDING_READS = 256
+"""Audit entries of reads kept back until a change: a read should not wait for a write."""
+
+
+class Overtaken(Exception):
+    """Another writer changed what was read; nothing was written."""
+
+
+class Transaction(Protocol):
+    """What one change reads and writes."""
+
+    async def read(self, wanted: Wanted) -> Collection[models.Memory]:
+        """Read records, and hold them still where the engine can."""
+
+    async def write(self, staging: Staging) -> None:
+        """Write all of it or nothing; Overtaken where it no longer fits what is stored."""
+
+
+class StagedAdapter(NativeAdapter):
+    """A backend whose changes are worked out here; a subclass provides transactions, list, search and audit."""
+
+    batch = 1000
+    """Items of a batch written in one transaction."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._reads: deque[tuple[str, Logged]] = deque()
+
+    @abstractmethod
+    def transaction(self, users: Collection[str]) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a transaction; users: those whom the requests and the audit entries name."""
+
+    @abstractmethod
+    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
+        """Read records by id, outside any transaction; user_id: who asks, where that is known."""
+
+    async def add(self, request: models.AddRequest) -> models.Memory:
+        """Store one memory, or update the one that has its external_id."""
+        return (await self._change([request], self.rules.add))[0]
+
+    async def add_many(self, request: models.AddManyRequest) -> models.BatchResponse:
+        """Store many, a transaction for every thousand."""
+        return await self._batches(request.items, self.rules.add_item)
+
+    async def get(self, request: models.GetRequest) -> models.Memory:
+        """Read one memory, whatever its state."""
+        memory = await self._read(request.id, request.user_id)
+        await self.log_read(memory.user_id, self.rules.entry("get", memory))
+        return memory
+
+    async def update(self, request: models.UpdateRequest) -> models.Memory:
+        """Apply a merge patch; nothing changes where it is empty."""
+        return (await self._change([request], self.rules.update))[0]
+
+    async def delete(self, request: models.DeleteRequest) -> None:
+        """Delete one memory and free what it superseded."""
+        await self._change([request], self.rules.delete)
+
+    async def delete_many(self, request: models.DeleteManyRequest) -> models.BatchResponse:
+        """Delete many, a transaction for every thousand."""
+        requests = [models.DeleteRequest.model_construct(id=each, user_id=request.user_id) for each in request.ids]
+        return await self._batches(requests, self.rules.delete_item)
+
+    async def history(self, request: models.HistoryRequest) -> models.HistoryResponse:
+        """Walk the chain both ways, whatever the states of its members."""
+        start = await self._read(request.id, request.user_id)
+        chain, newest = {start.id: start}, [start]
+        while missing := {each for memory in newest for each in linked(memory)} - chain.keys():
+            newest = list(await self.fetch(missing, start.user_id))
+            if not newest:  # deleted meanwhile
+                break
+            chain.update({memory.id: memory for memory in newest})
+        await self.log_read(start.user_id, self.rules.entry("history", start))
+        return models.HistoryResponse(items=sorted(chain.values(), key=lambda each: (each.created_at, each.id)))
+
+    async def log_read(self, user_id: str, entry: Logged) -> None:
+        """Keep the audit entry of a read until the next change, audit or close."""
+        self._reads.append((user_id, entry))
+        if len(self._reads) >= PENDING_READS:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Store the audit entries kept back."""
+        if self._reads:
+            await self._change([], self.rules.add)
+
+    async def _read(self, memory_id: str, user_id: str | None) -> models.Memory:
+        found = next(iter(await self.fetch([memory_id], user_id)), None)
+        return owned(found, memory_id, user_id)
+
+    async def _batches(self, changes: Sequence[Change], rule: Rule[models.BatchResult]) -> models.BatchResponse:
+        results: list[models.BatchResult] = []
+        for start in range(0, len(changes), self.batch):
+            results += await self._change(changes[start : start + self.batch], rule)
+        return models.BatchResponse(results=results)
+
+    async def _change(self, changes: Sequence[Change], rule: Rule[T]) -> list[T]:
+        """Work out changes and write them with the audit entries kept back, which a failure puts back."""
+        reads = [self._reads.popleft() for _ in range(len(self._reads))]
+        try:
+            for _ in range(ATTEMPTS):
+                try:
+                    return await self._attempt(changes, rule, reads)
+                except Overtaken:
+                    continue
+            raise ConflictError("other writers kept changing what this change reads.", remedy="Try again.")
+        except BaseException:
+            self._reads.extendleft(reversed(reads))
+            raise
+
+    async def _attempt(self, changes: Sequence[Change], rule: Rule[T], reads: Sequence[tuple[str, Logged]]) -> list[T]:
+        users = {change.user_id for change in changes if change.user_id is not None} | {user for user, _ in reads}
+        async with self.transaction(users) as transaction:
+            staging = Staging()
+            staging.entries += reads
+            if known := wanted(changes):
+                staging.learn(known, await transaction.read(known))
+                if further := staging.neighbours():
+                    staging.learn(further, await transaction.read(further))
+            results = [await _applied(rule, change, staging, transaction.read) for change in changes]
+            await transaction.write(staging)
+        return results
+
+
+async def _applied(
+    rule: Rule[T], change: Change, staging: Staging, read: Callable[[Wanted], Awaitable[Collection[models.Memory]]]
+) -> T:
+    """Apply a rule; it runs again whenever it asks for a record that was not read."""
+    while True:
+        try:
+            return rule(change, staging)
+        except Unread as missing:
+            staging.learn(missing.wanted, await read(missing.wanted))
