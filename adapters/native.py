@@ -7,8 +7,12 @@ from typing import Any
 from openmem._generated import models
 from openmem.adapter import Adapter
 from openmem.context import TOKEN_COUNTER
+from openmem.errors import ConfigurationError
 
 from .rules import Rules
+
+UNFINISHED = models.EmbeddingInfo(model="an unfinished reembed", dimension=1)
+"""The embedding of a store whose vectors are being made anew: nothing opens it but another reembed."""
 
 
 class NativeAdapter(Adapter):
@@ -49,3 +53,22 @@ class NativeAdapter(Adapter):
         if self.embedding is None:
             return models.ScoreKinds(keyword="relative")
         return models.ScoreKinds(keyword="relative", vector="cosine", hybrid="fused")
+
+
+def other_embedding(held: models.EmbeddingInfo | None, wanted: models.EmbeddingInfo | None) -> ConfigurationError:
+    """Say that a store with memories has another embedding than the configured one; None: keyword-only."""
+    return ConfigurationError(
+        f"the store was made with {_name(held)}, not {_name(wanted)}.",
+        remedy="Configure that embedder, or run `openmem reembed` with the new one.",
+    )
+
+
+def newer_schema(what: str, version: int, known: int) -> ConfigurationError:
+    """Say that a store was written by a later version of this package."""
+    return ConfigurationError(
+        f"{what} has schema {version}; this openmem knows up to {known}.", remedy="Upgrade openmem-sdk."
+    )
+
+
+def _name(embedding: models.EmbeddingInfo | None) -> str:
+    return f"{embedding.model} ({embedding.dimension} dimensions)" if embedding else "no embedder"

@@ -20,6 +20,7 @@ from openmem.bridge import offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, ProviderUnavailableError
 
 from .embedded import EmbeddedAdapter
+from .native import newer_schema
 from .sqlite_records import CachedVectors, Records
 from .sqlite_schema import APPLICATION_ID, MIGRATIONS
 from .store import Logged, Store
@@ -222,10 +223,7 @@ class SqliteAdapter(EmbeddedAdapter):
 def _apply_migrations(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        raise ConfigurationError(
-            f"{path} has schema {version}; this openmem knows up to {len(MIGRATIONS)}.",
-            remedy="Upgrade openmem-sdk.",
-        )
+        raise newer_schema(str(path), version, len(MIGRATIONS))
     for statements in MIGRATIONS[version:]:
         for statement in statements:
             connection.execute(statement)

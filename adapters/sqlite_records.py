@@ -13,12 +13,10 @@ import numpy as np
 
 from openmem import cursors, ranking
 from openmem._generated.models import EmbeddingInfo, Memory
-from openmem.errors import ConfigurationError
 
+from .native import UNFINISHED, other_embedding
 from .store import Logged
 from .vectors import VectorIndex, unit
-
-UNFINISHED = EmbeddingInfo(model="an unfinished reembed", dimension=1)
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
@@ -249,10 +247,7 @@ class Records:
         if held == embedding:
             return
         if held == UNFINISHED or self._connection.execute("SELECT 1 FROM memories LIMIT 1").fetchone():
-            raise ConfigurationError(
-                f"the store was made with {_name(held)}, not {_name(embedding)}.",
-                remedy="Configure that embedder, or run `openmem reembed` with the new one.",
-            )
+            raise other_embedding(held, embedding)
         self.set_embedding(embedding)
 
     def set_embedding(self, embedding: EmbeddingInfo | None) -> None:
@@ -292,7 +287,3 @@ class Records:
             self._put_vector(key, user, vector, added=1)
             statement = "UPDATE memories SET record = json_set(record, '$.embedding_model', ?) WHERE key = ?"
             self._connection.execute(statement, (model, key))
-
-
-def _name(embedding: EmbeddingInfo | None) -> str:
-    return f"{embedding.model} ({embedding.dimension} dimensions)" if embedding else "no embedder"

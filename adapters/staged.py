@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
 from openmem._generated import models
-from openmem.errors import ConflictError
+from openmem.errors import OMPError
 
 from .native import NativeAdapter
 from .rules import linked, owned
@@ -20,13 +20,20 @@ T = TypeVar("T")
 Rule = Callable[[Any, Records], T]
 
 ATTEMPTS = 10
-"""How often a change is worked out anew after another writer came between its reading and its writing."""
+"""How often a change that was not written is worked out anew."""
 PENDING_READS = 256
 """Audit entries of reads kept back until a change: a read should not wait for a write."""
 
 
-class Overtaken(Exception):
-    """Another writer changed what was read; nothing was written."""
+class NotWritten(Exception):
+    """Nothing was written for certain, and another attempt may succeed; carries what to raise when none does.
+
+    Another writer changed what was read, or the connection was lost before the commit.
+    """
+
+    def __init__(self, error: OMPError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Transaction(Protocol):
@@ -36,7 +43,7 @@ class Transaction(Protocol):
         """Read records, and hold them still where the engine can."""
 
     async def write(self, staging: Staging) -> None:
-        """Write all of it or nothing; Overtaken where it no longer fits what is stored."""
+        """Write all of it or nothing; NotWritten where it no longer fits what is stored."""
 
 
 class StagedAdapter(NativeAdapter):
@@ -121,12 +128,13 @@ class StagedAdapter(NativeAdapter):
         """Work out changes and write them with the audit entries kept back, which a failure puts back."""
         reads = [self._reads.popleft() for _ in range(len(self._reads))]
         try:
-            for _ in range(ATTEMPTS):
+            for attempt in range(1, ATTEMPTS + 1):
                 try:
                     return await self._attempt(changes, rule, reads)
-                except Overtaken:
-                    continue
-            raise ConflictError("other writers kept changing what this change reads.", remedy="Try again.")
+                except NotWritten as failure:
+                    if attempt == ATTEMPTS:
+                        raise failure.error from failure
+            raise AssertionError("the last attempt returns or raises")
         except BaseException:
             self._reads.extendleft(reversed(reads))
             raise

@@ -17,6 +17,9 @@ ANALYSIS = "english-1"
 K1, B = 1.2, 0.75
 """Saturation and length normalisation (Robertson and Zaragoza 2009, The Probabilistic Relevance Framework)."""
 
+KEYWORD_SHARE = 0.5
+"""Share of the keyword score in a fused one; the cosine has the rest."""
+
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 # Scripts written without spaces give one term a character; elsewhere a term is a word, its apostrophe included.
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+(?:['’][^\W_{_IDEOGRAPHS}]+)?")
@@ -97,4 +100,4 @@ def fuse(keyword: float, best_keyword: float, cosine: float) -> float:
     Fusing by score keeps how sure each ranker is; fusing by rank loses recall where one ranker is weak.
     """
     relative = keyword / best_keyword if best_keyword > 0 else 0.0
-    return 0.5 * relative + 0.5 * cosine
+    return KEYWORD_SHARE * relative + (1 - KEYWORD_SHARE) * cosine

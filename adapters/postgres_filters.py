@@ -1,0 +1,142 @@
+"""What a read selects, as SQL with bound parameters only; openmem.selection and openmem.filters are its meaning."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from openmem import filters
+from openmem.filters import Condition, Either, Every, Filter, Negation
+from openmem.selection import Selection
+
+COLUMNS = frozenset({"created_at", "valid_from", "valid_to", "superseded_at"})
+"""Fields of a record that have a column of their own type."""
+SCOPE_PREFIX = 250
+"""Characters of a scope that its index holds: an index entry of Postgres has an upper size."""
+_SYMBOLS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+class Bindings(dict[str, Any]):
+    """The parameters of one statement, by name."""
+
+    def bind(self, value: Any) -> str:
+        """Add a parameter and return its placeholder."""
+        name = f"p{len(self)}"
+        self[name] = value
+        return f"%({name})s"
+
+
+def selected(request: Selection, now: datetime, values: Bindings) -> str:
+    """Write the condition on `memories` that a read request selects by; true or false, never null."""
+    moment, past = values.bind(request.as_of or now), request.as_of is not None
+    begun = f"coalesce(valid_from, created_at) <= {moment}"
+    states = {  # written so that the planner can tell from its statistics that most rows pass
+        "superseded": f"(superseded_at IS NULL OR superseded_at > {moment})",
+        "expired": f"(valid_to IS NULL OR valid_to > {moment})",
+        "upcoming": begun if past else f"(valid_from IS NULL OR valid_from <= {moment})",
+        "archived": "NOT archived",
+    }
+    conditions = [f"user_id = {values.bind(request.user_id)}"]
+    conditions += [test for state, test in states.items() if state not in (request.include or ())]
+    conditions += narrowing(request, values)
+    return " AND ".join(conditions)
+
+
+def narrowing(request: Selection, values: Bindings) -> list[str]:
+    """Write the conditions beyond user and state, which may leave few of a user's memories."""
+    conditions = []
+    if request.scope is not None:
+        conditions.append(_in_scope(request.scope, values))
+    if request.tag is not None:
+        conditions.append(f"coalesce(record -> 'tags' ? {values.bind(request.tag)}, false)")
+    if request.since is not None:
+        conditions.append(f"created_at >= {values.bind(request.since)}")
+    if request.until is not None:
+        conditions.append(f"created_at <= {values.bind(request.until)}")
+    if request.filter:
+        conditions.append(_compiled(filters.parse(request.filter), values))
+    return conditions
+
+
+def _in_scope(selector: str, values: Bindings) -> str:
+    base = selector.removesuffix("/*")
+    below, beyond = values.bind(base + "/"), values.bind(base + "0")  # "0" follows "/": all that begins with base/
+    test = f"scope >= {below} AND scope < {beyond}"
+    if base == selector:
+        test = f"(scope = {values.bind(base)} OR {test})"
+    prefix = base[:SCOPE_PREFIX]
+    first, last = values.bind(prefix), values.bind(prefix + "\U0010ffff")
+    return f"left(scope, {SCOPE_PREFIX}) BETWEEN {first} AND {last} AND coalesce({test}, false)"
+
+
+def _compiled(filter_: Filter, values: Bindings) -> str:
+    match filter_:
+        case Every(parts):
+            return "(" + " AND ".join(["true", *(_compiled(part, values) for part in parts)]) + ")"
+        case Either(parts):
+            return "(" + " OR ".join(["false", *(_compiled(part, values) for part in parts)]) + ")"
+        case Negation(part):
+            return f"NOT {_compiled(part, values)}"
+        case Condition(path, operator, value):
+            return f"coalesce({_condition(path, operator, value, values)}, false)"
+
+
+def _condition(path: tuple[str, ...], operator: str, value: Any, values: Bindings) -> str:
+    if operator in ("ne", "nin"):
+        opposite = _condition(path, "eq" if operator == "ne" else "in", value, values)
+        return f"NOT coalesce({opposite}, false)"
+    if path[0] in filters.DATES:
+        return _moment(path[0], operator, value, values)
+    # -> leads through objects alone; a null of JSON counts as missing
+    field = "nullif(" + " -> ".join(["record", *(f"{values.bind(key)}::text" for key in path)]) + ", 'null')"
+    if operator == "exists":
+        return f"{field} IS {'NOT ' if value else ''}NULL"
+    if operator == "eq":
+        return f"{field} = {_json(value, values)}"
+    if operator == "in":
+        return f"{field} IN ({', '.join(_json(each, values) for each in value)})"
+    if operator == "contains":
+        return _contains(field, value, values)
+    if isinstance(value, str):  # jsonb orders texts by the database's collation, the protocol by code points
+        test = f"({field} #>> '{{}}') COLLATE \"C\" {_SYMBOLS[operator]} {values.bind(value)}"
+        return f"jsonb_typeof({field}) = 'string' AND {test}"
+    return f"jsonb_typeof({field}) = 'number' AND {field} {_SYMBOLS[operator]} {_json(value, values)}"
+
+
+def _moment(name: str, operator: str, value: Any, values: Bindings) -> str:
+    field = name if name in COLUMNS else f"(record ->> '{name}')::timestamptz"
+    if operator == "exists":
+        return f"{field} IS {'NOT ' if value else ''}NULL"
+    if operator == "in":
+        return f"{field} IN ({', '.join(values.bind(each) for each in value)})"
+    if operator == "contains":
+        return "false"
+    return f"{field} {_SYMBOLS.get(operator, '=')} {values.bind(value)}"
+
+
+def _contains(field: str, value: Any, values: Bindings) -> str:
+    test = f"jsonb_typeof({field}) = 'array' AND {field} @> jsonb_build_array({_json(value, values)})"
+    if isinstance(value, str):
+        text = f"strpos(({field} #>> '{{}}') COLLATE \"C\", {values.bind(value)}) > 0"
+        test = f"({test} OR jsonb_typeof({field}) = 'string' AND {text})"
+    return test
+
+
+def _json(value: str | float | bool, values: Bindings) -> str:
+    return f"{values.bind(json_text(value))}::jsonb"
+
+
+def json_text(value: Any) -> str:
+    """Write a JSON value so that jsonb keeps its type and its exact amount, which 1e+20 would not be.
+
+    jsonb keeps numbers as decimals: a whole float needs its decimal point to be read as a float again, and all its
+    digits to equal the integer of its amount.
+    """
+    if isinstance(value, float):
+        return f"{value:.1f}" if value.is_integer() else repr(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{json_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(json_text, value)) + "]"
+    return json.dumps(value)

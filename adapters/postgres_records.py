@@ -1,0 +1,251 @@
+"""What a change reads and writes in Postgres, in one transaction."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from psycopg import AsyncCursor
+from psycopg.types.json import Jsonb
+
+from openmem import ranking
+from openmem._generated.models import Memory
+from openmem.errors import ConflictError
+
+from .postgres_connections import Connection
+from .postgres_filters import json_text
+from .postgres_schema import Names
+from .postgres_vectors import Vectors
+from .staged import NotWritten
+from .staging import Staging, Wanted
+
+FEW = 20
+"""Memories that are inserted in one round trip; more are copied, which takes several and is quicker for each."""
+LONGEST_TERM = 256
+"""Characters of a term that an index entry of Postgres surely holds; a longer one is kept as its digest."""
+
+_EXPONENT = re.compile(r"\d[eE]\+?\d")
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+class Table(NamedTuple):
+    """A table as rows are put into it."""
+
+    name: str
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+
+
+MEMORIES = Table(
+    "openmem.memories",
+    (
+        *("user_id", "id", "key", "external_id", "scope"),
+        *("created_at", "valid_from", "valid_to", "superseded_at", "archived", "record"),
+    ),
+    ("text", "text", "int8", "text", "text", *["timestamptz"] * 4, "bool", "jsonb"),
+)
+POSTINGS = Table(
+    "openmem.postings", ("user_id", "term", "key", "count", "length"), ("text", "text", "int8", "int4", "int4")
+)
+AUDIT = Table(
+    "openmem.audit",
+    ("user_id", "moment", "app", "action", "memory_id", "scope", "request_id"),
+    ("text", "timestamptz", *["text"] * 5),
+)
+
+
+class Keys:
+    """Numbers for memories, which its postings name it by; taken from a sequence a thousand at a time."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._free: deque[int] = deque()
+
+    async def take(self, connection: Connection, count: int) -> list[int]:
+        """Return numbers that no other process has."""
+        while (lacking := count - len(self._free)) > 0:
+            sql = self._names("SELECT nextval('openmem.keys') FROM generate_series(1, %s)")
+            for (first,) in await (await connection.execute(sql, [-(-lacking // 1000)])).fetchall():
+                self._free.extend(range(first, first + 1000))
+        return [self._free.popleft() for _ in range(count)]
+
+
+class Indexed(NamedTuple):
+    """A memory with its terms, how often it holds each, and its length in terms."""
+
+    memory: Memory
+    terms: Mapping[str, int]
+    length: int
+
+
+def index_terms(text: str) -> list[str]:
+    """Split a text into terms as ranking does, each short enough for an index."""
+    return [term if len(term) <= LONGEST_TERM else _digest(term) for term in ranking.terms(text)]
+
+
+def _digest(term: str) -> str:
+    return "#" + blake2b(term.encode(), digest_size=16).hexdigest()  # no term begins with "#"
+
+
+def indexed(memory: Memory) -> Indexed:
+    """Work out what is indexed of a memory's words."""
+    terms = index_terms(memory.content)
+    return Indexed(memory, ranking.frequencies(terms), len(terms))
+
+
+class PostgresTransaction:
+    """A staged.Transaction on a connection; every writer locks rows in one order, so that none waits in a ring."""
+
+    def __init__(self, connection: Connection, names: Names, vectors: Vectors | None, keys: Keys) -> None:
+        self._connection, self._names, self._vectors, self._keys = connection, names, vectors, keys
+        self._key_of: dict[str, int] = {}
+
+    async def read(self, wanted: Wanted) -> Collection[Memory]:
+        """Read records and lock their rows until the transaction ends."""
+        users, external = zip(*wanted.keys, strict=True) if wanted.keys else ((), ())
+        cursor = await self._execute(
+            """SELECT key, record::text FROM openmem.memories
+            WHERE id = ANY(%s) OR (user_id, external_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+            ORDER BY id FOR UPDATE""",
+            [list(wanted.ids), list(users), list(external)],
+        )
+        found = {key: Memory.model_validate_json(record) for key, record in await cursor.fetchall()}
+        self._key_of.update({memory.id: key for key, memory in found.items()})
+        return list(found.values())
+
+    async def write(self, staging: Staging) -> None:
+        """Write all that is staged; NotWritten where another writer took an external_id meanwhile."""
+        keys = await self._keys.take(self._connection, len(staging.inserted))
+        self._key_of.update(zip(staging.inserted, keys, strict=True))
+        former, latter = _reindexed(staging)
+        few = len(staging.inserted) <= FEW
+        inserted = []
+        async with self._connection.pipeline():
+            await self._apply(staging, former)
+            if few:
+                inserted = [await self._insert(memory, staging.vectors.get(memory.id)) for memory in _sorted(staging)]
+                await self._account(staging, former, latter)
+        if not few:
+            await self._copy_memories(staging)
+            await self._account(staging, former, latter)
+        if any(cursor.rowcount != 1 for cursor in inserted):
+            raise NotWritten(ConflictError("another writer keeps taking the external_id.", remedy="Try again."))
+
+    async def _apply(self, staging: Staging, former: Sequence[Indexed]) -> None:
+        """Write what becomes of records that are there."""
+        if staging.removed:
+            sql = "DELETE FROM openmem.memories m USING unnest(%s::text[], %s::text[]) d(id, user_id)"
+            values = [list(staging.removed), [memory.user_id for memory in staging.removed.values()]]
+            await self._execute(f"{sql} WHERE m.id = d.id AND m.user_id = d.user_id", values)
+        for memory in staging.replaced.values():
+            row = dict(zip(MEMORIES.columns[3:], self._values(memory)[3:], strict=True))
+            vector = staging.vectors.get(memory.id)
+            if vector is not None and self._vectors is not None:
+                row["embedding"] = self._vectors.value(vector)
+            sets = ", ".join(f"{column} = %s" for column in row)
+            sql = f"UPDATE openmem.memories SET {sets} WHERE id = %s AND user_id = %s"
+            await self._execute(sql, [*row.values(), memory.id, memory.user_id])
+        if former:
+            keys = [(each.memory.user_id, term, self._key_of[each.memory.id]) for each in former for term in each.terms]
+            await self._execute(
+                """DELETE FROM openmem.postings p USING unnest(%s::text[], %s::text[], %s::int8[]) d(user_id, term, key)
+                WHERE p.user_id = d.user_id AND p.term = d.term AND p.key = d.key""",
+                [list(column) for column in zip(*keys, strict=True)] or [[], [], []],
+            )
+
+    async def _account(self, staging: Staging, former: Sequence[Indexed], latter: Sequence[Indexed]) -> None:
+        """Write postings, statistics of users, and the audit log."""
+        await store(
+            self._connection, self._names, POSTINGS, sorted(row for each in latter for row in self._postings(each))
+        )
+        memories, lengths = Counter[str](), Counter[str]()
+        for sign, some in ((-1, former), (1, latter)):
+            for each in some:
+                memories[each.memory.user_id] += sign
+                lengths[each.memory.user_id] += sign * each.length
+        if memories:
+            users = sorted(memories)
+            await self._execute(
+                """INSERT INTO openmem.users AS u (user_id, memories, length)
+                SELECT * FROM unnest(%s::text[], %s::int8[], %s::int8[]) ON CONFLICT (user_id) DO UPDATE
+                SET memories = u.memories + excluded.memories, length = u.length + excluded.length""",
+                [users, [memories[user] for user in users], [lengths[user] for user in users]],
+            )
+        await store(self._connection, self._names, AUDIT, [(user_id, *entry) for user_id, entry in staging.entries])
+
+    async def _insert(self, memory: Memory, vector: Sequence[float] | None) -> AsyncCursor[Any]:
+        columns, values = MEMORIES.columns, self._values(memory)
+        if self._vectors is not None:
+            columns, values = (*columns, "embedding"), [*values, self._vector(vector)]
+        marks = ", ".join(["%s"] * len(values))
+        sql = f"INSERT INTO openmem.memories ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+        return await self._execute(sql, values)
+
+    async def _copy_memories(self, staging: Staging) -> None:
+        columns, types = MEMORIES.columns, MEMORIES.types
+        if self._vectors is not None:
+            columns, types = (*columns, "embedding"), (*types, self._vectors.type)
+        sql = f"COPY openmem.memories ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+        async with self._connection.cursor().copy(self._names(sql)) as copy:
+            copy.set_types(types)
+            for memory in _sorted(staging):
+                row = self._values(memory)
+                if self._vectors is not None:
+                    row.append(self._vector(staging.vectors.get(memory.id)))
+                await copy.write_row(row)
+
+    async def _execute(self, sql: str, values: Sequence[Any]) -> AsyncCursor[Any]:
+        return await self._connection.execute(self._names(sql), values)
+
+    def _postings(self, each: Indexed) -> Iterable[tuple[Any, ...]]:
+        user_id, key = each.memory.user_id, self._key_of[each.memory.id]
+        return [(user_id, term, key, count, each.length) for term, count in each.terms.items()]
+
+    def _values(self, memory: Memory) -> list[Any]:
+        key = self._key_of[memory.id]
+        moments = (memory.created_at, memory.valid_from, memory.valid_to, memory.superseded_at)
+        record = Jsonb(_record(memory), dumps=str)
+        names = (memory.user_id, memory.id, key, memory.external_id, memory.scope)
+        return [*names, *moments, bool(memory.archived), record]
+
+    def _vector(self, vector: Sequence[float] | None) -> Any:
+        return self._vectors.value(vector) if self._vectors is not None and vector is not None else None
+
+
+async def store(connection: Connection, names: Names, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+    """Append rows: by one statement in a pipeline, which admits no COPY, else by COPY."""
+    columns = f"{table.name} ({', '.join(table.columns)})"
+    if not rows:
+        return
+    if connection.pgconn.pipeline_status:
+        arrays = ", ".join(f"%s::{type_}[]" for type_ in table.types)
+        sql = f"INSERT INTO {columns} SELECT * FROM unnest({arrays})"
+        await connection.execute(names(sql), [list(column) for column in zip(*rows, strict=True)])
+        return
+    async with connection.cursor().copy(names(f"COPY {columns} FROM STDIN")) as copy:
+        await copy.write("".join("\t".join(map(_copied, row)) + "\n" for row in rows))
+
+
+def _sorted(staging: Staging) -> list[Memory]:
+    return sorted(staging.inserted.values(), key=lambda memory: (memory.user_id, memory.external_id or ""))
+
+
+def _reindexed(staging: Staging) -> tuple[list[Indexed], list[Indexed]]:
+    """List what is to be taken out of the index of words, and what is to be put into it."""
+    changed = [each for each in staging.replaced.values() if each.content != staging.read[each.id].content]
+    former = [*(staging.read[each] for each in staging.removed), *(staging.read[each.id] for each in changed)]
+    latter = [*staging.inserted.values(), *changed]
+    return [indexed(each) for each in former], [indexed(each) for each in latter]
+
+
+def _record(memory: Memory) -> str:
+    """Write a record for jsonb, which keeps only what is written as a plain decimal."""
+    text = memory.model_dump_json(exclude_none=True)
+    return json_text(memory.model_dump(mode="json", exclude_none=True)) if _EXPONENT.search(text) else text
+
+
+def _copied(value: Any) -> str:
+    return "\\N" if value is None else str(value).translate(_ESCAPES)

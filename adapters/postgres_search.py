@@ -1,0 +1,142 @@
+"""Search in Postgres: which plan answers a request, and the statement of each.
+
+A filter over an HNSW index gives too few rows, and wrong ones, wherever few of the indexed rows pass it. So a search
+reads every row that the request selects unless they are many, and does so after all where the index, told to go on
+until it has enough, still gave too few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from openmem import ranking
+from openmem._generated.models import Memory, SearchRequest, SearchResult
+
+from .postgres_connections import Rows
+from .postgres_filters import Bindings, narrowing, selected
+from .postgres_records import index_terms
+from .postgres_vectors import Vectors
+
+EXACT = 5000
+"""Rows up to which all are read: about 1.3 us each."""
+INDEX_COST = 200
+"""The index also walks past the rows of others: it pays from n rows of N where n * n > INDEX_COST * N, as measured."""
+ITERATIVE = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": "200", "hnsw.max_scan_tuples": "100000"}
+BY_WORDS = 5000
+"""Memories found by their words that hybrid search looks at where it takes the index for the rest."""
+
+_THRESHOLD = f"""(SELECT greatest({EXACT}, sqrt({INDEX_COST} * sum(greatest(c.reltuples, 0)) / count(*)))
+    FROM pg_partition_tree('openmem.memories') t JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf)"""
+_ORDER = "score DESC, created_at DESC, id DESC"
+
+
+class Query(Protocol):
+    """Runs a reading statement for the request's user."""
+
+    async def __call__(self, sql: str, values: Mapping[str, Any], *, local: Mapping[str, str] | None = None) -> Rows:
+        """Return its rows; local: settings that it needs."""
+
+
+class Search:
+    """One search request and the statements that may answer it."""
+
+    def __init__(self, request: SearchRequest, now: datetime, vectors: Vectors | None, *, indexed: bool) -> None:
+        self._request, self._indexed = request, indexed
+        self._values = values = Bindings()
+        self._selected = selected(request, now, values)
+        self._narrow = bool(narrowing(request, Bindings()))
+        self._user = values.bind(request.user_id)
+        self._cosine = self._terms = None
+        if vectors is not None and request.vector is not None and request.mode != "keyword":
+            self._product = f"embedding <#> {values.bind(vectors.value(request.vector))}"
+            self._cosine = f"greatest(0, least(1, -({self._product})))"
+        if request.query is not None and request.mode != "vector":
+            self._terms = values.bind(list(dict.fromkeys(index_terms(request.query))))
+
+    async def run(self, query: Query) -> list[SearchResult]:
+        """Answer the request, exactly or by the index."""
+        if self._cosine is None or not self._indexed:
+            return self._results(await query(self._exact(), self._values))
+        rows = await query(self._exact_unless_many(), self._values)
+        size, threshold = rows[0][2:]
+        if size <= EXACT:
+            return self._results([row for row in rows if row[0] is not None])
+        if await self._many(size, threshold, query):
+            rows = await query(self._by_index(), self._values, local=ITERATIVE)
+            if len(rows) == self._request.limit:
+                return self._results(rows)
+        return self._results(await query(self._exact(), self._values))
+
+    def _results(self, rows: Sequence[Sequence[Any]]) -> list[SearchResult]:
+        least = self._request.min_score or 0.0
+        found = [(Memory.model_validate_json(row[0]), float(row[1])) for row in rows if row[1] >= least]
+        return [SearchResult(memory=memory, score=score) for memory, score in found]
+
+    async def _many(self, size: int, threshold: float, query: Query) -> bool:
+        """Tell whether the request selects more rows than are read quicker without the index."""
+        if self._narrow and threshold > EXACT:  # they were counted up to EXACT
+            size = (await query(f"SELECT {self._count(int(threshold))}", self._values))[0][0]
+        return size > threshold
+
+    def _count(self, most: int) -> str:
+        rows = f"SELECT 1 FROM openmem.memories WHERE {self._selected} LIMIT {most + 1}"
+        return f"(SELECT count(*) FROM ({rows}) c)"
+
+    # --- statements -------------------------------------------------------------------------------------------
+
+    def _exact(self, condition: str = "true") -> str:
+        return self._best("openmem.memories", f"{condition} AND {self._selected}")
+
+    def _exact_unless_many(self) -> str:
+        """Write a statement that searches exactly where few rows are selected, and says how many in any case."""
+        size = f"coalesce((SELECT memories FROM openmem.users WHERE user_id = {self._user}), 0)"
+        if self._narrow:
+            size = f"CASE WHEN {size} <= {EXACT} THEN {size} ELSE {self._count(EXACT)} END"
+        return f"""SELECT r.record, r.score, u.size, CASE WHEN u.size > {EXACT} THEN {_THRESHOLD} END
+            FROM (SELECT {size} AS size OFFSET 0) u
+            LEFT JOIN LATERAL ({self._exact(f"u.size <= {EXACT}")}) r ON true"""
+
+    def _by_index(self) -> str:
+        depth = 4 * self._request.limit  # the index answers roughly in order
+        near = f"SELECT * FROM openmem.memories WHERE {self._selected} ORDER BY {self._product} LIMIT {depth}"
+        if self._terms is None:
+            return self._best(f"({near}) n", "true")
+        by_words = f"""SELECT key FROM hits JOIN openmem.memories USING (key) WHERE {self._selected}
+            ORDER BY words DESC LIMIT {BY_WORDS}"""
+        chosen = f"SELECT key FROM ({near}) n UNION SELECT key FROM ({by_words}) w"
+        return self._best("openmem.memories", f"user_id = {self._user} AND key IN ({chosen})")
+
+    def _best(self, table: str, condition: str) -> str:
+        """Write the statement that scores rows of a table and returns the best."""
+        if self._terms is None:
+            scored = f"SELECT key, created_at, id, {self._cosine} AS score FROM {table}"
+            condition += " AND embedding IS NOT NULL"
+        elif self._cosine is None:
+            relative = "words / max(words) OVER ()"
+            scored = f"SELECT key, created_at, id, {relative} AS score FROM hits JOIN {table} USING (key)"
+        else:
+            share = ranking.KEYWORD_SHARE
+            fused = f"{share} * coalesce(words / max(words) OVER (), 0) + {1 - share} * coalesce({self._cosine}, 0)"
+            scored = f"SELECT key, created_at, id, {fused} AS score FROM {table} LEFT JOIN hits USING (key)"
+            condition += " AND (embedding IS NOT NULL OR words IS NOT NULL)"
+        hits = f"WITH hits AS ({self._hits()}) " if self._terms is not None else ""
+        best = f"SELECT * FROM ({scored} WHERE {condition}) s ORDER BY {_ORDER} LIMIT {self._request.limit}"
+        return f"""{hits}SELECT m.record::text, b.score FROM ({best}) b JOIN openmem.memories m
+            ON m.user_id = {self._user} AND m.key = b.key ORDER BY b.score DESC, b.created_at DESC, b.id DESC"""
+
+    def _hits(self) -> str:
+        """Write BM25 over the user's memories, as ranking.bm25 defines it.
+
+        The sum is rounded: its terms are added in any order, and equal scores must come out equal.
+        """
+        k1, b = ranking.K1, ranking.B
+        gain = f"p.count / (p.count + {k1 * (1 - b)} + {k1 * b} * p.length / s.average)"
+        return f"""SELECT key, floor(1e10 * sum(ln(1 + (s.memories - p.n + 0.5) / (p.n + 0.5)) * {gain}) + 0.5) / 1e10
+            AS words
+            FROM (SELECT key, count, length, count(*) OVER (PARTITION BY term) AS n FROM openmem.postings
+                WHERE user_id = {self._user} AND term = ANY({self._terms})) p
+            CROSS JOIN (SELECT memories, greatest(length, 1)::float8 / memories AS average FROM openmem.users
+                WHERE user_id = {self._user} AND memories > 0) s
+            GROUP BY key"""
