@@ -92,6 +92,7 @@ class PostgresAdapter(StagedAdapter):
     """Records as jsonb, an inverted index with statistics per user, vectors by pgvector."""
 
     name = "postgres"
+    parallel = 4
     settings_type = PostgresSettings
     settings: PostgresSettings
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -21,13 +20,13 @@ from .postgres_schema import Names
 from .postgres_vectors import Vectors
 from .staged import NotWritten
 from .staging import Staging, Wanted
+from .store import Logged
 
 FEW = 20
 """Memories that are inserted in one round trip; more are copied, which takes several and is quicker for each."""
 LONGEST_TERM = 256
 """Characters of a term that an index entry of Postgres surely holds; a longer one is kept as its digest."""
 
-_EXPONENT = re.compile(r"\d[eE]\+?\d")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -37,6 +36,11 @@ class Table(NamedTuple):
     name: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
+
+    @property
+    def into(self) -> str:
+        """The table and its columns, as INSERT and COPY name them."""
+        return f"{self.name} ({', '.join(self.columns)})"
 
 
 MEMORIES = Table(
@@ -83,7 +87,10 @@ class Indexed(NamedTuple):
 
 def index_terms(text: str) -> list[str]:
     """Split a text into terms as ranking does, each short enough for an index."""
-    return [term if len(term) <= LONGEST_TERM else _digest(term) for term in ranking.terms(text)]
+    terms = ranking.terms(text)
+    if len(max(terms, key=len, default="")) <= LONGEST_TERM:
+        return terms
+    return [term if len(term) <= LONGEST_TERM else _digest(term) for term in terms]
 
 
 def _digest(term: str) -> str:
@@ -107,9 +114,9 @@ class PostgresTransaction:
         """Read records and lock their rows until the transaction ends."""
         users, external = zip(*wanted.keys, strict=True) if wanted.keys else ((), ())
         cursor = await self._execute(
-            """SELECT key, record::text FROM openmem.memories
-            WHERE id = ANY(%s) OR (user_id, external_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
-            ORDER BY id FOR UPDATE""",
+            """SELECT key, record::text FROM openmem.memories WHERE id = ANY(%s::text[] || ARRAY(
+                SELECT m.id FROM unnest(%s::text[], %s::text[]) k(user_id, external_id)
+                JOIN openmem.memories m USING (user_id, external_id))) ORDER BY id FOR UPDATE""",
             [list(wanted.ids), list(users), list(external)],
         )
         found = {key: Memory.model_validate_json(record) for key, record in await cursor.fetchall()}
@@ -123,11 +130,12 @@ class PostgresTransaction:
         former, latter = _reindexed(staging)
         few = len(staging.inserted) <= FEW
         inserted = []
-        async with self._connection.pipeline():
-            await self._apply(staging, former)
-            if few:
-                inserted = [await self._insert(memory, staging.vectors.get(memory.id)) for memory in _sorted(staging)]
-                await self._account(staging, former, latter)
+        if few or former or staging.replaced:
+            async with self._connection.pipeline():
+                await self._apply(staging, former)
+                if few:
+                    inserted = [await self._insert(each, staging.vectors.get(each.id)) for each in _sorted(staging)]
+                    await self._account(staging, former, latter)
         if not few:
             await self._copy_memories(staging)
             await self._account(staging, former, latter)
@@ -158,9 +166,7 @@ class PostgresTransaction:
 
     async def _account(self, staging: Staging, former: Sequence[Indexed], latter: Sequence[Indexed]) -> None:
         """Write postings, statistics of users, and the audit log."""
-        await store(
-            self._connection, self._names, POSTINGS, sorted(row for each in latter for row in self._postings(each))
-        )
+        await store_words(self._connection, self._names, latter, self._key_of)
         memories, lengths = Counter[str](), Counter[str]()
         for sign, some in ((-1, former), (1, latter)):
             for each in some:
@@ -174,7 +180,7 @@ class PostgresTransaction:
                 SET memories = u.memories + excluded.memories, length = u.length + excluded.length""",
                 [users, [memories[user] for user in users], [lengths[user] for user in users]],
             )
-        await store(self._connection, self._names, AUDIT, [(user_id, *entry) for user_id, entry in staging.entries])
+        await store_entries(self._connection, self._names, staging.entries)
 
     async def _insert(self, memory: Memory, vector: Sequence[float] | None) -> AsyncCursor[Any]:
         columns, values = MEMORIES.columns, self._values(memory)
@@ -200,10 +206,6 @@ class PostgresTransaction:
     async def _execute(self, sql: str, values: Sequence[Any]) -> AsyncCursor[Any]:
         return await self._connection.execute(self._names(sql), values)
 
-    def _postings(self, each: Indexed) -> Iterable[tuple[Any, ...]]:
-        user_id, key = each.memory.user_id, self._key_of[each.memory.id]
-        return [(user_id, term, key, count, each.length) for term, count in each.terms.items()]
-
     def _values(self, memory: Memory) -> list[Any]:
         key = self._key_of[memory.id]
         moments = (memory.created_at, memory.valid_from, memory.valid_to, memory.superseded_at)
@@ -215,18 +217,49 @@ class PostgresTransaction:
         return self._vectors.value(vector) if self._vectors is not None and vector is not None else None
 
 
-async def store(connection: Connection, names: Names, table: Table, rows: Sequence[Sequence[Any]]) -> None:
-    """Append rows: by one statement in a pipeline, which admits no COPY, else by COPY."""
-    columns = f"{table.name} ({', '.join(table.columns)})"
-    if not rows:
+async def store_words(
+    connection: Connection, names: Names, words: Sequence[Indexed], key_of: Mapping[str, int]
+) -> None:
+    """Append to the index of words."""
+    if connection.pgconn.pipeline_status:  # which admits no COPY
+        rows = [(w.memory.user_id, t, key_of[w.memory.id], n, w.length) for w in words for t, n in w.terms.items()]
+        await _append(connection, names, POSTINGS, rows)
         return
+    lines: list[str] = []
+    for memory, terms, length in words:  # a dozen lines a memory: written out, since this is most of a large batch
+        user_id, key = memory.user_id.translate(_ESCAPES), key_of[memory.id]
+        lines += [f"{user_id}\t{term}\t{key}\t{count}\t{length}\n" for term, count in terms.items()]
+    await _copy(connection, names, POSTINGS, lines)
+
+
+async def store_entries(connection: Connection, names: Names, entries: Sequence[tuple[str, Logged]]) -> None:
+    """Append to the audit log."""
+    rows = [(user_id, *entry) for user_id, entry in entries]
     if connection.pgconn.pipeline_status:
+        await _append(connection, names, AUDIT, rows)
+    else:
+        await _copy(connection, names, AUDIT, _lines(rows))
+
+
+async def _append(connection: Connection, names: Names, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+    if rows:
         arrays = ", ".join(f"%s::{type_}[]" for type_ in table.types)
-        sql = f"INSERT INTO {columns} SELECT * FROM unnest({arrays})"
+        sql = f"INSERT INTO {table.into} SELECT * FROM unnest({arrays})"
         await connection.execute(names(sql), [list(column) for column in zip(*rows, strict=True)])
-        return
-    async with connection.cursor().copy(names(f"COPY {columns} FROM STDIN")) as copy:
-        await copy.write("".join("\t".join(map(_copied, row)) + "\n" for row in rows))
+
+
+async def _copy(connection: Connection, names: Names, table: Table, lines: Iterable[str]) -> None:
+    async with connection.cursor().copy(names(f"COPY {table.into} FROM STDIN")) as copy:
+        await copy.write("".join(lines))
+
+
+def _lines(rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Write rows as COPY reads them, column by column: most values come many times."""
+    columns = []
+    for column in zip(*rows, strict=True):
+        texts = {value: "\\N" if value is None else str(value).translate(_ESCAPES) for value in set(column)}
+        columns.append(map(texts.__getitem__, column))
+    return ("\t".join(row) + "\n" for row in zip(*columns, strict=True))
 
 
 def _sorted(staging: Staging) -> list[Memory]:
@@ -244,8 +277,4 @@ def _reindexed(staging: Staging) -> tuple[list[Indexed], list[Indexed]]:
 def _record(memory: Memory) -> str:
     """Write a record for jsonb, which keeps only what is written as a plain decimal."""
     text = memory.model_dump_json(exclude_none=True)
-    return json_text(memory.model_dump(mode="json", exclude_none=True)) if _EXPONENT.search(text) else text
-
-
-def _copied(value: Any) -> str:
-    return "\\N" if value is None else str(value).translate(_ESCAPES)
+    return json_text(memory.model_dump(mode="json", exclude_none=True)) if "e+" in text else text

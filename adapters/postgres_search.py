@@ -111,20 +111,21 @@ class Search:
     def _best(self, table: str, condition: str) -> str:
         """Write the statement that scores rows of a table and returns the best."""
         if self._terms is None:
-            scored = f"SELECT key, created_at, id, {self._cosine} AS score FROM {table}"
-            condition += " AND embedding IS NOT NULL"
-        elif self._cosine is None:
-            relative = "words / max(words) OVER ()"
-            scored = f"SELECT key, created_at, id, {relative} AS score FROM hits JOIN {table} USING (key)"
+            scored = f"SELECT record, created_at, id, {self._cosine} AS score FROM {table} WHERE {condition}"
+            best = f"SELECT * FROM ({scored} AND embedding IS NOT NULL) s ORDER BY {_ORDER} LIMIT {self._request.limit}"
+            return f"SELECT record::text, score FROM ({best}) b ORDER BY {_ORDER}"
+        if self._cosine is None:
+            score, joined, found = "words / max(words) OVER ()", "JOIN", "true"
         else:
             share = ranking.KEYWORD_SHARE
-            fused = f"{share} * coalesce(words / max(words) OVER (), 0) + {1 - share} * coalesce({self._cosine}, 0)"
-            scored = f"SELECT key, created_at, id, {fused} AS score FROM {table} LEFT JOIN hits USING (key)"
-            condition += " AND (embedding IS NOT NULL OR words IS NOT NULL)"
-        hits = f"WITH hits AS ({self._hits()}) " if self._terms is not None else ""
-        best = f"SELECT * FROM ({scored} WHERE {condition}) s ORDER BY {_ORDER} LIMIT {self._request.limit}"
-        return f"""{hits}SELECT m.record::text, b.score FROM ({best}) b JOIN openmem.memories m
-            ON m.user_id = {self._user} AND m.key = b.key ORDER BY b.score DESC, b.created_at DESC, b.id DESC"""
+            score = f"{share} * coalesce(words / max(words) OVER (), 0) + {1 - share} * coalesce({self._cosine}, 0)"
+            joined, found = "LEFT JOIN", "(embedding IS NOT NULL OR words IS NOT NULL)"
+        # The window holds every row, so without the records: those of the best are read afterwards.
+        scored = f"SELECT key, created_at, id, {score} AS score FROM {table} {joined} hits USING (key)"
+        best = f"SELECT * FROM ({scored} WHERE {condition} AND {found}) s ORDER BY {_ORDER} LIMIT {self._request.limit}"
+        return f"""WITH hits AS ({self._hits()}) SELECT m.record::text, b.score FROM ({best}) b
+            JOIN openmem.memories m ON m.user_id = {self._user} AND m.key = b.key
+            ORDER BY b.score DESC, b.created_at DESC, b.id DESC"""
 
     def _hits(self) -> str:
         """Write BM25 over the user's memories, as ranking.bm25 defines it.
@@ -132,11 +133,11 @@ class Search:
         The sum is rounded: its terms are added in any order, and equal scores must come out equal.
         """
         k1, b = ranking.K1, ranking.B
-        gain = f"p.count / (p.count + {k1 * (1 - b)} + {k1 * b} * p.length / s.average)"
-        return f"""SELECT key, floor(1e10 * sum(ln(1 + (s.memories - p.n + 0.5) / (p.n + 0.5)) * {gain}) + 0.5) / 1e10
+        gain = f"p.count / (p.count + {k1 * (1 - b)}::float8 + {k1 * b}::float8 * p.length / s.average)"
+        return f"""SELECT key, floor(1e10 * sum(ln(1 + (s.memories - p.n + 0.5::float8) / (p.n + 0.5::float8)) * {gain}) + 0.5) / 1e10
             AS words
             FROM (SELECT key, count, length, count(*) OVER (PARTITION BY term) AS n FROM openmem.postings
                 WHERE user_id = {self._user} AND term = ANY({self._terms})) p
-            CROSS JOIN (SELECT memories, greatest(length, 1)::float8 / memories AS average FROM openmem.users
+            CROSS JOIN (SELECT memories::float8, greatest(length, 1)::float8 / memories AS average FROM openmem.users
                 WHERE user_id = {self._user} AND memories > 0) s
             GROUP BY key"""

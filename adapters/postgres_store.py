@@ -14,7 +14,7 @@ from openmem.errors import ConfigurationError
 
 from .native import UNFINISHED, newer_schema, other_embedding
 from .postgres_connections import Connection
-from .postgres_records import POSTINGS, indexed, store
+from .postgres_records import indexed, store_words
 from .postgres_schema import LOCK, MIGRATIONS, OWNED, POLICY, Names
 from .postgres_vectors import Vectors, register
 
@@ -141,10 +141,10 @@ class PostgresStore:
         last = ""
         while rows := await self._after(last):
             last = rows[-1][0]
-            words = [(key, indexed(Memory.model_validate_json(record))) for _, key, record in rows]
-            entries = [(w.memory.user_id, term, key, n, w.length) for key, w in words for term, n in w.terms.items()]
-            await store(self._connection, self._names, POSTINGS, entries)
-            for _, each in words:
+            words = [indexed(Memory.model_validate_json(record)) for *_, record in rows]
+            key_of = {memory_id: key for memory_id, key, _ in rows}
+            await store_words(self._connection, self._names, words, key_of)
+            for each in words:
                 await self._do(
                     "INSERT INTO openmem.users AS u VALUES (%s, 1, %s) ON CONFLICT (user_id) DO UPDATE"
                     " SET memories = u.memories + 1, length = u.length + excluded.length",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -49,8 +50,10 @@ class Transaction(Protocol):
 class StagedAdapter(NativeAdapter):
     """A backend whose changes are worked out here; a subclass provides transactions, list, search and audit."""
 
-    batch = 1000
+    batch = 250
     """Items of a batch written in one transaction."""
+    parallel = 1
+    """Transactions of one batch under way at once, where none depends on another."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -119,10 +122,15 @@ class StagedAdapter(NativeAdapter):
         return owned(found, memory_id, user_id)
 
     async def _batches(self, changes: Sequence[Change], rule: Rule[models.BatchResult]) -> models.BatchResponse:
-        results: list[models.BatchResult] = []
-        for start in range(0, len(changes), self.batch):
-            results += await self._change(changes[start : start + self.batch], rule)
-        return models.BatchResponse(results=results)
+        chunks = [changes[start : start + self.batch] for start in range(0, len(changes), self.batch)]
+        turn = asyncio.Semaphore(1 if wanted(changes) else self.parallel)
+
+        async def change(chunk: Sequence[Change]) -> list[models.BatchResult]:
+            async with turn:
+                return await self._change(chunk, rule)
+
+        answers = await _all(map(change, chunks))
+        return models.BatchResponse(results=[result for results in answers for result in results])
 
     async def _change(self, changes: Sequence[Change], rule: Rule[T]) -> list[T]:
         """Work out changes and write them with the audit entries kept back, which a failure puts back."""
@@ -141,16 +149,30 @@ class StagedAdapter(NativeAdapter):
 
     async def _attempt(self, changes: Sequence[Change], rule: Rule[T], reads: Sequence[tuple[str, Logged]]) -> list[T]:
         users = {change.user_id for change in changes if change.user_id is not None} | {user for user, _ in reads}
+        staging = Staging()
+        staging.entries += reads
+        known = wanted(changes)
+        if not known:  # nothing is read: worked out at once, and so in the order in which batches were given
+            results = [rule(change, staging) for change in changes]
         async with self.transaction(users) as transaction:
-            staging = Staging()
-            staging.entries += reads
-            if known := wanted(changes):
+            if known:
                 staging.learn(known, await transaction.read(known))
                 if further := staging.neighbours():
                     staging.learn(further, await transaction.read(further))
-            results = [await _applied(rule, change, staging, transaction.read) for change in changes]
+                results = [await _applied(rule, change, staging, transaction.read) for change in changes]
             await transaction.write(staging)
         return results
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines side by side; where one fails, or the caller is cancelled, none goes on."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return [await task for task in tasks]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _applied(

@@ -8,7 +8,7 @@ import stamina
 from pydantic import BaseModel
 
 from openmem._generated import models
-from openmem.errors import ProviderUnavailableError, RateLimitedError
+from openmem.errors import OMPError, ProviderUnavailableError, RateLimitedError
 
 from . import Handler
 
@@ -49,8 +49,16 @@ def retry(handler: Handler, retries: int) -> Handler:
                 return True
             return after if after <= LONGEST_PAUSE else False
 
+        try:  # outside the loop of attempts, which takes longer than a database nearby
+            return await handler(request)
+        except OMPError as error:
+            if retries == 0 or pause(error) is False:
+                raise
+            failures = iter([error])
         async for attempt in stamina.retry_context(on=pause, attempts=retries + 1, timeout=None):
             with attempt:
+                for failure in failures:  # the attempt above counts as the first
+                    raise failure
                 return await handler(request)
         raise AssertionError("stamina ends in a return or a raise")
 
