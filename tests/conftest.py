@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from openmem.adapters.memory import MemoryAdapter
+from servers import database, postgres, postgres_url, servers  # noqa: F401  fixtures
 
 from openmem import Adapter, Memory
 from openmem._generated import models
