@@ -209,7 +209,8 @@ class PostgresAdapter(StagedAdapter):
     async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
         """Begin a transaction on the server."""
         async with self._pools().transaction(users) as connection:
-            yield PostgresTransaction(connection, self._names, self._vectors, self._keys)
+            copies = not self.settings.rls
+            yield PostgresTransaction(connection, self._names, self._vectors, self._keys, copies=copies)
 
     async def _rows(self, sql: str, values: Mapping[str, Any], **how: Any) -> Rows:
         return await self._pools().rows(self._names(sql), values, **how)
@@ -229,6 +230,8 @@ class PostgresAdapter(StagedAdapter):
         connection = await connect(self.settings.arguments())
         try:
             async with connection, connection.transaction():
-                yield PostgresStore(connection, self._names, self._vectors)
+                store = PostgresStore(connection, self._names, self._vectors)
+                await store.begin()
+                yield store
         except psycopg.Error as error:
             raise translated(error) from error

@@ -210,6 +210,10 @@ def translated(error: Exception) -> OMPError:
         return ConfigurationError(
             f"the role lacks a right: {_first_line(error)}.", remedy="Grant it, or connect as the schema's owner."
         )
+    if isinstance(error, errors.DuplicateTable):
+        return ConfigurationError(
+            f"the schema is another program's: {_first_line(error)}.", remedy="Name another one with db_schema=…."
+        )
     if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)):
         return ConfigurationError(
             f"the schema is not as expected: {_first_line(error)}.", remedy="Open the store anew."

@@ -106,8 +106,11 @@ def indexed(memory: Memory) -> Indexed:
 class PostgresTransaction:
     """A staged.Transaction on a connection; every writer locks rows in one order, so that none waits in a ring."""
 
-    def __init__(self, connection: Connection, names: Names, vectors: Vectors | None, keys: Keys) -> None:
+    def __init__(
+        self, connection: Connection, names: Names, vectors: Vectors | None, keys: Keys, *, copies: bool
+    ) -> None:
         self._connection, self._names, self._vectors, self._keys = connection, names, vectors, keys
+        self._copies = copies  # which Postgres does not do into a table with row-level security
         self._key_of: dict[str, int] = {}
 
     async def read(self, wanted: Wanted) -> Collection[Memory]:
@@ -128,7 +131,7 @@ class PostgresTransaction:
         keys = await self._keys.take(self._connection, len(staging.inserted))
         self._key_of.update(zip(staging.inserted, keys, strict=True))
         former, latter = _reindexed(staging)
-        few = len(staging.inserted) <= FEW
+        few = len(staging.inserted) <= FEW or not self._copies
         inserted = []
         if few or former or staging.replaced:
             async with self._connection.pipeline():

@@ -30,10 +30,13 @@ class PostgresStore:
     def __init__(self, connection: Connection, names: Names, vectors: Vectors | None) -> None:
         self._connection, self._names, self._vectors = connection, names, vectors
 
+    async def begin(self) -> None:
+        """Let the transaction see the rows of every user and take its time."""
+        await self._do("SELECT set_config('omp.maintenance', 'on', true), set_config('statement_timeout', '0', true)")
+
     async def migrate(self) -> None:
         """Make the schema or bring it up to date; processes that start at once wait for one another."""
         await self._do("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", LOCK, self._names.schema)
-        await self._do("SELECT set_config('omp.maintenance', 'on', true), set_config('statement_timeout', '0', true)")
         if await self._one("SHOW server_encoding") != "UTF8":
             raise ConfigurationError("the database does not keep Unicode.", remedy="Make one with ENCODING 'UTF8'.")
         if not await self._one("SELECT to_regclass(%s)::text", f"{self._names.quoted}.meta"):
@@ -143,7 +146,8 @@ class PostgresStore:
             last = rows[-1][0]
             words = [indexed(Memory.model_validate_json(record)) for *_, record in rows]
             key_of = {memory_id: key for memory_id, key, _ in rows}
-            await store_words(self._connection, self._names, words, key_of)
+            async with self._connection.pipeline():  # in which words are not copied: see row-level security
+                await store_words(self._connection, self._names, words, key_of)
             for each in words:
                 await self._do(
                     "INSERT INTO openmem.users AS u VALUES (%s, 1, %s) ON CONFLICT (user_id) DO UPDATE"
@@ -177,8 +181,16 @@ class PostgresStore:
             )
         if not forced:
             for name in OWNED:
-                await self._do(f"CREATE POLICY owner ON openmem.{name} USING ({POLICY})")
-                await self._do(f"ALTER TABLE openmem.{name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+                for part in await self._parts(name):
+                    await self._do(f"CREATE POLICY owner ON {part} USING ({POLICY})")
+                    await self._do(f"ALTER TABLE {part} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+
+    async def _parts(self, table: str) -> list[str]:
+        """Name a table and those that it is divided into, each of which could be read by itself."""
+        whole = f"{self._names.quoted}.{table}"
+        sql = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass"
+        rows = await (await self._connection.execute(sql, [whole])).fetchall()
+        return [whole, *(name for (name,) in rows)]
 
     async def embed_anew(self, last: str, embed: Embed, model: str) -> tuple[str, int]:
         """Make the vectors of the memories after an id; return the last of them and their number."""
