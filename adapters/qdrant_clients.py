@@ -1,0 +1,265 @@
+"""The engines of qdrant-client: a server over HTTP, and local mode in this process."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
+from openmem.bridge import offload
+from openmem.errors import (
+    ClosedError,
+    ConfigurationError,
+    OMPError,
+    PayloadTooLargeError,
+    ProviderError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    UnauthorizedError,
+)
+
+from .qdrant_engine import DENSE, Layout, Nearest, Operation, Row, Words
+from .qdrant_filters import Native
+from .qdrant_models import INDEXES, filter_of, operation_of, request_of, shape
+
+OLDEST = (1, 19)
+"""The first server that counts the rarity of a term among one user's points."""
+
+
+class ClientEngine:
+    """What both clients share: they have the same methods with the same arguments."""
+
+    @abstractmethod
+    async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of the client; its failures become OMPErrors."""
+
+    async def create(self, collection: str, layout: Layout) -> None:
+        """Make a collection unless it exists; another process may be making it too."""
+        if not await self.call("collection_exists", collection):
+            try:
+                await self.call("create_collection", collection, **self.shape(layout))
+            except ProviderError:
+                if not await self.call("collection_exists", collection):
+                    raise
+        await self.index(collection, layout)
+
+    async def index(self, collection: str, layout: Layout) -> None:
+        """Make the indexes of the payload that are missing."""
+
+    def shape(self, layout: Layout) -> dict[str, Any]:
+        """Say how a new collection is made."""
+        return shape(layout)
+
+    async def set_dense(self, collection: str, dimension: int) -> None:
+        """Drop all dense vectors, and take such of a dimension from now on."""
+        info = await self.call("get_collection", collection)
+        if DENSE in (info.config.params.vectors or {}):
+            await self.call("delete_vector_name", collection, DENSE)
+        dense = models.DenseVectorConfig(size=dimension, distance=models.Distance.COSINE)
+        await self.call("create_vector_name", collection, DENSE, models.DenseVectorNameConfig(dense=dense))
+
+    async def write(self, collection: str, operations: Sequence[Operation]) -> None:
+        """Do operations in order, in one request."""
+        await self.call("batch_update_points", collection, [operation_of(each) for each in operations])
+
+    async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
+        """Read points by id."""
+        records = await self.call("retrieve", collection, list(ids), with_payload=list(fields))
+        return [Row(str(record.id), record.payload or {}) for record in records]
+
+    async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
+        """Answer searches in one request."""
+        return await self.ask(collection, searches, fields, exact=None)
+
+    async def ask(
+        self, collection: str, searches: Sequence[Nearest], fields: Sequence[str], *, exact: bool | None
+    ) -> list[list[Row]]:
+        """Send searches; exact: as request_of has it."""
+        requests = [request_of(each, fields, exact=exact) for each in searches]
+        responses = await self.call("query_batch_points", collection, requests)
+        return [[Row(str(p.id), p.payload or {}, p.score) for p in response.points] for response in responses]
+
+    async def newest(
+        self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str]
+    ) -> list[Row]:
+        """Read by an index, descending."""
+        order = models.OrderBy(key=key, direction=models.Direction.DESC)
+        options = {"scroll_filter": filter_of(condition), "order_by": order, "with_payload": list(fields)}
+        records, _ = await self.call("scroll", collection, limit=limit, **options)
+        return [Row(str(record.id), record.payload or {}) for record in records]
+
+    async def scroll(
+        self, collection: str, condition: Native | None, limit: int, after: str | None, fields: Sequence[str]
+    ) -> tuple[list[Row], str | None]:
+        """Read a page in the order of ids."""
+        where = filter_of(condition) if condition is not None else None
+        options = {"scroll_filter": where, "offset": after, "with_payload": list(fields)}
+        records, following = await self.call("scroll", collection, limit=limit, **options)
+        return [Row(str(record.id), record.payload or {}) for record in records], following
+
+
+class RemoteEngine(ClientEngine):
+    """A server, or a cluster of them."""
+
+    exclusive = False
+
+    def __init__(
+        self, host: str, port: int, *, tls: bool, api_key: SecretStr | None, timeout: int, exact: bool, **creation: Any
+    ) -> None:
+        # the key goes as a header: as an argument the client warns of it where the server is on this machine
+        headers = {"api-key": api_key.get_secret_value()} if api_key is not None else None
+        self._place = f"{host}:{port}"
+        self._client: AsyncQdrantClient | None = AsyncQdrantClient(
+            host=host, port=port, https=tls, timeout=timeout, headers=headers, check_compatibility=False
+        )
+        self._creation = {name: value for name, value in creation.items() if value is not None}
+        self._exact = exact
+
+    async def open(self) -> None:
+        """Ask the server for its version."""
+        version = str((await self.call("info")).version)
+        if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
+            raise ConfigurationError(
+                f"Qdrant at {self._place} is {version}.",
+                remedy=f"Upgrade it to {'.'.join(map(str, OLDEST))} or newer.",
+            )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Send a request."""
+        if self._client is None:
+            raise ClosedError("this adapter is closed.")
+        try:
+            return await getattr(self._client, method)(*arguments, **options)
+        except (ApiException, QdrantException) as error:
+            raise _translated(error, self._place) from error
+
+    def shape(self, layout: Layout) -> dict[str, Any]:
+        """Add what spreads a collection over a cluster, and one graph for each user in place of one for all."""
+        graph = models.HnswConfigDiff(m=0, payload_m=16)
+        return {**super().shape(layout), "hnsw_config": graph, **self._creation}
+
+    async def index(self, collection: str, layout: Layout) -> None:
+        """Make the indexes of the payload; making one that is there changes nothing."""
+        held = (await self.call("get_collection", collection)).payload_schema
+        for field, kind in layout.indexes.items():
+            if field not in held:
+                await self.call("create_payload_index", collection, field, INDEXES[kind])
+
+    async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
+        """Answer searches; where the graph found less than was asked for, look again without it."""
+        found = await self.ask(collection, searches, fields, exact=self._exact)
+        if not self._exact:
+            short = [n for n, rows in enumerate(found) if len(rows) < searches[n].limit]
+            short = [n for n in short if not isinstance(searches[n].vector, Words)]
+            if short:
+                again = await self.ask(collection, [searches[n] for n in short], fields, exact=True)
+                for n, rows in zip(short, again, strict=True):
+                    found[n] = rows
+        return found
+
+
+class LocalEngine(ClientEngine):
+    """Local mode: a folder of this process alone. It is not safe in several threads, so one lock is round all."""
+
+    exclusive = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._client: QdrantClient | None = None
+
+    async def open(self) -> None:
+        """Load the folder."""
+        await offload(self._open)
+
+    async def close(self) -> None:
+        """Let go of the folder."""
+        await offload(self._close)
+
+    async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call the client in a thread."""
+        return await offload(self._call, method, arguments, options)
+
+    def _call(self, method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        with self._lock:
+            if self._client is None:
+                raise ClosedError("this adapter is closed.")
+            try:
+                return getattr(self._client, method)(*arguments, **options)
+            except OMPError:
+                raise
+            except Exception as error:  # local mode raises whatever its parts raise
+                raise ProviderError(
+                    f"Qdrant's local mode failed: {type(error).__name__}.", remedy=f"Check the disk and {self._path}."
+                ) from error
+
+    def _open(self) -> None:
+        with self._lock:
+            if not self._path.absolute().parent.is_dir():
+                raise ConfigurationError(f"there is no folder for {self._path}.", remedy="Make the folder first.")
+            try:
+                self._client = QdrantClient(path=str(self._path), force_disable_check_same_thread=True)
+            except RuntimeError as error:
+                raise in_use(self._path) from error
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{self._path} cannot be opened.", remedy="Check the path and its rights."
+                ) from error
+
+    def _close(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+            if client is not None:
+                client.close()
+
+
+def in_use(path: Path) -> ConfigurationError:
+    """Say that a folder belongs to another client."""
+    return ConfigurationError(
+        f"{path} is open in another process or client.",
+        remedy="Close that one, share it, or run a Qdrant server: qdrant://host:6333/collection.",
+    )
+
+
+def _translated(error: Exception, place: str) -> OMPError:
+    """Turn a failure of a request into an error that says what to do; what the server said is its cause."""
+    if isinstance(error, ResponseHandlingException) and isinstance(error.source, httpx.HTTPError):
+        return ProviderUnavailableError(f"Qdrant at {place} does not answer ({type(error.source).__name__}).")
+    if isinstance(error, ResourceExhaustedResponse):
+        return RateLimitedError(f"Qdrant at {place} asks for a pause.", retry_after=float(error.retry_after_s))
+    if not isinstance(error, UnexpectedResponse):  # a pause of no stated length, or an answer that is none
+        known = isinstance(error, QdrantException)
+        return RateLimitedError(f"Qdrant at {place} asks for a pause.") if known else _failed(place, "oddly")
+    match error.status_code:
+        case 401 | 403:
+            return UnauthorizedError(f"Qdrant at {place} refuses the API key.", remedy="Check api_key.")
+        case 413:
+            return PayloadTooLargeError(f"Qdrant at {place} takes no request of this size.")
+        case 429:
+            return RateLimitedError(f"Qdrant at {place} asks for a pause.")
+        case 502 | 503 | 504:
+            return ProviderUnavailableError(f"Qdrant at {place} is not available.", retry_after=_pause(error))
+    return _failed(place, f"with status {error.status_code}")
+
+
+def _failed(place: str, how: str) -> ProviderError:
+    return ProviderError(f"Qdrant at {place} answered {how}.")
+
+
+def _pause(error: UnexpectedResponse) -> float | None:
+    asked = error.headers.get("Retry-After", "") if error.headers else ""
+    return float(asked) if asked.isdigit() else None

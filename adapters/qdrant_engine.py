@@ -1,0 +1,132 @@
+"""What an engine of Qdrant is asked: a server, the client's local mode, or a shard in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from .qdrant_filters import Native
+
+DENSE, TERMS = "dense", "terms"
+"""Names of the two vectors of a point."""
+
+Index = Literal["tenant", "keyword", "integer", "float"]
+Payload = dict[str, Any]
+
+
+class Words(NamedTuple):
+    """A sparse vector: numbers of terms and their weights."""
+
+    indices: list[int]
+    values: list[float]
+
+
+class Point(NamedTuple):
+    """A point to be stored."""
+
+    id: str
+    payload: Payload
+    dense: list[float] | None = None
+    words: Words | None = None
+
+
+class Row(NamedTuple):
+    """A point as it is read: the fields of its payload that were asked for."""
+
+    id: str
+    payload: Payload
+    score: float = 0.0
+
+
+class Layout(NamedTuple):
+    """How a collection is made; dimension: of the dense vectors, None for none."""
+
+    dimension: int | None
+    indexes: Mapping[str, Index]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Store points; with only_new, what is there stays as it is."""
+
+    points: Sequence[Point]
+    only_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overwrite:
+    """Replace the payload of one point, if the condition holds of it; its vectors stay."""
+
+    id: str
+    payload: Payload
+    condition: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Replace the vectors that are given, if the condition holds of the point; its payload stays."""
+
+    id: str
+    dense: list[float] | None
+    words: Words | None
+    condition: Native | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete points, of those with the ids only what the condition holds of."""
+
+    ids: Sequence[str]
+    condition: Native | None = None
+
+
+Operation = Insert | Overwrite | Embed | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """A search by one vector; corpus: the points among which the rarity of a term is counted."""
+
+    vector: list[float] | Words
+    condition: Native
+    limit: int
+    corpus: Native | None = None
+
+
+class Engine(Protocol):
+    """The operations the adapter needs; none blocks the event loop, and every failure is an OMPError."""
+
+    exclusive: bool
+    """True where this engine is the only one that writes to its data."""
+
+    async def open(self) -> None:
+        """Connect; raises ConfigurationError where the engine is not fit, ProviderUnavailableError where it is away."""
+
+    async def close(self) -> None:
+        """Release everything."""
+
+    async def create(self, collection: str, layout: Layout) -> None:
+        """Make a collection unless it exists."""
+
+    async def set_dense(self, collection: str, dimension: int) -> None:
+        """Drop all dense vectors, and take such of a dimension from now on."""
+
+    async def write(self, collection: str, operations: Sequence[Operation]) -> None:
+        """Do operations in order; what returns is stored and is seen by the next read."""
+
+    async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
+        """Read points by id; those that do not exist are left out."""
+
+    async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
+        """Answer searches, each best first."""
+
+    async def newest(
+        self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str]
+    ) -> list[Row]:
+        """Read the points with the greatest values of an indexed field, descending."""
+
+    async def scroll(
+        self, collection: str, condition: Native | None, limit: int, after: str | None, fields: Sequence[str]
+    ) -> tuple[list[Row], str | None]:
+        """Read a page of points in the order of their ids, and where the next one begins."""

@@ -1,0 +1,107 @@
+"""Our conditions and operations in the models of qdrant-client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qdrant_client import models
+
+from .qdrant_engine import DENSE, TERMS, Delete, Embed, Index, Insert, Layout, Nearest, Operation, Overwrite, Words
+from .qdrant_filters import All, Ids, Match, Native, Not, Range, Some
+
+INDEXES: dict[Index, Any] = {
+    "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+    "keyword": models.PayloadSchemaType.KEYWORD,
+    "integer": models.PayloadSchemaType.INTEGER,
+    "float": models.PayloadSchemaType.FLOAT,
+}
+"""How each kind of index is asked for."""
+
+
+def shape(layout: Layout) -> dict[str, Any]:
+    """Say how a new collection is made."""
+    dense = models.VectorParams(size=layout.dimension, distance=models.Distance.COSINE) if layout.dimension else None
+    return {
+        "vectors_config": {DENSE: dense} if dense is not None else {},
+        "sparse_vectors_config": {TERMS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+    }
+
+
+def request_of(search: Nearest, fields: Sequence[str], *, exact: bool | None) -> models.QueryRequest:
+    """Write a search; exact: without the graph of dense vectors, None where there is none."""
+    params = None
+    if isinstance(search.vector, Words):
+        query: Any = models.SparseVector(indices=search.vector.indices, values=search.vector.values)
+        if search.corpus is not None:
+            params = models.SearchParams(idf=models.IdfCorpusParams(corpus=filter_of(search.corpus)))
+    else:
+        query = search.vector
+        params = models.SearchParams(exact=exact) if exact is not None else None
+    return models.QueryRequest(
+        query=query,
+        using=TERMS if isinstance(search.vector, Words) else DENSE,
+        filter=filter_of(search.condition),
+        limit=search.limit,
+        params=params,
+        with_payload=list(fields),
+    )
+
+
+def filter_of(native: Native) -> models.Filter:
+    """Write a condition as a filter."""
+    condition = _condition(native)
+    return condition if isinstance(condition, models.Filter) else models.Filter(must=[condition])
+
+
+def _condition(native: Native) -> Any:
+    match native:
+        case Match(key, values):
+            if len(values) == 1:
+                return models.FieldCondition(key=key, match=models.MatchValue(value=values[0]))
+            return models.FieldCondition(key=key, match=models.MatchAny(any=[*values]))
+        case Range(key, low, high):
+            return models.FieldCondition(key=key, range=models.Range(gte=low, lte=high))
+        case Ids(ids):
+            return models.HasIdCondition(has_id=list(ids))
+        case All(parts):
+            return models.Filter(must=[_condition(part) for part in parts])
+        case Some(parts):
+            return models.Filter(should=[_condition(part) for part in parts])
+        case Not(part):
+            return models.Filter(must_not=[_condition(part)])
+
+
+def operation_of(operation: Operation) -> Any:
+    """Write an operation of a batch."""
+    match operation:
+        case Insert(points, only_new):
+            mode = models.UpdateMode.INSERT_ONLY if only_new else None
+            structs = [
+                models.PointStruct(id=p.id, payload=p.payload, vector=_vectors(p.dense, p.words)) for p in points
+            ]
+            return models.UpsertOperation(upsert=models.PointsList(points=structs, update_mode=mode))
+        case Overwrite(point, payload, condition):
+            where: Any = {"points": [point]} if condition is None else {"filter": _among([point], condition)}
+            return models.OverwritePayloadOperation(overwrite_payload=models.SetPayload(payload=payload, **where))
+        case Embed(point, dense, words, condition):
+            vectors = [models.PointVectors(id=point, vector=_vectors(dense, words))]
+            only = filter_of(condition) if condition is not None else None
+            return models.UpdateVectorsOperation(
+                update_vectors=models.UpdateVectors(points=vectors, update_filter=only)
+            )
+        case Delete(ids, condition):
+            if condition is None:
+                return models.DeleteOperation(delete=models.PointIdsList(points=list(ids)))
+            return models.DeleteOperation(delete=models.FilterSelector(filter=_among(ids, condition)))
+
+
+def _among(ids: Sequence[str], condition: Native) -> models.Filter:
+    return filter_of(All((Ids(tuple(ids)), condition)))
+
+
+def _vectors(dense: list[float] | None, words: Words | None) -> dict[str, Any]:
+    vectors: dict[str, Any] = {} if dense is None else {DENSE: dense}
+    if words is not None:
+        vectors[TERMS] = models.SparseVector(indices=words.indices, values=words.values)
+    return vectors

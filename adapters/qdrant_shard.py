@@ -1,0 +1,234 @@
+"""The engine of qdrant-edge: shards in this process, each in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import qdrant_edge as edge
+
+from openmem.bridge import offload
+from openmem.errors import ClosedError, ConfigurationError, OMPError, ProviderError
+
+from .qdrant_clients import in_use
+from .qdrant_engine import (
+    DENSE,
+    TERMS,
+    Delete,
+    Embed,
+    Index,
+    Insert,
+    Layout,
+    Nearest,
+    Operation,
+    Overwrite,
+    Row,
+    Words,
+)
+from .qdrant_filters import All, Ids, Match, Native, Not, Range, Some
+
+T = TypeVar("T")
+Updates = edge.UpdateOperation
+
+_INDEXES: dict[Index, Any] = {
+    "tenant": edge.KeywordIndexParams(is_tenant=True),
+    "keyword": edge.PayloadSchemaType.Keyword,
+    "integer": edge.PayloadSchemaType.Integer,
+    "float": edge.PayloadSchemaType.Float,
+}
+
+
+class EdgeEngine:
+    """A shard for each collection; the engine itself is safe in several threads and locks its folder."""
+
+    exclusive = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._shards: dict[str, edge.EdgeShard] | None = None
+
+    async def open(self) -> None:
+        """Look whether there is a place for the shards."""
+        if not self._path.absolute().parent.is_dir():
+            raise ConfigurationError(f"there is no folder for {self._path}.", remedy="Make the folder first.")
+        self._shards = {}
+
+    async def close(self) -> None:
+        """Write everything to disk and let go of the folders."""
+        await offload(self._close)
+
+    async def create(self, collection: str, layout: Layout) -> None:
+        """Open a shard, or make it."""
+        await offload(self._guarded, self._create, collection, layout)
+
+    async def set_dense(self, collection: str, dimension: int) -> None:
+        """Drop all dense vectors, and take such of a dimension from now on."""
+
+        def work(shard: edge.EdgeShard) -> None:
+            shard.update(Updates.delete_vector_name(DENSE))
+            shard.update(Updates.create_dense_vector(DENSE, dimension, edge.Distance.Cosine))
+
+        await self._work(collection, work)
+
+    async def write(self, collection: str, operations: Sequence[Operation]) -> None:
+        """Do operations in order."""
+
+        def work(shard: edge.EdgeShard) -> None:
+            for each in operations:
+                shard.update(_update(each))
+
+        await self._work(collection, work)
+
+    async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
+        """Read points by id."""
+        return await self._work(
+            collection, lambda shard: [_row(record) for record in shard.retrieve([*ids], [*fields], False)]
+        )
+
+    async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
+        """Answer searches together."""
+        batch = edge.QueryBatchRequest([_request(each, fields) for each in searches])
+
+        def work(shard: edge.EdgeShard) -> list[list[Row]]:
+            return [[_row(point, point.score) for point in points] for points in shard.query_batch(batch)]
+
+        return await self._work(collection, work)
+
+    async def newest(
+        self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str]
+    ) -> list[Row]:
+        """Read by an index, descending."""
+        order = edge.OrderBy(key, edge.Direction.Desc)
+        request = edge.ScrollRequest(
+            limit=limit, filter=_filter(condition), order_by=order, with_payload=[*fields], with_vector=False
+        )
+        return await self._work(collection, lambda shard: [_row(record) for record in shard.scroll(request)[0]])
+
+    async def scroll(
+        self, collection: str, condition: Native | None, limit: int, after: str | None, fields: Sequence[str]
+    ) -> tuple[list[Row], str | None]:
+        """Read a page in the order of ids."""
+        where = _filter(condition) if condition is not None else None
+        request = edge.ScrollRequest(offset=after, limit=limit, filter=where, with_payload=[*fields], with_vector=False)
+
+        def work(shard: edge.EdgeShard) -> tuple[list[Row], str | None]:
+            records, following = shard.scroll(request)
+            return [_row(record) for record in records], None if following is None else str(following)
+
+        return await self._work(collection, work)
+
+    async def _work(self, collection: str, work: Callable[[edge.EdgeShard], T]) -> T:
+        shards = self._shards
+        if shards is None:
+            raise ClosedError("this adapter is closed.")
+        return await offload(self._guarded, work, shards[collection])
+
+    def _guarded(self, work: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return work(*arguments)
+        except OMPError:
+            raise
+        except Exception as error:  # the engine raises nothing more particular
+            if "WouldBlock" in str(error):
+                raise in_use(self._path) from error
+            remedy = f"Check the disk and {self._path}; see the cause."
+            raise ProviderError("the Qdrant shard failed.", remedy=remedy) from error
+
+    def _create(self, collection: str, layout: Layout) -> None:
+        if self._shards is None:
+            raise ClosedError("this adapter is closed.")
+        folder = self._path / collection
+        if collection not in self._shards:
+            if (folder / "edge_config.json").exists():
+                self._shards[collection] = edge.EdgeShard.load(str(folder))
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._shards[collection] = edge.EdgeShard.create(str(folder), _config(layout))
+        shard = self._shards[collection]
+        held = shard.info().payload_schema
+        for field, kind in layout.indexes.items():
+            if field not in held:
+                shard.update(Updates.create_field_index(field, _INDEXES[kind]))
+
+    def _close(self) -> None:
+        shards, self._shards = self._shards, None
+        for shard in (shards or {}).values():
+            shard.flush()
+            shard.close()
+
+
+def _config(layout: Layout) -> edge.EdgeConfig:
+    dense = {}
+    if layout.dimension is not None:
+        dense[DENSE] = edge.EdgeVectorParams(size=layout.dimension, distance=edge.Distance.Cosine)
+    return edge.EdgeConfig(
+        vectors=dense, sparse_vectors={TERMS: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)}
+    )
+
+
+def _row(record: Any, score: float = 0.0) -> Row:
+    return Row(str(record.id), record.payload or {}, score)
+
+
+def _request(search: Nearest, fields: Sequence[str]) -> edge.QueryRequest:
+    params = None
+    if isinstance(search.vector, Words):
+        query = edge.Query.Nearest(edge.SparseVector(*search.vector), using=TERMS)
+        if search.corpus is not None:
+            params = edge.SearchParams(idf=edge.IdfParams(_filter(search.corpus)))
+    else:
+        query = edge.Query.Nearest(search.vector, using=DENSE)
+        params = edge.SearchParams(exact=True)  # a shard is optimised only by hand: this costs nothing
+    return edge.QueryRequest(
+        limit=search.limit,
+        query=query,
+        filter=_filter(search.condition),
+        params=params,
+        with_payload=[*fields],
+        with_vector=False,
+    )
+
+
+def _filter(native: Native) -> edge.Filter:
+    condition = _condition(native)
+    return condition if isinstance(condition, edge.Filter) else edge.Filter(must=[condition])
+
+
+def _condition(native: Native) -> Any:
+    match native:
+        case Match(key, values):
+            match = edge.MatchValue(values[0]) if len(values) == 1 else edge.MatchAny([*values])
+            return edge.FieldCondition(key, match=match)
+        case Range(key, low, high):
+            return edge.FieldCondition(key, range=edge.RangeFloat(gte=low, lte=high))
+        case Ids(ids):
+            return edge.HasIdCondition({*ids})
+        case All(parts):
+            return edge.Filter(must=[_condition(part) for part in parts])
+        case Some(parts):
+            return edge.Filter(should=[_condition(part) for part in parts])
+        case Not(part):
+            return edge.Filter(must_not=[_condition(part)])
+
+
+def _update(operation: Operation) -> edge.UpdateOperation:
+    """Write an operation; conditions are left out, since nobody else writes to the shard."""
+    match operation:
+        case Insert(points, only_new):
+            mode = edge.UpdateMode.InsertOnly if only_new else None
+            structs = [edge.Point(p.id, _vectors(p.dense, p.words), p.payload) for p in points]
+            return Updates.upsert_points(structs, update_mode=mode)
+        case Overwrite(point, payload, _):
+            return Updates.overwrite_payload([point], payload)
+        case Embed(point, dense, words, _):
+            return Updates.update_vectors([edge.PointVectors(point, _vectors(dense, words))])
+        case Delete(ids, _):
+            return Updates.delete_points([*ids])
+
+
+def _vectors(dense: list[float] | None, words: Words | None) -> dict[str, Any]:
+    vectors: dict[str, Any] = {} if dense is None else {DENSE: dense}
+    if words is not None:
+        vectors[TERMS] = edge.SparseVector(*words)
+    return vectors
