@@ -182,9 +182,9 @@ class PostgresAdapter(StagedAdapter):
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Search exactly or, among very many, by the index."""
         search = Search(request, self.clock(), self._vectors, indexed=self._indexed)
-        results = await search.run(partial(self._rows, user_id=request.user_id, replica=True))
+        response = await search.run(partial(self._rows, user_id=request.user_id, replica=True))
         await self.log_read(request.user_id, self.rules.entry("search", scope=request.scope))
-        return models.SearchResponse(results=results)
+        return response
 
     async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
         """Read the audit log."""

@@ -145,12 +145,15 @@ async def lent(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connectio
     """Lend a connection; when it turns out dead, all that are idle are looked at before the error is raised."""
     connection: Connection | None = None
     try:
-        async with pool.connection() as connection:
-            yield connection
+        connection = await pool.getconn()
+        yield connection
     except psycopg.Error as error:
         if connection is not None and connection.closed:
             await pool.check()
         raise translated(error) from error
+    finally:
+        if connection is not None:
+            await pool.putconn(connection)
 
 
 async def connect(arguments: Mapping[str, Any]) -> Connection:

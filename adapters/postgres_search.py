@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from openmem import ranking
-from openmem._generated.models import Memory, SearchRequest, SearchResult
+from openmem._generated.models import SearchRequest, SearchResponse
 
 from .postgres_connections import Rows
 from .postgres_filters import Bindings, narrowing, selected
@@ -55,24 +55,24 @@ class Search:
         if request.query is not None and request.mode != "vector":
             self._terms = values.bind(list(dict.fromkeys(index_terms(request.query))))
 
-    async def run(self, query: Query) -> list[SearchResult]:
+    async def run(self, query: Query) -> SearchResponse:
         """Answer the request, exactly or by the index."""
         if self._cosine is None or not self._indexed:
-            return self._results(await query(self._exact(), self._values))
+            return self._response(await query(self._exact(), self._values))
         rows = await query(self._exact_unless_many(), self._values)
         size, threshold = rows[0][2:]
         if size <= EXACT:
-            return self._results([row for row in rows if row[0] is not None])
+            return self._response([row for row in rows if row[0] is not None])
         if await self._many(size, threshold, query):
             rows = await query(self._by_index(), self._values, local=ITERATIVE)
             if len(rows) == self._request.limit:
-                return self._results(rows)
-        return self._results(await query(self._exact(), self._values))
+                return self._response(rows)
+        return self._response(await query(self._exact(), self._values))
 
-    def _results(self, rows: Sequence[Sequence[Any]]) -> list[SearchResult]:
+    def _response(self, rows: Sequence[Sequence[Any]]) -> SearchResponse:
         least = self._request.min_score or 0.0
-        found = [(Memory.model_validate_json(row[0]), float(row[1])) for row in rows if row[1] >= least]
-        return [SearchResult(memory=memory, score=score) for memory, score in found]
+        results = ",".join(f'{{"memory":{row[0]},"score":{row[1]!r}}}' for row in rows if row[1] >= least)
+        return SearchResponse.model_validate_json(f'{{"results":[{results}]}}')  # quicker than one by one
 
     async def _many(self, size: int, threshold: float, query: Query) -> bool:
         """Tell whether the request selects more rows than are read quicker without the index."""
@@ -132,10 +132,10 @@ class Search:
 
         The sum is rounded: its terms are added in any order, and equal scores must come out equal.
         """
-        k1, b = ranking.K1, ranking.B
+        k1, b, half = ranking.K1, ranking.B, "0.5::float8"
+        rarity = f"ln(1 + (s.memories - p.n + {half}) / (p.n + {half}))"
         gain = f"p.count / (p.count + {k1 * (1 - b)}::float8 + {k1 * b}::float8 * p.length / s.average)"
-        return f"""SELECT key, floor(1e10 * sum(ln(1 + (s.memories - p.n + 0.5::float8) / (p.n + 0.5::float8)) * {gain}) + 0.5) / 1e10
-            AS words
+        return f"""SELECT key, floor(1e10 * sum({rarity} * {gain}) + {half}) / 1e10 AS words
             FROM (SELECT key, count, length, count(*) OVER (PARTITION BY term) AS n FROM openmem.postings
                 WHERE user_id = {self._user} AND term = ANY({self._terms})) p
             CROSS JOIN (SELECT memories::float8, greatest(length, 1)::float8 / memories AS average FROM openmem.users
