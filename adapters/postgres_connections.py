@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import psycopg
@@ -29,6 +29,8 @@ Configure = Callable[[Connection], Awaitable[None]]
 
 RACES = (errors.UniqueViolation, errors.SerializationFailure, errors.DeadlockDetected)
 """Another transaction came between; this one did nothing."""
+REPLICA_PATIENCE = 1.0
+"""Seconds to wait for a connection to the replica, in whose place the server answers."""
 
 
 class Access(Protocol):
@@ -53,7 +55,7 @@ class Connections:
         self._primary = self._pool(access.arguments(), configure)
         replica = access.replica_arguments()
         self._replica = self._pool(replica, configure) if replica else None
-        self._written: str | None = None
+        self._written = 0  # how far the server's log went at the last change, in bytes
 
     def _pool(self, arguments: dict[str, Any], configure: Configure) -> AsyncConnectionPool[Connection]:
         return AsyncConnectionPool(
@@ -90,18 +92,19 @@ class Connections:
     ) -> Rows:
         """Run one reading statement; local: settings it needs; replica: it may run on the replica."""
         settings = {**(local or {}), **self._visible([user_id] if user_id is not None else [])}
-        pool = self._replica if replica and self._replica is not None else self._primary
-        async with lent(pool) as connection:
-            if pool is self._primary or await self._caught_up(connection):
-                return await _rows(connection, sql, values, settings)
+        if replica and self._replica is not None:
+            with suppress(ProviderUnavailableError, ConflictError):  # it is down, or gave way to what it replays
+                async with lent(self._replica, REPLICA_PATIENCE) as connection:
+                    if await self._caught_up(connection):
+                        return await _rows(connection, sql, values, settings)
         async with lent(self._primary) as connection:
             return await _rows(connection, sql, values, settings)
 
     async def _caught_up(self, replica: Connection) -> bool:
         """Tell whether the replica has what this process wrote last."""
-        if self._written is None:
+        if not self._written:
             return True
-        sql = "SELECT coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, true)"
+        sql = "SELECT coalesce(pg_last_wal_replay_lsn() - '0/0' >= %s, true)"
         return (await (await replica.execute(sql, [self._written])).fetchone()) == (True,)
 
     @asynccontextmanager
@@ -120,8 +123,8 @@ class Connections:
                     yield connection
                     committing = True
                 if self._replica is not None:
-                    found = await (await connection.execute("SELECT pg_current_wal_lsn()::text")).fetchone()
-                    self._written = found[0] if found else None
+                    found = await (await connection.execute("SELECT pg_current_wal_lsn() - '0/0'")).fetchone()
+                    self._written = max(self._written, int(found[0]) if found else 0)
         except RACES as error:
             raise NotWritten(translated(error)) from error
         except psycopg.Error as error:
@@ -141,11 +144,11 @@ class Connections:
 
 
 @asynccontextmanager
-async def lent(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connection]:
+async def lent(pool: AsyncConnectionPool[Connection], patience: float | None = None) -> AsyncIterator[Connection]:
     """Lend a connection; when it turns out dead, all that are idle are looked at before the error is raised."""
     connection: Connection | None = None
     try:
-        connection = await pool.getconn()
+        connection = await pool.getconn(patience)
         yield connection
     except psycopg.Error as error:
         if connection is not None and connection.closed:

@@ -39,6 +39,8 @@ class PostgresStore:
         await self._do("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", LOCK, self._names.schema)
         if await self._one("SHOW server_encoding") != "UTF8":
             raise ConfigurationError("the database does not keep Unicode.", remedy="Make one with ENCODING 'UTF8'.")
+        if await self._one("SHOW transaction_read_only") == "on":
+            raise ConfigurationError("the server only reads.", remedy="Name one that writes; a replica is replica_url.")
         if not await self._one("SELECT to_regclass(%s)::text", f"{self._names.quoted}.meta"):
             await self._make()
         version = int(await self.meta("version") or 0)

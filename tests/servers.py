@@ -69,12 +69,16 @@ class PostgresCluster:
 
     def follow(self, folder: Path) -> PostgresCluster:
         """Start a replica of this server."""
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
         system_user = self._server.system_user
         if system_user is not None:  # as root the servers run as a user of their own
             shutil.chown(folder, system_user)
         options = ["-h", str(self.folder), "-U", "postgres", "-c", "fast", "-R"]
         embedded().pg_basebackup(options, pgdata=folder, user=system_user)
+        with (folder / "postgresql.auto.conf").open("a") as file:
+            file.write("wal_retrieve_retry_interval = '100ms'\n")
+        for lock in folder.glob(".s.PGSQL.*"):  # the socket's, which was copied
+            lock.unlink()
         return PostgresCluster(folder)
 
     def close(self) -> None:
