@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,19 +112,33 @@ class RemoteEngine(ClientEngine):
     exclusive = False
 
     def __init__(
-        self, host: str, port: int, *, tls: bool, api_key: SecretStr | None, timeout: int, exact: bool, **creation: Any
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: bool,
+        api_key: SecretStr | None,
+        timeout: int,
+        exact: bool,
+        creation: Mapping[str, int],
     ) -> None:
-        # the key goes as a header: as an argument the client warns of it where the server is on this machine
-        headers = {"api-key": api_key.get_secret_value()} if api_key is not None else None
+        self._host, self._port, self._tls, self._key, self._timeout = host, port, tls, api_key, timeout
+        self._exact, self._creation = exact, creation
         self._place = f"{host}:{port}"
-        self._client: AsyncQdrantClient | None = AsyncQdrantClient(
-            host=host, port=port, https=tls, timeout=timeout, headers=headers, check_compatibility=False
-        )
-        self._creation = {name: value for name, value in creation.items() if value is not None}
-        self._exact = exact
+        self._client: AsyncQdrantClient | None = None
 
     async def open(self) -> None:
         """Ask the server for its version."""
+        # as an argument the client would warn of a key without TLS, which the settings allow where it is said
+        headers = {"api-key": self._key.get_secret_value()} if self._key is not None else None
+        self._client = self._client or AsyncQdrantClient(
+            host=self._host,
+            port=self._port,
+            https=self._tls,
+            timeout=self._timeout,
+            headers=headers,
+            check_compatibility=False,
+        )
         version = str((await self.call("info")).version)
         if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
             raise ConfigurationError(

@@ -1,0 +1,242 @@
+"""qdrant://… keeps everything in two collections of Qdrant: on a server, in a folder, or in shards in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote
+
+from pydantic import Field, SecretStr
+
+from openmem import cursors, selection
+from openmem._generated import models
+from openmem.adapter import Embed, Settings
+from openmem.errors import ConfigurationError
+
+from .qdrant_clients import LocalEngine, RemoteEngine
+from .qdrant_engine import Engine, Row
+from .qdrant_filters import All, Match, Range, micros, selecting
+from .qdrant_records import Sequencer, entries_of, memory_of, point_id
+from .qdrant_search import Search
+from .qdrant_shard import EdgeEngine
+from .qdrant_store import QdrantStore
+from .qdrant_transaction import QdrantTransaction
+from .qdrant_walk import newest_first
+from .staged import StagedAdapter, Transaction
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+class FolderSettings(Settings):
+    """Options of qdrant+local:// and qdrant+edge://."""
+
+    path: Path
+    collection: str = Field(default="openmem", pattern=_NAME, max_length=200)
+
+
+class QdrantSettings(Settings):
+    """Options of qdrant://."""
+
+    host: str = "localhost"
+    port: int = 6333
+    collection: str = Field(default="openmem", pattern=_NAME, max_length=200)
+    api_key: SecretStr | None = None
+    https: bool | None = None
+    """Whether to use TLS; left out: where there is an api_key, or the URL says qdrants://."""
+    request_timeout: int = Field(default=30, ge=1)
+    """Seconds that one request may take."""
+    exact: bool = True
+    """Search every memory that a filter leaves; false: by the server's graph where it leaves many."""
+    shard_number: int | None = Field(default=None, ge=1)
+    """Parts that a new collection is divided into over a cluster; like the next two, of no effect later."""
+    replication_factor: int | None = Field(default=None, ge=1)
+    """Copies of each part."""
+    write_consistency_factor: int | None = Field(default=None, ge=1)
+    """Copies that must have a change before it is acknowledged."""
+
+
+class QdrantBackend(StagedAdapter):
+    """Records as text in the payload, vectors named dense and terms; a subclass says which engine holds them."""
+
+    name = "qdrant"
+    settings: FolderSettings | QdrantSettings
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sequencer = Sequencer()
+        self._writing = asyncio.Lock()
+        self._store = QdrantStore(self.engine(), self.settings.collection)
+
+    @abstractmethod
+    def engine(self) -> Engine:
+        """Make the engine; nothing is opened yet."""
+
+    async def open(self) -> None:
+        """Make the collections or check them."""
+        await self._store.engine.open()
+        await self._store.open(self.embedding)
+
+    async def close(self) -> None:
+        """Store the audit entries kept back and let go of the engine."""
+        try:
+            if self._opening.done:
+                await self.flush()
+        finally:
+            await self._store.engine.close()
+
+    async def reembed(self, embed: Embed) -> int:
+        """Make every vector anew with the configured embedder; return how many memories there are.
+
+        Interrupted, the store refuses to open until it is run again.
+        """
+        if self.embedding is None:
+            raise ConfigurationError("no embedder is configured.", remedy="Name one with embedder=….")
+        await self._store.engine.open()
+        return await self._store.reembed(embed, self.embedding)
+
+    async def list(self, request: models.ListRequest) -> models.MemoryPage:
+        """Return one page, by the index of created_at."""
+        selected = selection.predicate(request, self.clock())
+        after = cursors.decode(request)
+        walk = newest_first(
+            self._store.engine,
+            self._store.memories,
+            selecting(request, self.clock()),
+            "created_at",
+            micros(after[0]) if after else None,
+            request.limit + 3,
+            ("record", "created_at"),
+        )
+        found: list[models.Memory] = []
+        async for rows in walk:
+            group = sorted(map(_positioned, rows), key=lambda pair: pair[0], reverse=True)
+            found += [memory for place, memory in group if (after is None or place < after) and selected(memory)]
+            if len(found) > request.limit:
+                break
+        await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
+        return cursors.page(found[: request.limit + 1], request.limit)
+
+    async def search(self, request: models.SearchRequest) -> models.SearchResponse:
+        """Search by one vector or both."""
+        search = Search(request, self.clock(), embeds=self.embedding is not None)
+        results = await search.run(self._store.engine, self._store.memories)
+        await self.log_read(request.user_id, self.rules.entry("search", scope=request.scope))
+        return models.SearchResponse(results=results)
+
+    async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
+        """Read the audit log."""
+        await self.flush()
+        since = [Range("latest", low=micros(request.since))] if request.since is not None else []
+        condition = All((Match("log", (request.user_id,)), *since))
+        entries: list[models.AuditEntry] = []
+        fields = ("entries", "sequence")
+        async for rows in newest_first(
+            self._store.engine, self._store.sidecar, condition, "sequence", None, min(request.limit, 64), fields
+        ):
+            for row in sorted(rows, key=lambda row: row.payload["sequence"], reverse=True):
+                logged = map(models.AuditEntry.model_validate, entries_of(row.payload))
+                entries += [each for each in logged if _asked(each, request)]
+            if len(entries) >= request.limit:
+                break
+        return models.AuditResponse(entries=entries[: request.limit])
+
+    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
+        """Read records by id."""
+        points = [point_id(each) for each in ids]
+        rows = await self._store.engine.retrieve(self._store.memories, points, ("record",))
+        found = [memory_of(row.payload) for row in rows]
+        return [memory for memory in found if user_id is None or memory.user_id == user_id]
+
+    @asynccontextmanager
+    async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
+        """Begin a change: alone where nobody else writes, else hopefully."""
+        store = self._store
+        async with AsyncExitStack() as stack:
+            if store.engine.exclusive:
+                await stack.enter_async_context(self._writing)
+            yield QdrantTransaction(store.engine, store.memories, store.sidecar, self._sequencer)
+
+
+class QdrantAdapter(QdrantBackend):
+    """A server or a cluster."""
+
+    parallel = 4
+    settings_type = QdrantSettings
+    settings: QdrantSettings
+
+    @classmethod
+    def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
+        """Read host, port and collection: qdrant://host:6333/collection, qdrants:// for TLS; a password is the key."""
+        parts = {
+            "host": url.hostname and unquote(url.hostname),
+            "port": url.port,
+            "collection": unquote(url.path.strip("/")),
+            "api_key": url.password and unquote(url.password),
+            "https": url.scheme == "qdrants",
+        }
+        return {name: value for name, value in parts.items() if value}
+
+    def engine(self) -> Engine:
+        """Make a client of the server."""
+        given = self.settings
+        tls = given.https if given.https is not None else given.api_key is not None
+        return RemoteEngine(
+            given.host,
+            given.port,
+            tls=tls,
+            api_key=given.api_key,
+            timeout=given.request_timeout,
+            exact=given.exact,
+            creation=given.model_dump(
+                include={"shard_number", "replication_factor", "write_consistency_factor"}, exclude_none=True
+            ),
+        )
+
+
+class FolderBackend(QdrantBackend):
+    """A folder that this process alone uses."""
+
+    batch = 1000
+    settings_type = FolderSettings
+    settings: FolderSettings
+
+    @classmethod
+    def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
+        """Read the folder: three slashes and a relative path, four and an absolute one."""
+        path = unquote(url.path.removeprefix("/"))
+        if url.netloc:
+            raise ConfigurationError(
+                f"a {url.scheme} URL has three slashes and a folder.", remedy=f"Write {url.scheme}:///folder."
+            )
+        return {"path": path} if path else {}
+
+
+class QdrantLocalAdapter(FolderBackend):
+    """The client's local mode: made for trying out, since it reads every point for every search."""
+
+    def engine(self) -> Engine:
+        """Make the client."""
+        return LocalEngine(self.settings.path)
+
+
+class QdrantEdgeAdapter(FolderBackend):
+    """The engine itself in this process."""
+
+    def engine(self) -> Engine:
+        """Make the engine."""
+        return EdgeEngine(self.settings.path)
+
+
+def _positioned(row: Row) -> tuple[cursors.Position, models.Memory]:
+    memory = memory_of(row.payload)
+    return (memory.created_at, memory.id), memory
+
+
+def _asked(entry: models.AuditEntry, request: models.AuditRequest) -> bool:
+    if request.app is not None and entry.app != request.app:
+        return False
+    return request.since is None or (entry.timestamp is not None and entry.timestamp >= request.since)

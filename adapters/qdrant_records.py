@@ -1,0 +1,162 @@
+"""Memories, claims and audit entries as points."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID, uuid5
+
+from openmem import ranking
+from openmem._generated.models import Memory
+
+from .qdrant_engine import Index, Payload, Point, Words
+from .qdrant_filters import ancestors, micros
+from .store import Logged
+from .vectors import unit
+
+SCHEMA = 1
+"""The form of points that this module writes."""
+AVERAGE_LENGTH = 12.0
+"""Terms of a text of average length: weights are stored, so they cannot follow what the average becomes."""
+
+MEMORY_INDEXES: Mapping[str, Index] = {
+    "user_id": "tenant",
+    "scopes": "keyword",
+    "tags": "keyword",
+    "kind": "keyword",
+    "created_at": "integer",
+    "valid_from": "integer",
+    "valid_to": "integer",
+    "superseded_at": "integer",
+    "archived": "integer",
+    "importance": "float",
+}
+SIDECAR_INDEXES: Mapping[str, Index] = {"log": "tenant", "sequence": "integer"}
+"""The collection beside the memories holds the audit log, who has which external_id, and facts about the store."""
+
+FACTS = str(UUID(int=1))
+"""The point of the sidecar that says how the store was made."""
+RECORD = ("record",)
+REVISED = ("record", "revision")
+
+_NAMESPACE = UUID("6f9d5f0c-3f0e-5d57-9a52-6d8a1c1f7a10")
+_MOMENTS = ("created_at", "valid_from", "valid_to", "superseded_at")
+_PLAIN = ("user_id", "kind", "external_id", "importance", "confidence", "tags", "metadata")
+
+
+def point_id(memory_id: str) -> str:
+    """Return the point that keeps a memory."""
+    return str(uuid5(_NAMESPACE, memory_id))
+
+
+def claim_id(user_id: str, external_id: str) -> str:
+    """Return the point of the sidecar that says which memory has an external_id."""
+    return str(uuid5(_NAMESPACE, json.dumps([user_id, external_id])))
+
+
+def new_revision() -> str:
+    """Return what marks everything that one transaction writes."""
+    return os.urandom(8).hex()
+
+
+def payload_of(memory: Memory, revision: str) -> Payload:
+    """Write a memory: whole as text, in which numbers stay what they are, and beside it what is searched by."""
+    values = memory.__dict__
+    payload: Payload = {name: values[name] for name in _PLAIN if values[name] is not None}
+    payload.update((name, micros(values[name])) for name in _MOMENTS if values[name] is not None)
+    payload.update((name, 1) for name in ("pinned", "archived") if values[name])
+    if memory.scope is not None:
+        payload["scopes"] = ancestors(memory.scope)
+    if memory.source is not None:
+        payload["source"] = memory.source.model_dump(exclude_none=True)
+    payload.update(memory.model_extra or {})
+    return payload | {"record": memory.model_dump_json(exclude_none=True), "revision": revision}
+
+
+def memory_of(payload: Payload) -> Memory:
+    """Read a memory."""
+    return Memory.model_validate_json(payload["record"])
+
+
+def point_of(memory: Memory, vector: Sequence[float] | None, revision: str) -> Point:
+    """Write a memory with its vectors."""
+    dense = dense_of(vector) if vector is not None else None
+    return Point(point_id(memory.id), payload_of(memory, revision), dense, words_of(memory.content))
+
+
+def dense_of(vector: Sequence[float]) -> list[float]:
+    """Scale a vector to length 1, as other backends do, so that scores agree."""
+    scaled: list[float] = unit(vector).tolist()
+    return scaled
+
+
+@lru_cache(maxsize=131_072)
+def number_of(term: str) -> int:
+    """Number a term; two terms may have the same number, so whoever finds by numbers looks at the words."""
+    return int.from_bytes(blake2b(term.encode(), digest_size=4).digest())
+
+
+def words_of(content: str) -> Words | None:
+    """Weigh the terms of a text by BM25 without the rarity, which the engine adds; None where it has none."""
+    terms = ranking.terms(content)
+    if not terms:
+        return None
+    norm = ranking.K1 * (1 - ranking.B + ranking.B * len(terms) / AVERAGE_LENGTH)
+    weights: dict[int, float] = defaultdict(float)
+    for term, count in ranking.frequencies(terms).items():
+        weights[number_of(term)] += count / (count + norm)
+    return Words(list(weights), list(weights.values()))
+
+
+def asked_words(terms: Sequence[str]) -> Words:
+    """Write the terms of a query, each once."""
+    numbers = list(dict.fromkeys(map(number_of, terms)))
+    return Words(numbers, [1.0] * len(numbers))
+
+
+# --- the sidecar ------------------------------------------------------------------------------------------------
+
+
+class Sequencer:
+    """Numbers for batches of audit entries, which grow with time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> int:
+        """Return the microseconds since 1970, or a little more where the clock stands."""
+        with self._lock:
+            self._last = max(time.time_ns() // 1000, self._last + 1)
+            return self._last
+
+
+def log_points(entries: Sequence[tuple[str, Logged]], sequence: int) -> list[Point]:
+    """Write audit entries, one point for each user: a batch of changes stays cheap."""
+    of_user: dict[str, list[Logged]] = defaultdict(list)
+    for user_id, entry in entries:
+        of_user[user_id].append(entry)
+    return [_log_point(user_id, logged, sequence) for user_id, logged in of_user.items()]
+
+
+def _log_point(user_id: str, logged: Sequence[Logged], sequence: int) -> Point:
+    written = json.dumps([[each.timestamp.isoformat(), *each[1:]] for each in logged])
+    payload = {
+        "log": user_id,
+        "sequence": sequence,
+        "latest": max(micros(each.timestamp) for each in logged),
+        "entries": written,
+    }
+    return Point(str(UUID(bytes=os.urandom(16), version=4)), payload)
+
+
+def entries_of(payload: Payload) -> list[dict[str, Any]]:
+    """Read a point of audit entries, most recent first."""
+    return [dict(zip(Logged._fields, values, strict=True)) for values in reversed(json.loads(payload["entries"]))]

@@ -1,0 +1,114 @@
+"""A store in Qdrant as a whole: made, held to its embedding, indexed and embedded anew."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from openmem import ranking
+from openmem._generated.models import EmbeddingInfo, Memory
+from openmem.adapter import Embed
+
+from .native import UNFINISHED, newer_schema, other_embedding
+from .qdrant_engine import Embed as Vectors
+from .qdrant_engine import Engine, Insert, Layout, Operation, Overwrite, Payload, Point
+from .qdrant_records import (
+    FACTS,
+    MEMORY_INDEXES,
+    REVISED,
+    SCHEMA,
+    SIDECAR_INDEXES,
+    dense_of,
+    memory_of,
+    payload_of,
+    point_id,
+    words_of,
+)
+
+BATCH = 500
+"""Memories indexed or embedded anew at a time."""
+_FIELDS = ("schema", "analysis", "embedding")
+
+
+class QdrantStore:
+    """The two collections of a store: the memories, and the sidecar with what is kept beside them."""
+
+    def __init__(self, engine: Engine, collection: str) -> None:
+        self.engine = engine
+        self.memories, self.sidecar = collection, f"{collection}_sidecar"
+
+    async def open(self, embedding: EmbeddingInfo | None) -> None:
+        """Make the collections or check them; several processes may be at it at once."""
+        facts = await self._facts(embedding)
+        await self._hold_to(facts, embedding)
+        if facts["analysis"] != ranking.ANALYSIS:
+            await self._reindex(facts)
+
+    async def reembed(self, embed: Embed, embedding: EmbeddingInfo) -> int:
+        """Make every vector anew; return how many memories there are."""
+        facts = await self._facts(embedding)
+        await self._set(facts, UNFINISHED)
+        await self.engine.set_dense(self.memories, embedding.dimension)
+        done = 0
+        async for batch in self._batches():
+            vectors = await embed([memory.content for memory, _ in batch])
+            operations: list[Operation] = []
+            for (memory, revision), vector in zip(batch, vectors, strict=True):
+                renewed = memory.model_copy(update={"embedding_model": embedding.model})
+                operations.append(Overwrite(point_id(memory.id), payload_of(renewed, revision)))
+                operations.append(Vectors(point_id(memory.id), dense_of(vector), None))
+            await self.engine.write(self.memories, operations)
+            done += len(batch)
+        await self._set(facts, embedding)
+        return done
+
+    async def _facts(self, embedding: EmbeddingInfo | None) -> Payload:
+        """Read how the store was made, and make it where it was not."""
+        await self.engine.create(self.sidecar, Layout(None, SIDECAR_INDEXES))
+        rows = await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS)
+        if rows and rows[0].payload["schema"] > SCHEMA:
+            raise newer_schema(f"the collection {self.memories}", rows[0].payload["schema"], SCHEMA)
+        await self.engine.create(self.memories, Layout(embedding.dimension if embedding else None, MEMORY_INDEXES))
+        if not rows:
+            facts = {"schema": SCHEMA, "analysis": ranking.ANALYSIS, "embedding": _written(embedding)}
+            await self.engine.write(self.sidecar, [Insert([Point(FACTS, facts)], only_new=True)])
+            rows = await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS)
+        return rows[0].payload
+
+    async def _hold_to(self, facts: Payload, embedding: EmbeddingInfo | None) -> None:
+        """Refuse another embedding for a store that has memories; an empty one takes it."""
+        text = facts["embedding"]
+        held = EmbeddingInfo.model_validate_json(text) if text else None
+        if held == embedding:
+            return
+        if held == UNFINISHED or (await self.engine.scroll(self.memories, None, 1, None, ()))[0]:
+            raise other_embedding(held, embedding)
+        if embedding is not None:
+            await self.engine.set_dense(self.memories, embedding.dimension)
+        await self._set(facts, embedding)
+
+    async def _set(self, facts: Payload, embedding: EmbeddingInfo | None) -> None:
+        facts["embedding"] = _written(embedding)
+        await self.engine.write(self.sidecar, [Overwrite(FACTS, facts)])
+
+    async def _reindex(self, facts: Payload) -> None:
+        """Write every sparse vector anew: another text analysis made them."""
+        async for batch in self._batches():
+            words = [(point_id(memory.id), words_of(memory.content)) for memory, _ in batch]
+            operations = [Vectors(point, None, weights) for point, weights in words if weights is not None]
+            if operations:
+                await self.engine.write(self.memories, operations)
+        facts["analysis"] = ranking.ANALYSIS
+        await self.engine.write(self.sidecar, [Overwrite(FACTS, facts)])
+
+    async def _batches(self) -> AsyncIterator[list[tuple[Memory, str]]]:
+        after: str | None = None
+        while True:
+            rows, after = await self.engine.scroll(self.memories, None, BATCH, after, REVISED)
+            if rows:
+                yield [(memory_of(row.payload), row.payload["revision"]) for row in rows]
+            if after is None:
+                return
+
+
+def _written(embedding: EmbeddingInfo | None) -> str:
+    return embedding.model_dump_json() if embedding is not None else ""

@@ -1,0 +1,182 @@
+"""What a change reads and writes in Qdrant, which has no transactions of its own.
+
+Where this process alone writes, the adapter's lock stands in for them. Else changes are optimistic: every write of a
+memory marks it with a revision; a change first rewrites what it read under the condition that the revision is still
+the one it read, looks whether all of that succeeded, and takes it back where it did not. An external_id belongs to the
+memory named by a point of the sidecar that only one writer can insert. A process that dies half way leaves a change
+in part; an external_id it had claimed is free again after ABANDONED seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+
+from openmem._generated.models import Memory
+from openmem.errors import ConflictError
+
+from .qdrant_engine import Delete, Embed, Engine, Insert, Operation, Overwrite, Payload, Point
+from .qdrant_filters import All, Match, Native, Range
+from .qdrant_records import (
+    REVISED,
+    Sequencer,
+    claim_id,
+    dense_of,
+    log_points,
+    memory_of,
+    new_revision,
+    payload_of,
+    point_id,
+    point_of,
+    words_of,
+)
+from .staged import NotWritten
+from .staging import Key, Staging, Wanted
+
+ABANDONED = 60.0
+"""Seconds after which a claim of a memory that does not exist is taken to be left over."""
+_CONFLICT = "another writer keeps changing the same memories."
+
+
+class QdrantTransaction:
+    """A staged.Transaction over an engine; memories and sidecar are names of collections."""
+
+    def __init__(self, engine: Engine, memories: str, sidecar: str, sequencer: Sequencer) -> None:
+        self._engine, self._memories, self._sidecar, self._sequencer = engine, memories, sidecar, sequencer
+        self._revision = new_revision()
+        self._read: dict[str, Payload] = {}
+        """Payloads by memory id, as they were read."""
+        self._claims: dict[Key, str] = {}
+        """Claims of memories that do not exist, by what they claim."""
+
+    async def read(self, wanted: Wanted) -> Collection[Memory]:
+        """Read records by id, and by external_id through its claim."""
+        ids = set(wanted.ids)
+        claimed = await self._claimed(wanted.keys) if wanted.keys else {}
+        rows = await self._engine.retrieve(
+            self._memories, [point_id(each) for each in ids.union(claimed.values())], REVISED
+        )
+        found = {memory.id: (memory, row.payload) for row in rows for memory in [memory_of(row.payload)]}
+        self._read.update({memory_id: payload for memory_id, (_, payload) in found.items()})
+        self._claims.update({key: memory_id for key, memory_id in claimed.items() if memory_id not in found})
+        return [memory for memory, _ in found.values()]
+
+    async def write(self, staging: Staging) -> None:
+        """Write all that is staged; NotWritten where another writer was there first."""
+        if not self._engine.exclusive:
+            await self._write(staging)
+            return
+        writing = asyncio.ensure_future(self._write(staging))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])  # a moment: a change in part would be worse
+            raise
+
+    async def _write(self, staging: Staging) -> None:
+        claims = {(m.user_id, m.external_id): m.id for m in staging.inserted.values() if m.external_id is not None}
+        if claims:
+            await self._claim(claims)
+        if self._engine.exclusive:
+            await self._apply([*self._overwrites(staging), *self._rest(staging)])
+        else:
+            await self._hold(staging, claims)
+            await self._apply(self._rest(staging, Match("revision", (self._revision,))))
+        await self._note(staging)
+
+    async def _apply(self, operations: Sequence[Operation]) -> None:
+        if operations:
+            await self._engine.write(self._memories, operations)
+
+    async def _note(self, staging: Staging) -> None:
+        """Free the external_ids of what was removed, and keep the audit log."""
+        gone = [each for each in staging.removed.values() if each.external_id is not None]
+        operations: list[Operation] = [self._free((m.user_id, m.external_id or ""), m.id) for m in gone]
+        if staging.entries:
+            operations.append(Insert(log_points(staging.entries, self._sequencer.next())))
+        if operations:
+            await self._engine.write(self._sidecar, operations)
+
+    # --- what is there already --------------------------------------------------------------------------------
+
+    def _overwrites(self, staging: Staging) -> list[Overwrite]:
+        return [Overwrite(point_id(each.id), payload_of(each, self._revision)) for each in staging.replaced.values()]
+
+    def _rest(self, staging: Staging, condition: Match | None = None) -> list[Operation]:
+        """List what else becomes of memories, of those that were there under a condition."""
+        operations: list[Operation] = []
+        for memory in staging.replaced.values():
+            vector = staging.vectors.get(memory.id)
+            changed = memory.content != staging.read[memory.id].content
+            dense = dense_of(vector) if vector is not None else None
+            words = words_of(memory.content) if changed else None
+            if dense is not None or words is not None:
+                operations.append(Embed(point_id(memory.id), dense, words, condition))
+        if staging.removed:
+            operations.append(Delete([point_id(each) for each in staging.removed], condition))
+        if staging.inserted:
+            inserted = staging.inserted.values()
+            points = [point_of(memory, staging.vectors.get(memory.id), self._revision) for memory in inserted]
+            operations.append(Insert(points))
+        return operations
+
+    async def _hold(self, staging: Staging, claims: dict[Key, str]) -> None:
+        """Put our revision on everything that changes; what is removed keeps its record until then."""
+        changing = {each.id: payload_of(each, self._revision) for each in staging.replaced.values()}
+        for memory in staging.removed.values():
+            changing[memory.id] = payload_of(memory, self._revision)
+        if not changing:
+            return
+        writes = [
+            Overwrite(point_id(each), payload, Match("revision", (self._read[each]["revision"],)))
+            for each, payload in changing.items()
+        ]
+        await self._engine.write(self._memories, writes)
+        rows = await self._engine.retrieve(self._memories, [write.id for write in writes], ("revision",))
+        held = {row.id for row in rows if row.payload.get("revision") == self._revision}
+        if len(held) < len(writes):
+            await self._take_back([each for each in changing if point_id(each) in held], claims)
+            raise NotWritten(ConflictError(_CONFLICT, remedy="Read them and try again."))
+
+    async def _take_back(self, ids: Sequence[str], claims: dict[Key, str]) -> None:
+        ours = Match("revision", (self._revision,))
+        if ids:
+            former = [(each, self._read[each]) for each in ids]
+            payloads = [(each, payload_of(memory_of(read), read["revision"])) for each, read in former]
+            await self._engine.write(
+                self._memories, [Overwrite(point_id(each), payload, ours) for each, payload in payloads]
+            )
+        await self._unclaim(claims)
+
+    # --- external_id ------------------------------------------------------------------------------------------
+
+    async def _claimed(self, keys: Collection[Key]) -> dict[Key, str]:
+        """Read which memories have external_ids."""
+        key_of = {claim_id(*key): key for key in keys}
+        rows = await self._engine.retrieve(self._sidecar, list(key_of), ("memory",))
+        return {key_of[row.id]: row.payload["memory"] for row in rows}
+
+    async def _claim(self, claims: dict[Key, str]) -> None:
+        """Claim external_ids for new memories; NotWritten where another writer has one."""
+        at = int(time.time())
+        points = [Point(claim_id(*key), {"memory": memory_id, "at": at}) for key, memory_id in claims.items()]
+        if self._engine.exclusive:  # a claim that is there is of a memory that is not
+            await self._engine.write(self._sidecar, [Insert(points)])
+            return
+        left = {key: self._claims[key] for key in claims if key in self._claims}
+        taken = [self._free(key, memory_id, Range("at", high=at - ABANDONED)) for key, memory_id in left.items()]
+        await self._engine.write(self._sidecar, [*taken, Insert(points, only_new=True)])
+        held = await self._claimed(claims)
+        if held != claims:
+            await self._unclaim({key: each for key, each in claims.items() if held.get(key) == each})
+            raise NotWritten(ConflictError("another writer keeps taking the external_id.", remedy="Try again."))
+
+    async def _unclaim(self, claims: dict[Key, str]) -> None:
+        if claims:
+            await self._engine.write(self._sidecar, [self._free(key, each) for key, each in claims.items()])
+
+    def _free(self, key: Key, memory_id: str, *further: Native) -> Delete:
+        """Give up a claim, unless it is another memory's by now."""
+        condition = None if self._engine.exclusive else All((Match("memory", (memory_id,)), *further))
+        return Delete([claim_id(*key)], condition)
