@@ -64,6 +64,7 @@ class Connections:
             min_size=1,
             max_size=self._access.pool_size,
             timeout=self._access.connect_timeout,
+            reconnect_timeout=self._access.connect_timeout / 2,  # attempts wait ever longer: begun anew when needed
             name="openmem",
             open=False,
         )
