@@ -8,11 +8,9 @@ BIN := .venv/bin
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: .venv/demo ## one script on two backends, then the conformance matrix of both
+demo: .venv/demo ## one script on five backends, then the conformance matrix of all
 	@mkdir -p out
-	@for profile in memory sqlite; do OPENMEM_PROFILE=$$profile $(BIN)/python examples/agent.py || exit 1; done
-	@$(BIN)/openmem conformance run memory:// sqlite:///out/conformance.db --report out/conformance > out/conformance.json
-	@cat out/conformance/matrix.md
+	@$(BIN)/python examples/with_postgres.py sh -c 'BIN=$(BIN) sh examples/demo.sh'
 
 test: .venv/dev ## run the whole test suite
 	$(BIN)/python -m pytest
@@ -32,6 +30,7 @@ generate: .venv/dev ## write openmem/_generated from spec/openapi.yaml
 
 bench: .venv/dev ## measure retrieval and speed, each beside its raw engine
 	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python examples/with_postgres.py sh -c '$(BIN)/python benchmarks/postgres.py "$$POSTGRES_URL"'
 	$(BIN)/python benchmarks/locomo.py memory:// sqlite:///out/locomo.db
 
 clean: ## remove .venv and everything made
@@ -43,7 +42,7 @@ clean: ## remove .venv and everything made
 	@touch $@
 
 .venv/demo: .venv/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[local]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
 	@touch $@
 
 .venv/dev: .venv/python pyproject.toml

@@ -1,9 +1,10 @@
-"""Speed of the embedded backends beside their raw engines, in one run.
+"""Speed of every backend beside its raw engine, in one run.
 
-Usage: python benchmarks/engines.py [--memories N] [--dimension D]. Synthetic short facts, Zipf(1.1) users; vectors are
-made beforehand, so embedding is not measured while keyword indexing is. Raw numpy: an exact scan of the user's matrix
-and a partial sort. Raw sqlite3: one table of user, content and vector with an index, rows written in one transaction a
-batch, the user's vectors read and scanned on every search; the same synchronous setting. Medians of every search.
+Usage: python benchmarks/engines.py [--memories N] [--dimension D] [--engines …] [--postgres URL]. Synthetic short
+facts, Zipf(1.1) users; vectors are made beforehand, so embedding is not measured while keyword indexing is. Raw numpy:
+an exact scan of the user's matrix and a partial sort. Raw sqlite3: one table of user, content and vector with an index,
+rows written in one transaction a batch, the user's vectors read and scanned on every search; the same synchronous
+setting. Postgres and Qdrant by hand: see raw_postgres.py and raw_qdrant.py.
 """
 
 from __future__ import annotations
@@ -11,80 +12,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from data import SINGLES, Data, Precomputed, best_rows, make_data, median_async, median_ms, rate
+import raw_embedded
+import raw_postgres
+import raw_qdrant
+from data import SINGLES, Data, Precomputed, Row, make_data, median_async, median_ms, rate
 
 from openmem import AsyncMemory, Memory
 
-Row = tuple[str, float, float, float, float, float, float]
+COLUMNS = ("add_many", "add", "vector", "keyword", "hybrid", "get")
 
 
-def raw_numpy(data: Data) -> Row:
-    """Measure an exact scan of each user's matrix."""
-    rows: dict[str, list[int]] = {}
-    kept: dict[str, Any] = {}
-
-    def add(batch: range) -> None:
-        for number in batch:
-            rows.setdefault(data.users[number], []).append(number)
-        kept.clear()
-
-    speed = rate(data, add)
-    kept.update({user: data.vectors[numbers] for user, numbers in rows.items()})
-
-    def search(number: int) -> list[tuple[int, float]]:
-        user = data.users[number]
-        scores = kept[user] @ data.vectors[number]
-        return [(rows[user][row], float(scores[row])) for row in best_rows(scores)]
-
-    nothing = float("nan")
-    get = median_ms(lambda number: data.texts[number], data.asked)
-    return ("raw numpy", speed, nothing, median_ms(search, data.asked), nothing, nothing, get)
-
-
-def raw_sqlite(data: Data, path: Path) -> Row:
-    """Measure sqlite3 by hand, vectors scanned by numpy."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("CREATE TABLE m (id INTEGER PRIMARY KEY, user TEXT, content TEXT, vector BLOB)")
-    connection.execute("CREATE INDEX u ON m (user)")
-
-    def add(batch: Sequence[int]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        values = [(data.users[n], data.texts[n], data.vectors[n].tobytes()) for n in batch]
-        connection.executemany("INSERT INTO m (user, content, vector) VALUES (?, ?, ?)", values)
-        connection.execute("COMMIT")
-
-    def search(number: int) -> list[tuple[int, float]]:
-        found = connection.execute("SELECT id, vector FROM m WHERE user = ?", (data.users[number],)).fetchall()
-        matrix = np.frombuffer(b"".join(vector for _, vector in found), np.float32).reshape(len(found), -1)
-        scores = matrix @ data.vectors[number]
-        return [(found[row][0], float(scores[row])) for row in best_rows(scores)]
-
-    speed = rate(data, add)
-    single = median_ms(lambda number: add([number]), data.asked[:SINGLES])
-    found = median_ms(search, data.asked)
-    one = "SELECT * FROM m WHERE id = ?"
-    get = median_ms(lambda number: connection.execute(one, (number + 1,)).fetchone(), data.asked)
-    connection.close()
-    return ("raw sqlite3", speed, single, found, float("nan"), float("nan"), get)
-
-
-def ours(url: str, data: Data) -> Row:
+def ours(url: str, data: Data, name: str | None = None) -> Row:
     """Measure a backend through AsyncMemory."""
     with asyncio.Runner() as runner:
-        memory = AsyncMemory(url, embedder=Precomputed(data))
+        memory = AsyncMemory(url, embedder=Precomputed(data), timeout=600)
         run = runner.run
+        run(memory.list("nobody"))
 
         async def batch(numbers: range) -> list[str]:
             items = [{"content": data.texts[n], "user_id": data.users[n]} for n in numbers]
@@ -100,7 +52,7 @@ def ours(url: str, data: Data) -> Row:
         get = run(median_async(lambda n: memory.get(ids[n]), data.asked))
         single = run(median_async(lambda n: memory.add(data.texts[n], data.users[n]), data.asked[:SINGLES]))
         run(memory.close())
-    return (url.partition("://")[0] + "://", speed, single, vector, keyword, hybrid, get)
+    return (name or url.partition("://")[0] + "://", speed, single, vector, keyword, hybrid, get)
 
 
 def sync_overhead_us(data: Data) -> float:
@@ -128,32 +80,88 @@ def import_ms() -> float:
     return statistics.median(took("import openmem") - took("pass") for _ in range(7)) * 1000
 
 
+class Table:
+    """Engines measured so far, printed as they come, and the ratios of ours to raw ones."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Row] = {}
+        print(f"{'engine':<16} {'add_many/s':>10} {'add':>7} {'vector':>7} {'keyword':>8} {'hybrid':>7} {'get':>7}")
+
+    def add(self, row: Row) -> Row:
+        """Print a row and keep it."""
+        name, speed, single, vector, keyword, hybrid, get = row
+        print(
+            f"{name:<16} {speed:>10.0f} {single:>7.3f} {vector:>7.3f} {keyword:>8.3f} {hybrid:>7.3f} {get:>7.4f}",
+            flush=True,
+        )
+        self._rows[name] = row
+        return row
+
+    def ratio(self, column: str, ours: str, raw: str) -> None:
+        """Print a column of ours as a multiple of the raw one."""
+        number = COLUMNS.index(column)
+        mine, theirs = self._rows[ours][1:][number], self._rows[raw][1:][number]
+        print(f"{ours} {column} / {raw}: {mine / theirs:.2f}")
+
+
+def embedded(table: Table, data: Data, folder: Path) -> None:
+    """Measure memory:// and sqlite://."""
+    numpy_row = table.add(raw_embedded.numpy_scan(data))
+    memory_row = table.add(ours("memory://", data))
+    table.add(raw_embedded.sqlite(data, folder / "raw.db"))
+    table.add(ours(f"sqlite:///{folder}/ours.db", data))
+    allowed = 4 * numpy_row[3] + 0.1
+    print(f"memory:// vector / (4 x raw numpy + 0.1 ms): {memory_row[3] / allowed:.2f}")
+    table.ratio("add_many", "sqlite://", "raw sqlite3")
+    table.ratio("vector", "sqlite://", "raw sqlite3")
+
+
+def postgres(table: Table, data: Data, url: str) -> None:
+    """Measure postgres:// without an index of vectors; then with one, whose upkeep is a millisecond a memory."""
+    table.add(raw_postgres.bare(url, data))
+    table.add(raw_postgres.same_rows(url, data))
+    table.add(ours(f"{url}&db_schema=without&index=none", data, "postgres://"))
+    table.ratio("add_many", "postgres://", "bare COPY")
+    table.ratio("add_many", "postgres://", "COPY, same rows")
+    table.ratio("vector", "postgres://", "COPY, same rows")
+    few = data.first(2000)
+    table.add(raw_postgres.pipeline(url, few))
+    table.add(ours(f"{url}&db_schema=with", few, "postgres, HNSW"))
+    table.ratio("add_many", "postgres, HNSW", "pipeline, HNSW")
+
+
+def qdrant(table: Table, data: Data, folder: Path) -> None:
+    """Measure Qdrant's local mode, which reads every point for every search, and a shard of qdrant-edge."""
+    fewer = replace(data, asked=data.asked[:40])
+    table.add(raw_qdrant.local(fewer, folder / "raw-local"))
+    table.add(ours(f"qdrant+local:///{folder}/local", fewer, "qdrant+local://"))
+    table.add(raw_qdrant.shard(data, folder / "raw-edge"))
+    table.add(ours(f"qdrant+edge:///{folder}/edge", data, "qdrant+edge://"))
+    for name in ("local", "edge"):
+        table.ratio("add_many", f"qdrant+{name}://", f"raw {name}")
+        table.ratio("vector", f"qdrant+{name}://", f"raw {name}")
+
+
 def main() -> None:
-    """Print raw and ours side by side, then the ratios."""
+    """Print raw and ours side by side, and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", type=int, default=10_000)
     parser.add_argument("--dimension", type=int, default=256)
+    parser.add_argument("--engines", nargs="+", default=["embedded", "postgres", "qdrant"])
+    parser.add_argument("--postgres", metavar="URL", help="an empty database; without it Postgres is left out")
     arguments = parser.parse_args()
     data = make_data(arguments.memories, arguments.dimension)
+    print(f"{arguments.memories} memories x {arguments.dimension} dimensions; milliseconds are medians")
     gc.collect()
     gc.freeze()  # the data and the imports are the benchmark's own: no engine is to be billed for looking through them
+    table = Table()
     with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            raw_numpy(data),
-            ours("memory://", data),
-            raw_sqlite(data, Path(folder) / "raw.db"),
-            ours(f"sqlite:///{folder}/ours.db", data),
-        ]
-    print(f"{arguments.memories} memories x {arguments.dimension} dimensions; milliseconds are medians")
-    print(f"{'engine':<12} {'add_many/s':>10} {'add':>7} {'vector':>7} {'keyword':>8} {'hybrid':>7} {'get':>7}")
-    for name, speed, *times in rows:
-        single, vector, keyword, hybrid, get = times
-        print(f"{name:<12} {speed:>10.0f} {single:>7.3f} {vector:>7.3f} {keyword:>8.3f} {hybrid:>7.3f} {get:>7.4f}")
-    numpy_row, memory_row, sqlite3_row, sqlite_row = rows
-    allowed = 4 * numpy_row[3] + 0.1
-    print(f"memory:// vector / (4 x raw numpy + 0.1 ms): {memory_row[3] / allowed:.2f}")
-    print(f"sqlite:// add_many / raw sqlite3: {sqlite_row[1] / sqlite3_row[1]:.2f}")
-    print(f"sqlite:// vector / raw sqlite3: {sqlite_row[3] / sqlite3_row[3]:.2f}")
+        if "embedded" in arguments.engines:
+            embedded(table, data, Path(folder))
+        if "postgres" in arguments.engines and arguments.postgres:
+            postgres(table, data, arguments.postgres)
+        if "qdrant" in arguments.engines:
+            qdrant(table, data, Path(folder))
     print(f"sync Memory above AsyncMemory: {sync_overhead_us(data):.1f} us a call")
     print(f"import openmem above bare Python: {import_ms():.0f} ms")
 

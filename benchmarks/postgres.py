@@ -35,9 +35,9 @@ EXACT = f"""SELECT record, -(embedding <#> %(vector)s) + 0 AS score FROM openmem
     WHERE {CURRENT} ORDER BY score DESC, created_at DESC, id DESC LIMIT 10"""
 NEAREST = f"""SELECT record, -(embedding <#> %(vector)s) AS score FROM openmem.memories
     WHERE {CURRENT} ORDER BY embedding <#> %(vector)s LIMIT"""
-INDEX = f"SELECT * FROM ({NEAREST} 40) n ORDER BY score DESC LIMIT 10"
+INDEX = f"SELECT * FROM ({NEAREST} 20) n ORDER BY score DESC LIMIT 10"
 SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
-    set_config('hnsw.ef_search', '200', true), set_config('hnsw.max_scan_tuples', '100000', true)"""
+    set_config('hnsw.ef_search', '100', true), set_config('hnsw.max_scan_tuples', '100000', true)"""
 
 
 def make_data(memories: int) -> Data:

@@ -1,0 +1,119 @@
+"""Qdrant by hand, as qdrant-client's local mode and qdrant-edge are used without openmem.
+
+The points are those that openmem stores, worked out beforehand: record, fields to select by, dense vector and terms; a
+search by hand selects a user's current ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import qdrant_edge as edge
+from data import TOP, Data, Row, median_ms, rate
+from openmem.adapters import qdrant_records as records
+from openmem.adapters.qdrant_engine import Point
+from qdrant_client import QdrantClient, models
+
+from openmem.types import MemoryRecord
+
+NOTHING = float("nan")
+PAST = ("superseded_at", "valid_to")
+
+
+def local(data: Data, folder: Path) -> Row:
+    """Measure the client's local mode."""
+    client = QdrantClient(path=str(folder))
+    client.create_collection(
+        "raw",
+        vectors_config={"dense": models.VectorParams(size=data.vectors.shape[1], distance=models.Distance.COSINE)},
+        sparse_vectors_config={"terms": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+    )
+
+    def struct(point: Point) -> models.PointStruct:
+        assert point.words is not None
+        words = models.SparseVector(indices=point.words.indices, values=point.words.values)
+        return models.PointStruct(id=point.id, payload=point.payload, vector={"dense": point.dense, "terms": words})
+
+    def search(n: int) -> Any:
+        now = records.micros(datetime.now(UTC))
+        gone: list[Any] = [models.FieldCondition(key=key, range=models.Range(lte=now)) for key in PAST]
+        gone.append(models.FieldCondition(key="valid_from", range=models.Range(gte=now + 1)))
+        gone.append(models.FieldCondition(key="archived", match=models.MatchValue(value=1)))
+        mine = models.FieldCondition(key="user_id", match=models.MatchValue(value=data.users[n]))
+        where = models.Filter(must=[mine], must_not=gone)
+        vector = data.vectors[n].tolist()
+        return client.query_points("raw", query=vector, using="dense", query_filter=where, limit=TOP)
+
+    points = list(map(struct, _points(data)))
+    row = _row("raw local", data, lambda batch: client.upsert("raw", points[batch.start : batch.stop]), search)
+    client.close()
+    return row
+
+
+def shard(data: Data, folder: Path) -> Row:
+    """Measure a shard of qdrant-edge."""
+    folder.mkdir()
+    dense = edge.EdgeVectorParams(size=data.vectors.shape[1], distance=edge.Distance.Cosine)
+    words = edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)
+    engine = edge.EdgeShard.create(
+        str(folder), edge.EdgeConfig(vectors={"dense": dense}, sparse_vectors={"terms": words})
+    )
+    for field, kind in records.MEMORY_INDEXES.items():
+        schema: Any = {"keyword": edge.PayloadSchemaType.Keyword, "integer": edge.PayloadSchemaType.Integer}.get(kind)
+        schema = schema or (
+            edge.KeywordIndexParams(is_tenant=True) if kind == "tenant" else edge.PayloadSchemaType.Float
+        )
+        engine.update(edge.UpdateOperation.create_field_index(field, schema))
+
+    def struct(point: Point) -> edge.Point:
+        assert point.words is not None
+        vectors = {"dense": point.dense, "terms": edge.SparseVector(*point.words)}
+        return edge.Point(point.id, vectors, point.payload)
+
+    def search(n: int) -> Any:
+        now = records.micros(datetime.now(UTC))
+        gone: list[Any] = [edge.FieldCondition(key, range=edge.RangeFloat(lte=now)) for key in PAST]
+        gone.append(edge.FieldCondition("valid_from", range=edge.RangeFloat(gte=now + 1)))
+        gone.append(edge.FieldCondition("archived", match=edge.MatchValue(1)))
+        mine = edge.FieldCondition("user_id", match=edge.MatchValue(data.users[n]))
+        request = edge.QueryRequest(
+            limit=TOP,
+            query=edge.Query.Nearest(data.vectors[n].tolist(), using="dense"),
+            filter=edge.Filter(must=[mine], must_not=gone),
+            with_payload=True,
+            with_vector=False,
+        )
+        return engine.query(request)
+
+    points = list(map(struct, _points(data)))
+
+    def add(batch: range) -> None:
+        engine.update(edge.UpdateOperation.upsert_points(points[batch.start : batch.stop]))
+
+    row = _row("raw edge", data, add, search)
+    engine.close()
+    return row
+
+
+def _points(data: Data) -> list[Point]:
+    now = datetime.now(UTC)
+    moments = {"created_at": now, "updated_at": now}
+    known = {"embedding_model": "precomputed", "status": "done", "version": 1}
+    return [
+        records.point_of(
+            MemoryRecord.model_validate(
+                {"id": f"mem_{n:026x}", "content": data.texts[n], "user_id": data.users[n], **moments, **known}
+            ),
+            data.vectors[n].tolist(),
+            "raw",
+        )
+        for n in range(len(data.texts))
+    ]
+
+
+def _row(name: str, data: Data, add: Callable[[range], object], search: Callable[[int], object]) -> Row:
+    speed = rate(data, add)
+    return (name, speed, NOTHING, median_ms(search, data.asked), NOTHING, NOTHING, NOTHING)
