@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from openmem._generated import models
 from openmem.errors import OMPError
@@ -19,6 +22,9 @@ from .store import Logged, Records
 
 T = TypeVar("T")
 Rule = Callable[[Any, Records], T]
+
+_of_the_parent: list[dict[str, Any]] = []
+"""A child of fork must neither use its parent's connections nor close them, not even by forgetting them."""
 
 ATTEMPTS = 10
 """How often a change that was not written is worked out anew."""
@@ -57,7 +63,15 @@ class StagedAdapter(NativeAdapter):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._process = os.getpid()
         self._reads: deque[tuple[str, Logged]] = deque()
+
+    async def handle(self, request: BaseModel) -> Any:
+        """Answer one request; in a child of fork, as an adapter made anew."""
+        if self._process != os.getpid():
+            _of_the_parent.append(self.__dict__.copy())
+            type(self).__init__(self, self.settings, embedding=self.embedding, clock=self.clock)
+        return await super().handle(request)
 
     @abstractmethod
     def transaction(self, users: Collection[str]) -> AbstractAsyncContextManager[Transaction]:
@@ -72,7 +86,7 @@ class StagedAdapter(NativeAdapter):
         return (await self._change([request], self.rules.add))[0]
 
     async def add_many(self, request: models.AddManyRequest) -> models.BatchResponse:
-        """Store many, a transaction for every thousand."""
+        """Store many, some hundreds to a transaction."""
         return await self._batches(request.items, self.rules.add_item)
 
     async def get(self, request: models.GetRequest) -> models.Memory:
@@ -90,7 +104,7 @@ class StagedAdapter(NativeAdapter):
         await self._change([request], self.rules.delete)
 
     async def delete_many(self, request: models.DeleteManyRequest) -> models.BatchResponse:
-        """Delete many, a transaction for every thousand."""
+        """Delete many, some hundreds to a transaction."""
         requests = [models.DeleteRequest.model_construct(id=each, user_id=request.user_id) for each in request.ids]
         return await self._batches(requests, self.rules.delete_item)
 

@@ -275,6 +275,12 @@ def test_a_child_of_fork_works_and_its_parent_goes_on(backend: str, tmp_path: Pa
     assert (done.stdout, done.stderr, done.returncode) == ("child True\nparent\n", "", 0)
 
 
+def test_a_child_of_fork_has_connections_of_its_own(postgres_url: str, tmp_path: Path) -> None:
+    setup = f"memory = Memory({postgres_url!r}, embedder='test')"
+    done = python(_script(FORK.format(setup=setup, call="memory.add('x', 'u').id")), cwd=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("child True\nparent\n", "", 0)
+
+
 # --- the async client -------------------------------------------------------------------------------------------
 
 
