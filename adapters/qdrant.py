@@ -20,7 +20,7 @@ from openmem.errors import ConfigurationError
 from .qdrant_clients import LocalEngine, RemoteEngine
 from .qdrant_engine import Engine, Row
 from .qdrant_filters import All, Match, Range, micros, selecting
-from .qdrant_records import Sequencer, entries_of, memory_of, point_id
+from .qdrant_records import Sequencer, entries_of, log_fields, memory_of, point_id
 from .qdrant_search import Search
 from .qdrant_shard import EdgeEngine
 from .qdrant_store import QdrantStore
@@ -133,12 +133,12 @@ class QdrantBackend(StagedAdapter):
         since = [Range("latest", low=micros(request.since))] if request.since is not None else []
         condition = All((Match("log", (request.user_id,)), *since))
         entries: list[models.AuditEntry] = []
-        fields = ("entries", "sequence")
+        fields = log_fields(request.user_id)
         async for rows in newest_first(
             self._store.engine, self._store.sidecar, condition, "sequence", None, min(request.limit, 64), fields
         ):
             for row in sorted(rows, key=lambda row: row.payload["sequence"], reverse=True):
-                logged = map(models.AuditEntry.model_validate, entries_of(row.payload))
+                logged = map(models.AuditEntry.model_validate, entries_of(row.payload, request.user_id))
                 entries += [each for each in logged if _asked(each, request)]
             if len(entries) >= request.limit:
                 break

@@ -75,6 +75,12 @@ class ClientEngine:
         records = await self.call("retrieve", collection, list(ids), with_payload=list(fields))
         return [Row(str(record.id), record.payload or {}) for record in records]
 
+    async def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, list[float]]:
+        """Read dense vectors."""
+        options = {"with_payload": False, "with_vectors": [DENSE]}
+        records = await self.call("retrieve", collection, list(ids), **options)
+        return {str(record.id): record.vector[DENSE] for record in records if DENSE in (record.vector or {})}
+
     async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
         """Answer searches in one request."""
         return await self.ask(collection, searches, fields, exact=None)

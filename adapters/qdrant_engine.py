@@ -118,6 +118,9 @@ class Engine(Protocol):
     async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
         """Read points by id; those that do not exist are left out."""
 
+    async def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, list[float]]:
+        """Read the dense vectors of points that have one, scaled to length 1."""
+
     async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
         """Answer searches, each best first."""
 

@@ -65,7 +65,9 @@ def _condition(native: Native) -> Any:
         case Ids(ids):
             return models.HasIdCondition(has_id=list(ids))
         case All(parts):
-            return models.Filter(must=[_condition(part) for part in parts])
+            must = [_condition(part) for part in parts if not isinstance(part, Not)]
+            must_not = [_condition(part.part) for part in parts if isinstance(part, Not)]
+            return models.Filter(must=must or None, must_not=must_not or None)
         case Some(parts):
             return models.Filter(should=[_condition(part) for part in parts])
         case Not(part):

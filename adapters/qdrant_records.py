@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -92,7 +93,9 @@ def point_of(memory: Memory, vector: Sequence[float] | None, revision: str) -> P
 
 
 def dense_of(vector: Sequence[float]) -> list[float]:
-    """Scale a vector to length 1, as other backends do, so that scores agree."""
+    """Return a vector as the engine takes it, which scales it to length 1 itself unless it is very long or short."""
+    if 1e-3 < math.hypot(*vector) < 1e3:
+        return [*vector]
     scaled: list[float] = unit(vector).tolist()
     return scaled
 
@@ -138,25 +141,34 @@ class Sequencer:
             return self._last
 
 
-def log_points(entries: Sequence[tuple[str, Logged]], sequence: int) -> list[Point]:
-    """Write audit entries, one point for each user: a batch of changes stays cheap."""
+def log_point(entries: Sequence[tuple[str, Logged]], sequence: int) -> Point:
+    """Write audit entries as one point, in which each user's have a field: a batch of changes stays cheap."""
     of_user: dict[str, list[Logged]] = defaultdict(list)
     for user_id, entry in entries:
         of_user[user_id].append(entry)
-    return [_log_point(user_id, logged, sequence) for user_id, logged in of_user.items()]
-
-
-def _log_point(user_id: str, logged: Sequence[Logged], sequence: int) -> Point:
-    written = json.dumps([[each.timestamp.isoformat(), *each[1:]] for each in logged])
     payload = {
-        "log": user_id,
+        "log": list(of_user),
         "sequence": sequence,
-        "latest": max(micros(each.timestamp) for each in logged),
-        "entries": written,
+        "latest": max(micros(entry.timestamp) for _, entry in entries),
+        "entries": {_field(user_id): _entries(logged) for user_id, logged in of_user.items()},
     }
     return Point(str(UUID(bytes=os.urandom(16), version=4)), payload)
 
 
-def entries_of(payload: Payload) -> list[dict[str, Any]]:
-    """Read a point of audit entries, most recent first."""
-    return [dict(zip(Logged._fields, values, strict=True)) for values in reversed(json.loads(payload["entries"]))]
+def log_fields(user_id: str) -> tuple[str, ...]:
+    """Name what is read of a point for one user's entries."""
+    return "sequence", f"entries.{_field(user_id)}"
+
+
+def entries_of(payload: Payload, user_id: str) -> list[dict[str, Any]]:
+    """Read one user's entries of a point, most recent first."""
+    written = json.loads(payload["entries"][_field(user_id)])
+    return [dict(zip(Logged._fields, values, strict=True)) for values in reversed(written)]
+
+
+def _entries(logged: Sequence[Logged]) -> str:
+    return json.dumps([[each.timestamp.isoformat(), *each[1:]] for each in logged])
+
+
+def _field(user_id: str) -> str:
+    return uuid5(_NAMESPACE, user_id).hex

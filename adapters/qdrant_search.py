@@ -7,6 +7,7 @@ rows remain, the lists are asked for again, four times as deep.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,9 +17,13 @@ from openmem._generated.models import Memory, SearchRequest, SearchResult
 from .qdrant_engine import Engine, Nearest, Row, Words
 from .qdrant_filters import Ids, Native, of_user, selecting
 from .qdrant_records import RECORD, asked_words, dense_of, memory_of
+from .vectors import unit
 
-NOISE = 1e-6
-"""Scores closer than this are equal: the engine adds in another order at another place."""
+PLACES = 6
+"""Decimals of scores: an engine adds in another order at another place, and so differs from itself in later ones."""
+NOISE = 3e-7
+TIE = 10**-PLACES + 2 * NOISE
+"""Scores closer than this may come out equal."""
 DEEPER = 4
 
 
@@ -54,8 +59,8 @@ class Search:
         size = 3 * limit + 16 if self._fuses else limit + 4
         while self._dense or self._words:
             found, bound, complete = await self._round(engine, collection, size)
-            sure = [each for each in found if complete or each.score > bound + 2 * NOISE]
-            if complete or len(sure) >= limit or bound + 2 * NOISE < least:
+            sure = [each for each in found if complete or each.score > bound + TIE]
+            if complete or len(sure) >= limit or bound + TIE < least:
                 return [each for each in sure[:limit] if each.score >= least]
             size *= DEEPER
         return []
@@ -105,17 +110,18 @@ class Search:
         return memory is not None and not self._terms.isdisjoint(ranking.terms(memory.content))
 
     async def _complete(self, engine: Engine, collection: str, dense: Ranked, words: Ranked) -> None:
-        """Ask for the scores of what only the other list holds."""
-        gaps = [
-            (vector, ranked, other.scores.keys() - ranked.scores.keys())
-            for vector, ranked, other in ((self._dense, dense, words), (self._words, words, dense))
-            if not ranked.complete
-        ]
-        asked = [self._nearest(v, Ids(tuple(ids)), len(ids)) for v, _, ids in gaps if v and ids]
-        answers = iter(await engine.search(collection, asked, ()) if asked else ())
-        for _, ranked, ids in gaps:
-            if ids:
-                ranked.scores.update({row.id: max(row.score, 0.0) for row in next(answers)})
+        """Fetch the scores of what only the other list holds."""
+        far = words.scores.keys() - dense.scores.keys()
+        if far and not dense.complete and self._dense:
+            query = unit(self._dense)
+            vectors = await engine.vectors(collection, [*far])
+            dense.scores.update({each: max(float(unit(v).dot(query)), 0.0) for each, v in vectors.items()})
+        near = dense.scores.keys() - words.scores.keys()
+        near = {each for each in near if self._has_words(self._memories[each])}
+        if near and not words.complete and self._words:
+            asked = self._nearest(self._words, Ids(tuple(near)), len(near))
+            for row in (await engine.search(collection, [asked], ()))[0]:
+                words.scores[row.id] = row.score
 
     def _score(self, cosine: float, keyword: float, highest: float) -> float:
         cosine = min(cosine, 1.0)
@@ -129,8 +135,9 @@ class Search:
 def _in_order(results: list[SearchResult]) -> list[SearchResult]:
     """Sort best first, equal scores newest first; scores that differ by noise become equal."""
     results.sort(key=lambda each: each.score, reverse=True)
-    head = 0.0
+    head = math.inf
     for each in results:
-        head = each.score = head if head - each.score <= NOISE and head else each.score
+        head = head if head - each.score <= NOISE else each.score
+        each.score = round(head, PLACES)
     results.sort(key=lambda each: (each.score, each.memory.created_at, each.memory.id), reverse=True)
     return results

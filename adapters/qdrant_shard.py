@@ -86,6 +86,15 @@ class EdgeEngine:
             collection, lambda shard: [_row(record) for record in shard.retrieve([*ids], [*fields], False)]
         )
 
+    async def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, list[float]]:
+        """Read dense vectors."""
+
+        def work(shard: edge.EdgeShard) -> dict[str, list[float]]:
+            records: list[Any] = shard.retrieve([*ids], False, [DENSE])
+            return {str(record.id): record.vector[DENSE] for record in records if DENSE in (record.vector or {})}
+
+        return await self._work(collection, work)
+
     async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
         """Answer searches together."""
         batch = edge.QueryBatchRequest([_request(each, fields) for each in searches])
@@ -205,7 +214,9 @@ def _condition(native: Native) -> Any:
         case Ids(ids):
             return edge.HasIdCondition({*ids})
         case All(parts):
-            return edge.Filter(must=[_condition(part) for part in parts])
+            must = [_condition(part) for part in parts if not isinstance(part, Not)]
+            must_not = [_condition(part.part) for part in parts if isinstance(part, Not)]
+            return edge.Filter(must=must or None, must_not=must_not or None)
         case Some(parts):
             return edge.Filter(should=[_condition(part) for part in parts])
         case Not(part):

@@ -14,6 +14,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from openmem._generated.models import Memory
+from openmem.bridge import offload
 from openmem.errors import ConflictError
 
 from .qdrant_engine import Delete, Embed, Engine, Insert, Operation, Overwrite, Payload, Point
@@ -23,7 +24,7 @@ from .qdrant_records import (
     Sequencer,
     claim_id,
     dense_of,
-    log_points,
+    log_point,
     memory_of,
     new_revision,
     payload_of,
@@ -79,10 +80,10 @@ class QdrantTransaction:
         if claims:
             await self._claim(claims)
         if self._engine.exclusive:
-            await self._apply([*self._overwrites(staging), *self._rest(staging)])
+            await self._apply([*self._overwrites(staging), *await offload(self._rest, staging)])
         else:
             await self._hold(staging, claims)
-            await self._apply(self._rest(staging, Match("revision", (self._revision,))))
+            await self._apply(await offload(self._rest, staging, Match("revision", (self._revision,))))
         await self._note(staging)
 
     async def _apply(self, operations: Sequence[Operation]) -> None:
@@ -94,7 +95,7 @@ class QdrantTransaction:
         gone = [each for each in staging.removed.values() if each.external_id is not None]
         operations: list[Operation] = [self._free((m.user_id, m.external_id or ""), m.id) for m in gone]
         if staging.entries:
-            operations.append(Insert(log_points(staging.entries, self._sequencer.next())))
+            operations.append(Insert([log_point(staging.entries, self._sequencer.next())]))
         if operations:
             await self._engine.write(self._sidecar, operations)
 
