@@ -23,13 +23,19 @@ EXACT = 5000
 """Rows up to which all are read: about 1.3 us each."""
 INDEX_COST = 200
 """The index also walks past the rows of others: it pays from n rows of N where n * n > INDEX_COST * N, as measured."""
-ITERATIVE = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": "200", "hnsw.max_scan_tuples": "100000"}
+ITERATIVE = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": "100", "hnsw.max_scan_tuples": "100000"}
 BY_WORDS = 5000
 """Memories found by their words that hybrid search looks at where it takes the index for the rest."""
 
-_THRESHOLD = f"""(SELECT greatest({EXACT}, sqrt({INDEX_COST} * sum(greatest(c.reltuples, 0)) / count(*)))
-    FROM pg_partition_tree('openmem.memories') t JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf)"""
 _ORDER = "score DESC, created_at DESC, id DESC"
+
+
+def _threshold() -> str:
+    """Write from how many rows on the index is quicker, by the mean size of the tables that hold memories."""
+    whole = "'openmem.memories'::regclass"
+    tables = f"SELECT {whole} UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = {whole}"
+    return f"""(SELECT greatest({EXACT}, sqrt({INDEX_COST} * avg(greatest(reltuples, 0))))
+        FROM pg_class WHERE relkind = 'r' AND oid IN ({tables}))"""
 
 
 class Query(Protocol):
@@ -87,45 +93,61 @@ class Search:
     # --- statements -------------------------------------------------------------------------------------------
 
     def _exact(self, condition: str = "true") -> str:
-        return self._best("openmem.memories", f"{condition} AND {self._selected}")
+        return self._best("openmem.memories", self._selected, condition)
 
     def _exact_unless_many(self) -> str:
         """Write a statement that searches exactly where few rows are selected, and says how many in any case."""
         size = f"coalesce((SELECT memories FROM openmem.users WHERE user_id = {self._user}), 0)"
         if self._narrow:
             size = f"CASE WHEN {size} <= {EXACT} THEN {size} ELSE {self._count(EXACT)} END"
-        return f"""SELECT r.record, r.score, u.size, CASE WHEN u.size > {EXACT} THEN {_THRESHOLD} END
+        return f"""SELECT r.record, r.score, u.size, CASE WHEN u.size > {EXACT} THEN {_threshold()} END
             FROM (SELECT {size} AS size OFFSET 0) u
             LEFT JOIN LATERAL ({self._exact(f"u.size <= {EXACT}")}) r ON true"""
 
     def _by_index(self) -> str:
-        depth = 4 * self._request.limit  # the index answers roughly in order
+        depth = 2 * self._request.limit  # the index answers roughly in order
         near = f"SELECT * FROM openmem.memories WHERE {self._selected} ORDER BY {self._product} LIMIT {depth}"
         if self._terms is None:
             return self._best(f"({near}) n", "true")
-        by_words = f"""SELECT key FROM hits JOIN openmem.memories USING (key) WHERE {self._selected}
-            ORDER BY words DESC LIMIT {BY_WORDS}"""
+        by_words = (
+            f"SELECT h.key FROM hits h {self._looked_up('h', self._selected)} ORDER BY words DESC LIMIT {BY_WORDS}"
+        )
         chosen = f"SELECT key FROM ({near}) n UNION SELECT key FROM ({by_words}) w"
-        return self._best("openmem.memories", f"user_id = {self._user} AND key IN ({chosen})")
+        return self._best("openmem.memories", f"user_id = {self._user} AND key = ANY(ARRAY({chosen}))")
 
-    def _best(self, table: str, condition: str) -> str:
-        """Write the statement that scores rows of a table and returns the best."""
+    def _best(self, table: str, selected: str, condition: str = "true") -> str:
+        """Write the statement that scores rows of a table and returns the best, provided that a condition holds."""
+        limit = self._request.limit
         if self._terms is None:
-            scored = f"SELECT record, created_at, id, {self._cosine} AS score FROM {table} WHERE {condition}"
-            best = f"SELECT * FROM ({scored} AND embedding IS NOT NULL) s ORDER BY {_ORDER} LIMIT {self._request.limit}"
+            scored = (
+                f"SELECT record, created_at, id, {self._cosine} AS score FROM {table} WHERE {condition} AND {selected}"
+            )
+            best = f"SELECT * FROM ({scored} AND embedding IS NOT NULL) s ORDER BY {_ORDER} LIMIT {limit}"
             return f"SELECT record::text, score FROM ({best}) b ORDER BY {_ORDER}"
-        if self._cosine is None:
-            score, joined, found = "words / max(words) OVER ()", "JOIN", "true"
-        else:
-            share = ranking.KEYWORD_SHARE
-            score = f"{share} * coalesce(words / max(words) OVER (), 0) + {1 - share} * coalesce({self._cosine}, 0)"
-            joined, found = "LEFT JOIN", "(embedding IS NOT NULL OR words IS NOT NULL)"
+        scored = self._by_words() if self._cosine is None else self._fused(table, selected, condition)
         # The window holds every row, so without the records: those of the best are read afterwards.
-        scored = f"SELECT key, created_at, id, {score} AS score FROM {table} {joined} hits USING (key)"
-        best = f"SELECT * FROM ({scored} WHERE {condition} AND {found}) s ORDER BY {_ORDER} LIMIT {self._request.limit}"
-        return f"""WITH hits AS ({self._hits()}) SELECT m.record::text, b.score FROM ({best}) b
-            JOIN openmem.memories m ON m.user_id = {self._user} AND m.key = b.key
+        return f"""WITH hits AS ({self._hits()}) SELECT m.record::text, b.score
+            FROM (SELECT * FROM ({scored}) s ORDER BY {_ORDER} LIMIT {limit}) b {self._looked_up("b", "true")}
             ORDER BY b.score DESC, b.created_at DESC, b.id DESC"""
+
+    def _by_words(self) -> str:
+        return f"""SELECT m.key, m.created_at, m.id, h.words / max(h.words) OVER () AS score
+            FROM hits h {self._looked_up("h", self._selected)}"""
+
+    def _fused(self, table: str, selected: str, condition: str) -> str:
+        """Write the fused score. Grouped, not joined: a planner without statistics would join row by row."""
+        share = ranking.KEYWORD_SHARE
+        score = f"{share} * coalesce(sum(words) / max(sum(words)) OVER (), 0) + {1 - share} * coalesce(max(cosine), 0)"
+        rows = f"""SELECT key, created_at, id, CASE WHEN embedding IS NOT NULL THEN {self._cosine} END AS cosine,
+            NULL::float8 AS words FROM {table} WHERE {condition} AND {selected}"""
+        return f"""SELECT key, max(created_at) AS created_at, max(id) AS id, {score} AS score
+            FROM ({rows} UNION ALL SELECT key, NULL, NULL, NULL, words FROM hits WHERE {condition}) r
+            GROUP BY key HAVING count(id) > 0 AND (max(cosine) IS NOT NULL OR sum(words) IS NOT NULL)"""
+
+    def _looked_up(self, name: str, condition: str) -> str:
+        """Write a join with memories, one by one through the index of their keys, whatever the statistics say."""
+        return f"""CROSS JOIN LATERAL (SELECT * FROM openmem.memories
+            WHERE user_id = {self._user} AND key = {name}.key AND {condition} OFFSET 0) m"""
 
     def _hits(self) -> str:
         """Write BM25 over the user's memories, as ranking.bm25 defines it.
