@@ -92,7 +92,8 @@ class PostgresAdapter(StagedAdapter):
     """Records as jsonb, an inverted index with statistics per user, vectors by pgvector."""
 
     name = "postgres"
-    parallel = 4
+    parallel = 2
+    batch = 500
     settings_type = PostgresSettings
     settings: PostgresSettings
 

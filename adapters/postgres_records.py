@@ -168,8 +168,9 @@ class PostgresTransaction:
             )
 
     async def _account(self, staging: Staging, former: Sequence[Indexed], latter: Sequence[Indexed]) -> None:
-        """Write postings, statistics of users, and the audit log."""
+        """Write the index of words, the audit log and, last, since writers wait for them, the statistics of users."""
         await store_words(self._connection, self._names, latter, self._key_of)
+        await store_entries(self._connection, self._names, staging.entries)
         memories, lengths = Counter[str](), Counter[str]()
         for sign, some in ((-1, former), (1, latter)):
             for each in some:
@@ -183,7 +184,6 @@ class PostgresTransaction:
                 SET memories = u.memories + excluded.memories, length = u.length + excluded.length""",
                 [users, [memories[user] for user in users], [lengths[user] for user in users]],
             )
-        await store_entries(self._connection, self._names, staging.entries)
 
     async def _insert(self, memory: Memory, vector: Sequence[float] | None) -> AsyncCursor[Any]:
         columns, values = MEMORIES.columns, self._values(memory)
