@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote
+from weakref import WeakValueDictionary
 
 from pydantic import Field, SecretStr
 
@@ -17,9 +18,10 @@ from openmem._generated import models
 from openmem.adapter import Embed, Settings
 from openmem.errors import ConfigurationError
 
-from .qdrant_clients import LocalEngine, RemoteEngine
+from .qdrant_clients import RemoteEngine
 from .qdrant_engine import Engine, Row
 from .qdrant_filters import All, Match, Range, micros, selecting
+from .qdrant_local import LocalEngine
 from .qdrant_records import Sequencer, entries_of, log_fields, memory_of, point_id
 from .qdrant_search import Search
 from .qdrant_shard import EdgeEngine
@@ -68,7 +70,7 @@ class QdrantBackend(StagedAdapter):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._sequencer = Sequencer()
-        self._writing = asyncio.Lock()
+        self._of_users = WeakValueDictionary[str, asyncio.Lock]()
         self._store = QdrantStore(self.engine(), self.settings.collection)
 
     @abstractmethod
@@ -153,12 +155,22 @@ class QdrantBackend(StagedAdapter):
 
     @asynccontextmanager
     async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
-        """Begin a change: alone where nobody else writes, else hopefully."""
+        """Begin a change: alone where nobody else writes, else alone in this process for its users once it reads."""
         store = self._store
         async with AsyncExitStack() as stack:
-            if store.engine.exclusive:
-                await stack.enter_async_context(self._writing)
-            yield QdrantTransaction(store.engine, store.memories, store.sidecar, self._sequencer)
+            turns = store.engine.turns
+            locks = [self._lock_of(user) for user in sorted(users)] if turns is None else []
+            if turns is not None:
+                await stack.enter_async_context(turns)
+
+            async def alone() -> None:
+                while locks:
+                    await stack.enter_async_context(locks.pop(0))
+
+            yield QdrantTransaction(store.engine, store.memories, store.sidecar, self._sequencer, alone)
+
+    def _lock_of(self, user_id: str) -> asyncio.Lock:
+        return self._of_users.setdefault(user_id, asyncio.Lock())
 
 
 class QdrantAdapter(QdrantBackend):

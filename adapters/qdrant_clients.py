@@ -1,20 +1,17 @@
-"""The engines of qdrant-client: a server over HTTP, and local mode in this process."""
+"""A Qdrant server over HTTP, by qdrant-client, and what its local mode has in common with it."""
 
 from __future__ import annotations
 
-import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
 from pydantic import SecretStr
-from qdrant_client import AsyncQdrantClient, QdrantClient, models
+from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
-from openmem.bridge import offload
 from openmem.errors import (
     ClosedError,
     ConfigurationError,
@@ -115,7 +112,7 @@ class ClientEngine:
 class RemoteEngine(ClientEngine):
     """A server, or a cluster of them."""
 
-    exclusive = False
+    turns = None
 
     def __init__(
         self,
@@ -190,69 +187,6 @@ class RemoteEngine(ClientEngine):
                 for n, rows in zip(short, again, strict=True):
                     found[n] = rows
         return found
-
-
-class LocalEngine(ClientEngine):
-    """Local mode: a folder of this process alone. It is not safe in several threads, so one lock is round all."""
-
-    exclusive = True
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._client: QdrantClient | None = None
-
-    async def open(self) -> None:
-        """Load the folder."""
-        await offload(self._open)
-
-    async def close(self) -> None:
-        """Let go of the folder."""
-        await offload(self._close)
-
-    async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Call the client in a thread."""
-        return await offload(self._call, method, arguments, options)
-
-    def _call(self, method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        with self._lock:
-            if self._client is None:
-                raise ClosedError("this adapter is closed.")
-            try:
-                return getattr(self._client, method)(*arguments, **options)
-            except OMPError:
-                raise
-            except Exception as error:  # local mode raises whatever its parts raise
-                raise ProviderError(
-                    f"Qdrant's local mode failed: {type(error).__name__}.", remedy=f"Check the disk and {self._path}."
-                ) from error
-
-    def _open(self) -> None:
-        with self._lock:
-            if not self._path.absolute().parent.is_dir():
-                raise ConfigurationError(f"there is no folder for {self._path}.", remedy="Make the folder first.")
-            try:
-                self._client = QdrantClient(path=str(self._path), force_disable_check_same_thread=True)
-            except RuntimeError as error:
-                raise in_use(self._path) from error
-            except OSError as error:
-                raise ConfigurationError(
-                    f"{self._path} cannot be opened.", remedy="Check the path and its rights."
-                ) from error
-
-    def _close(self) -> None:
-        with self._lock:
-            client, self._client = self._client, None
-            if client is not None:
-                client.close()
-
-
-def in_use(path: Path) -> ConfigurationError:
-    """Say that a folder belongs to another client."""
-    return ConfigurationError(
-        f"{path} is open in another process or client.",
-        remedy="Close that one, share it, or run a Qdrant server: qdrant://host:6333/collection.",
-    )
 
 
 def _translated(error: Exception, place: str) -> OMPError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from .qdrant_filters import Native
+from .qdrant_folders import Turns
 
 DENSE, TERMS = "dense", "terms"
 """Names of the two vectors of a point."""
@@ -97,8 +98,9 @@ class Nearest:
 class Engine(Protocol):
     """The operations the adapter needs; none blocks the event loop, and every failure is an OMPError."""
 
-    exclusive: bool
-    """True where this engine is the only one that writes to its data."""
+    @property
+    def turns(self) -> Turns | None:
+        """The turns of those who write, where nobody outside this process does; None where others may."""
 
     async def open(self) -> None:
         """Connect; raises ConfigurationError where the engine is not fit, ProviderUnavailableError where it is away."""

@@ -93,8 +93,8 @@ def point_of(memory: Memory, vector: Sequence[float] | None, revision: str) -> P
 
 
 def dense_of(vector: Sequence[float]) -> list[float]:
-    """Return a vector as the engine takes it, which scales it to length 1 itself unless it is very long or short."""
-    if 1e-3 < math.hypot(*vector) < 1e3:
+    """Scale a vector to length 1: engines do, but local mode forgets to for what it reads from its folder."""
+    if abs(math.hypot(*vector) - 1) < 1e-6:
         return [*vector]
     scaled: list[float] = unit(vector).tolist()
     return scaled

@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import qdrant_edge as edge
 
 from openmem.bridge import offload
-from openmem.errors import ClosedError, ConfigurationError, OMPError, ProviderError
+from openmem.errors import ClosedError, OMPError, ProviderError
 
-from .qdrant_clients import in_use
 from .qdrant_engine import (
     DENSE,
     TERMS,
@@ -27,8 +26,10 @@ from .qdrant_engine import (
     Words,
 )
 from .qdrant_filters import All, Ids, Match, Native, Not, Range, Some
+from .qdrant_folders import Folder, Folders, Turns, in_use
 
 T = TypeVar("T")
+Shards = dict[str, edge.EdgeShard]
 Updates = edge.UpdateOperation
 
 _INDEXES: dict[Index, Any] = {
@@ -42,25 +43,28 @@ _INDEXES: dict[Index, Any] = {
 class EdgeEngine:
     """A shard for each collection; the engine itself is safe in several threads and locks its folder."""
 
-    exclusive = True
-
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._shards: dict[str, edge.EdgeShard] | None = None
+        self._folder: Folder[Shards] | None = None
+
+    @property
+    def turns(self) -> Turns:
+        """The turns of those who write."""
+        return self._held().turns
 
     async def open(self) -> None:
-        """Look whether there is a place for the shards."""
-        if not self._path.absolute().parent.is_dir():
-            raise ConfigurationError(f"there is no folder for {self._path}.", remedy="Make the folder first.")
-        self._shards = {}
+        """Take the folder; its shards are opened one by one."""
+        self._folder = self._folder or await offload(_FOLDERS.take, self._path)
 
     async def close(self) -> None:
-        """Write everything to disk and let go of the folders."""
-        await offload(self._close)
+        """Write everything to disk and let go of the folder."""
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            await offload(self._guarded, _FOLDERS.give_back, folder)
 
     async def create(self, collection: str, layout: Layout) -> None:
         """Open a shard, or make it."""
-        await offload(self._guarded, self._create, collection, layout)
+        await offload(self._guarded, self._create, self._held(), collection, layout)
 
     async def set_dense(self, collection: str, dimension: int) -> None:
         """Drop all dense vectors, and take such of a dimension from now on."""
@@ -128,10 +132,12 @@ class EdgeEngine:
         return await self._work(collection, work)
 
     async def _work(self, collection: str, work: Callable[[edge.EdgeShard], T]) -> T:
-        shards = self._shards
-        if shards is None:
+        return await offload(self._guarded, work, self._held().opened[collection])
+
+    def _held(self) -> Folder[Shards]:
+        if self._folder is None:
             raise ClosedError("this adapter is closed.")
-        return await offload(self._guarded, work, shards[collection])
+        return self._folder
 
     def _guarded(self, work: Callable[..., T], *arguments: Any) -> T:
         try:
@@ -144,27 +150,31 @@ class EdgeEngine:
             remedy = f"Check the disk and {self._path}; see the cause."
             raise ProviderError("the Qdrant shard failed.", remedy=remedy) from error
 
-    def _create(self, collection: str, layout: Layout) -> None:
-        if self._shards is None:
-            raise ClosedError("this adapter is closed.")
-        folder = self._path / collection
-        if collection not in self._shards:
-            if (folder / "edge_config.json").exists():
-                self._shards[collection] = edge.EdgeShard.load(str(folder))
-            else:
-                folder.mkdir(parents=True, exist_ok=True)
-                self._shards[collection] = edge.EdgeShard.create(str(folder), _config(layout))
-        shard = self._shards[collection]
-        held = shard.info().payload_schema
-        for field, kind in layout.indexes.items():
-            if field not in held:
-                shard.update(Updates.create_field_index(field, _INDEXES[kind]))
+    def _create(self, folder: Folder[Shards], collection: str, layout: Layout) -> None:
+        with folder.lock:
+            shard = folder.opened.get(collection)
+            if shard is None:
+                shard = folder.opened[collection] = _shard(self._path / collection, layout)
+            held = shard.info().payload_schema
+            for field, kind in layout.indexes.items():
+                if field not in held:
+                    shard.update(Updates.create_field_index(field, _INDEXES[kind]))
 
-    def _close(self) -> None:
-        shards, self._shards = self._shards, None
-        for shard in (shards or {}).values():
-            shard.flush()
-            shard.close()
+
+def _shard(folder: Path, layout: Layout) -> edge.EdgeShard:
+    if (folder / "edge_config.json").exists():
+        return edge.EdgeShard.load(str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    return edge.EdgeShard.create(str(folder), _config(layout))
+
+
+def _close(shards: Shards) -> None:
+    for shard in shards.values():
+        shard.flush()
+        shard.close()
+
+
+_FOLDERS = Folders[Shards](lambda path: {}, _close)
 
 
 def _config(layout: Layout) -> edge.EdgeConfig:

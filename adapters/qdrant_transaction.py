@@ -10,8 +10,9 @@ in part; an external_id it had claimed is free again after ABANDONED seconds.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from openmem._generated.models import Memory
 from openmem.bridge import offload
@@ -37,14 +38,22 @@ from .staging import Key, Staging, Wanted
 
 ABANDONED = 60.0
 """Seconds after which a claim of a memory that does not exist is taken to be left over."""
-_CONFLICT = "another writer keeps changing the same memories."
+PAUSE = 0.03
+"""Seconds to wait, more or less, for another process to be done with what this one wants to change."""
 
 
 class QdrantTransaction:
-    """A staged.Transaction over an engine; memories and sidecar are names of collections."""
+    """A staged.Transaction over an engine.
 
-    def __init__(self, engine: Engine, memories: str, sidecar: str, sequencer: Sequencer) -> None:
-        self._engine, self._memories, self._sidecar, self._sequencer = engine, memories, sidecar, sequencer
+    memories and sidecar are names of collections; alone waits for other changes of this process to the same users.
+    """
+
+    def __init__(
+        self, engine: Engine, memories: str, sidecar: str, sequencer: Sequencer, alone: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._engine, self._memories, self._sidecar = engine, memories, sidecar
+        self._sequencer, self._alone = sequencer, alone
+        self._exclusive = engine.turns is not None
         self._revision = new_revision()
         self._read: dict[str, Payload] = {}
         """Payloads by memory id, as they were read."""
@@ -53,6 +62,7 @@ class QdrantTransaction:
 
     async def read(self, wanted: Wanted) -> Collection[Memory]:
         """Read records by id, and by external_id through its claim."""
+        await self._alone()
         ids = set(wanted.ids)
         claimed = await self._claimed(wanted.keys) if wanted.keys else {}
         rows = await self._engine.retrieve(
@@ -65,7 +75,7 @@ class QdrantTransaction:
 
     async def write(self, staging: Staging) -> None:
         """Write all that is staged; NotWritten where another writer was there first."""
-        if not self._engine.exclusive:
+        if not self._exclusive:
             await self._write(staging)
             return
         writing = asyncio.ensure_future(self._write(staging))
@@ -79,7 +89,7 @@ class QdrantTransaction:
         claims = {(m.user_id, m.external_id): m.id for m in staging.inserted.values() if m.external_id is not None}
         if claims:
             await self._claim(claims)
-        if self._engine.exclusive:
+        if self._exclusive:
             await self._apply([*self._overwrites(staging), *await offload(self._rest, staging)])
         else:
             await self._hold(staging, claims)
@@ -138,7 +148,7 @@ class QdrantTransaction:
         held = {row.id for row in rows if row.payload.get("revision") == self._revision}
         if len(held) < len(writes):
             await self._take_back([each for each in changing if point_id(each) in held], claims)
-            raise NotWritten(ConflictError(_CONFLICT, remedy="Read them and try again."))
+            raise await _lost("another writer keeps changing the same memories.")
 
     async def _take_back(self, ids: Sequence[str], claims: dict[Key, str]) -> None:
         ours = Match("revision", (self._revision,))
@@ -162,7 +172,7 @@ class QdrantTransaction:
         """Claim external_ids for new memories; NotWritten where another writer has one."""
         at = int(time.time())
         points = [Point(claim_id(*key), {"memory": memory_id, "at": at}) for key, memory_id in claims.items()]
-        if self._engine.exclusive:  # a claim that is there is of a memory that is not
+        if self._exclusive:  # a claim that is there is of a memory that is not
             await self._engine.write(self._sidecar, [Insert(points)])
             return
         left = {key: self._claims[key] for key in claims if key in self._claims}
@@ -171,7 +181,7 @@ class QdrantTransaction:
         held = await self._claimed(claims)
         if held != claims:
             await self._unclaim({key: each for key, each in claims.items() if held.get(key) == each})
-            raise NotWritten(ConflictError("another writer keeps taking the external_id.", remedy="Try again."))
+            raise await _lost("another writer keeps taking the external_id.")
 
     async def _unclaim(self, claims: dict[Key, str]) -> None:
         if claims:
@@ -179,5 +189,11 @@ class QdrantTransaction:
 
     def _free(self, key: Key, memory_id: str, *further: Native) -> Delete:
         """Give up a claim, unless it is another memory's by now."""
-        condition = None if self._engine.exclusive else All((Match("memory", (memory_id,)), *further))
+        condition = None if self._exclusive else All((Match("memory", (memory_id,)), *further))
         return Delete([claim_id(*key)], condition)
+
+
+async def _lost(message: str) -> NotWritten:
+    """Let the other writer finish, then say that nothing was written."""
+    await asyncio.sleep(random.uniform(0.5, 1.5) * PAUSE)  # noqa: S311  against two that wait alike
+    return NotWritten(ConflictError(message, remedy="Read again and repeat the change."))

@@ -1,0 +1,98 @@
+"""Folders that one process has open: its clients share what only one process may have."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from openmem.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+class Turns:
+    """A lock for the tasks of any event loop, first come, first served."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken = False
+        self._waiting: deque[Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        with self._lock:
+            if not self._taken:
+                self._taken = True
+                return
+            turn: Future[None] = Future()
+            self._waiting.append(turn)
+        try:
+            await asyncio.wrap_future(turn)
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it came at the same moment
+                self._pass_on()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            while self._waiting:
+                turn = self._waiting.popleft()
+                if turn.set_running_or_notify_cancel():
+                    turn.set_result(None)
+                    return
+            self._taken = False
+
+
+class Folder(Generic[T]):
+    """What is open of a folder, a lock round each call of it, and the turns of those who write."""
+
+    def __init__(self, opened: T) -> None:
+        self.opened = opened
+        self.lock = threading.Lock()
+        self.turns = Turns()
+        self.clients = 0
+
+
+class Folders(Generic[T]):
+    """The folders that this process has open by one engine."""
+
+    def __init__(self, open_: Callable[[Path], T], close: Callable[[T], None]) -> None:
+        self._open, self._close = open_, close
+        self._lock = threading.Lock()
+        self._folders: dict[Path, Folder[T]] = {}
+
+    def take(self, path: Path) -> Folder[T]:
+        """Open a folder, unless another client did; raises ConfigurationError where there is no place for it."""
+        if not path.absolute().parent.is_dir():
+            raise ConfigurationError(f"there is no folder for {path}.", remedy="Make the folder first.")
+        place = path.resolve()
+        with self._lock:
+            folder = self._folders.get(place)
+            if folder is None:
+                folder = self._folders[place] = Folder(self._open(path))
+            folder.clients += 1
+            return folder
+
+    def give_back(self, folder: Folder[T]) -> None:
+        """Close a folder when the last client has given it back."""
+        with self._lock:
+            folder.clients -= 1
+            if not folder.clients:
+                self._folders = {place: each for place, each in self._folders.items() if each is not folder}
+                with folder.lock:
+                    self._close(folder.opened)
+
+
+def in_use(path: Path) -> ConfigurationError:
+    """Say that a folder belongs to another process."""
+    return ConfigurationError(
+        f"{path} is open in another process.",
+        remedy="Close it there, or run a Qdrant server for both: qdrant://host:6333/collection.",
+    )

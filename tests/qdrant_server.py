@@ -1,0 +1,122 @@
+"""A Qdrant server as its client sees it: the routes the adapter uses, answered by the client's local mode."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+from pydantic import BaseModel, TypeAdapter
+from qdrant_client import QdrantClient, models
+
+UPDATES = TypeAdapter(models.UpdateOperations)
+
+
+class Server:
+    """Give `answer` to respx as the side effect of a route."""
+
+    def __init__(self, version: str = "1.20.1") -> None:
+        self.version = version
+        self.client = QdrantClient(":memory:")
+        self.created: dict[str, dict[str, Any]] = {}
+        """How collections were asked to be made."""
+        self.indexes: dict[str, dict[str, Any]] = {}
+        self.asked: Counter[str] = Counter()
+        self.headers: list[httpx.Headers] = []
+        self.searches: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        path = [unquote(part) for part in request.url.raw_path.decode().partition("?")[0].split("/")[1:]]
+        body = json.loads(request.content) if request.content else {}
+        with self._lock:
+            self.headers.append(request.headers)
+            if path == [""]:
+                return httpx.Response(200, json={"title": "qdrant", "version": self.version})
+            _, collection, *rest = path
+            name = "_".join([request.method.lower(), *(part for part in rest if part != "dense")])
+            self.asked[name] += 1
+            return getattr(self, name)(collection, body)
+
+    def get(self, collection: str, body: Any) -> httpx.Response:
+        if not self.client.collection_exists(collection):
+            return httpx.Response(404, json={"status": {"error": "no such collection"}})
+        info = self.client.get_collection(collection).model_dump(mode="json", exclude_none=True)
+        held = {
+            field: {"data_type": schema if isinstance(schema, str) else schema["type"], "points": 0}
+            for field, schema in self.indexes[collection].items()
+        }
+        return _ok({**info, "payload_schema": held})
+
+    def get_exists(self, collection: str, body: Any) -> httpx.Response:
+        return _ok({"exists": self.client.collection_exists(collection)})
+
+    def put(self, collection: str, body: Any) -> httpx.Response:
+        if self.client.collection_exists(collection):
+            return httpx.Response(409, json={"status": {"error": "it exists"}})
+        asked = models.CreateCollection.model_validate(body)
+        self.client.create_collection(
+            collection, vectors_config=asked.vectors, sparse_vectors_config=asked.sparse_vectors
+        )
+        self.created[collection], self.indexes[collection] = body, {}
+        return _ok(True)
+
+    def put_index(self, collection: str, body: Any) -> httpx.Response:
+        self.indexes[collection][body["field_name"]] = body["field_schema"]
+        return _done()
+
+    def put_vectors(self, collection: str, body: Any) -> httpx.Response:
+        self.client.create_vector_name(collection, "dense", models.DenseVectorNameConfig.model_validate(body))
+        return _done()
+
+    def delete_vectors(self, collection: str, body: Any) -> httpx.Response:
+        self.client.delete_vector_name(collection, "dense")
+        return _done()
+
+    def post_points_batch(self, collection: str, body: Any) -> httpx.Response:
+        operations = UPDATES.validate_python(body).operations
+        self.client.batch_update_points(collection, operations)
+        return _ok([{"status": "completed", "operation_id": 0} for _ in operations])
+
+    def post_points(self, collection: str, body: Any) -> httpx.Response:
+        asked = models.PointRequest.model_validate(body)
+        found = self.client.retrieve(
+            collection, asked.ids, with_payload=asked.with_payload, with_vectors=asked.with_vector or False
+        )
+        return _ok([_json(record) for record in found])
+
+    def post_points_query_batch(self, collection: str, body: Any) -> httpx.Response:
+        self.searches += body["searches"]
+        asked = models.QueryRequestBatch.model_validate(body).searches
+        for each in asked:
+            if each.params is not None and each.params.idf is None:
+                each.params = None  # local mode searches exactly and warns of being told to
+        answers = self.client.query_batch_points(collection, asked)
+        return _ok([_json(answer) for answer in answers])
+
+    def post_points_scroll(self, collection: str, body: Any) -> httpx.Response:
+        asked = models.ScrollRequest.model_validate(body)
+        records, following = self.client.scroll(
+            collection,
+            scroll_filter=asked.filter,
+            limit=asked.limit,
+            order_by=asked.order_by,
+            offset=asked.offset,
+            with_payload=asked.with_payload,
+        )
+        return _ok({"points": [_json(record) for record in records], "next_page_offset": following})
+
+
+def _json(model: BaseModel) -> Any:
+    return model.model_dump(mode="json", exclude_none=True)
+
+
+def _ok(result: Any) -> httpx.Response:
+    return httpx.Response(200, json={"result": result, "status": "ok", "time": 0.0})
+
+
+def _done() -> httpx.Response:
+    return _ok({"status": "completed", "operation_id": 0})
