@@ -78,48 +78,62 @@ RECORDS = st.fixed_dictionaries(
     },
 )
 DATES = st.integers(-3, 3).map(lambda days: (START + timedelta(days=days)).isoformat())
-ORDERED = TEXTS | NUMBERS
+FIELDS = ["kind", "importance", "confidence", "pinned", "content", "x-own", "x-own.k", "source.app", "source.x-own"]
+FIELDS += ["id", "user_id", "version"]
+PATHS = st.lists(KEYS, min_size=1, max_size=2).map(lambda keys: ".".join(["metadata", *keys]))
 
 
 def operators(values: st.SearchStrategy[Any], ordered: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     several = st.lists(values, min_size=1, max_size=3)
-    return values | st.dictionaries(st.nothing(), st.nothing()).flatmap(
-        lambda _: st.fixed_dictionaries(
-            {},
-            optional={
-                **dict.fromkeys(("eq", "ne", "contains"), values),
-                **dict.fromkeys(("in", "nin"), several),
-                **dict.fromkeys(("gt", "gte", "lt", "lte"), ordered),
-                "exists": st.booleans(),
-            },
-        ).filter(bool)
-    )
+    operands = {
+        **dict.fromkeys(("eq", "ne", "contains"), values),
+        **dict.fromkeys(("in", "nin"), several),
+        **dict.fromkeys(("gt", "gte", "lt", "lte"), ordered),
+        "exists": st.booleans(),
+    }
+    one = st.sampled_from(sorted(operands)).flatmap(lambda name: st.fixed_dictionaries({name: operands[name]}))
+    return one | values | st.tuples(one, one).map(lambda pair: {**pair[0], **pair[1]})
 
 
 def conditions(field: st.SearchStrategy[str], condition: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.tuples(field, condition).map(lambda pair: {pair[0]: pair[1]})
 
 
-PATHS = st.lists(KEYS, min_size=1, max_size=2).map(lambda keys: ".".join(["metadata", *keys]))
-LISTS = st.one_of(st.fixed_dictionaries({"contains": SCALARS}), st.fixed_dictionaries({"exists": st.booleans()}))
-CONDITIONS = st.one_of(
-    conditions(
-        PATHS | st.sampled_from(["kind", "importance", "confidence", "pinned", "content", "x-own", "source.app"]),
-        operators(SCALARS, ORDERED),
-    ),
-    conditions(st.sampled_from(["source.x-own", "x-own.k", "id", "user_id", "version"]), operators(SCALARS, ORDERED)),
-    conditions(st.sampled_from(["created_at", "updated_at", "valid_from", "valid_to"]), operators(DATES, DATES)),
-    conditions(st.sampled_from(["tags", "supersedes"]), LISTS),
-)
-FILTERS = st.recursive(
-    CONDITIONS,
-    lambda inner: st.one_of(
-        st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"and": parts}),
-        st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"or": parts}),
-        inner.map(lambda part: {"not": part}),
-    ),
-    max_leaves=4,
-)
+def held(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Walk the scalars of a record with the paths that lead to them, those in lists included."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from held(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from held(item, path)
+    elif isinstance(value, (str, int, float)):
+        yield path, value
+
+
+def filters(records: list[dict[str, Any]]) -> st.SearchStrategy[Any]:
+    """Make filters of which many hold a field of the records against one of their values, or one near to it."""
+    found = [pair for record in records for pair in held({k: record[k] for k in record if k != "valid_from"}, "")]
+    near = [other for _, value in found if isinstance(value, float) for other in (-value, value + 1)]
+    values = st.sampled_from([value for _, value in found] + near) | SCALARS if found else SCALARS
+    ordered = values.filter(lambda value: not isinstance(value, bool))
+    paths = st.sampled_from([path for path, _ in found if not path.startswith("tags")] + FIELDS) | PATHS
+    lists = st.fixed_dictionaries({"contains": values}) | st.fixed_dictionaries({"exists": st.booleans()})
+    single = st.one_of(
+        conditions(paths, operators(values, ordered)),
+        conditions(paths, operators(values, ordered)),
+        conditions(st.sampled_from(["created_at", "updated_at", "valid_from", "valid_to"]), operators(DATES, DATES)),
+        conditions(st.sampled_from(["tags", "supersedes"]), lists),
+    )
+    return st.recursive(
+        single,
+        lambda inner: st.one_of(
+            st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"and": parts}),
+            st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"or": parts}),
+            inner.map(lambda part: {"not": part}),
+        ),
+        max_leaves=4,
+    )
 
 
 def selection(memory: Memory, user: str, filter_: Any) -> list[str | None] | str:
@@ -130,21 +144,20 @@ def selection(memory: Memory, user: str, filter_: Any) -> list[str | None] | str
 
 
 @settings(max_examples=120, suppress_health_check=list(HealthCheck))
-@given(records=st.lists(RECORDS, min_size=1, max_size=8), filters=st.lists(FILTERS, min_size=1, max_size=12))
+@given(records=st.lists(RECORDS, min_size=1, max_size=8), data=st.data())
 def test_filters_select_what_the_predicate_selects(
-    pair: tuple[Memory, Memory], records: list[dict[str, Any]], filters: list[Any]
+    pair: tuple[Memory, Memory], records: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     user = next(users)
     items = [{"content": "text", "user_id": user, "external_id": str(n), **each} for n, each in enumerate(records)]
     for memory in pair:
         assert [result.error for result in memory.add_many(items)] == [None] * len(items)
-    for filter_ in filters:
+    for filter_ in data.draw(st.lists(filters(records), min_size=8, max_size=16)):
         expected, found = (selection(memory, user, filter_) for memory in pair)
         assert found == expected, filter_
         if isinstance(found, list):
-            assert {hit.memory.external_id for hit in pair[1].search("text", user, filter=filter_, limit=100)} == set(
-                found
-            )
+            hits = pair[1].search("text", user, filter=filter_, limit=100)
+            assert {hit.memory.external_id for hit in hits} == set(found)
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
