@@ -161,7 +161,7 @@ class RemoteEngine(ClientEngine):
             raise ClosedError("this adapter is closed.")
         try:
             return await getattr(self._client, method)(*arguments, **options)
-        except (ApiException, QdrantException) as error:
+        except (ApiException, QdrantException, ValueError) as error:  # what is no JSON is a ValueError
             raise _translated(error, self._place) from error
 
     def shape(self, layout: Layout) -> dict[str, Any]:
@@ -191,7 +191,7 @@ class RemoteEngine(ClientEngine):
 
 def _translated(error: Exception, place: str) -> OMPError:
     """Turn a failure of a request into an error that says what to do; what the server said is its cause."""
-    if isinstance(error, ResponseHandlingException) and isinstance(error.source, httpx.HTTPError):
+    if isinstance(error, ResponseHandlingException) and isinstance(error.source, (httpx.HTTPError, OSError)):
         return ProviderUnavailableError(f"Qdrant at {place} does not answer ({type(error.source).__name__}).")
     if isinstance(error, ResourceExhaustedResponse):
         return RateLimitedError(f"Qdrant at {place} asks for a pause.", retry_after=float(error.retry_after_s))

@@ -25,7 +25,9 @@ class Server:
         """How collections were asked to be made."""
         self.indexes: dict[str, dict[str, Any]] = {}
         self.asked: Counter[str] = Counter()
-        self.headers: list[httpx.Headers] = []
+        self.requests: list[httpx.Request] = []
+        self.refusals: list[httpx.Response | Exception] = []
+        """Answered, or raised, before anything else is."""
         self.searches: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
@@ -33,7 +35,12 @@ class Server:
         path = [unquote(part) for part in request.url.raw_path.decode().partition("?")[0].split("/")[1:]]
         body = json.loads(request.content) if request.content else {}
         with self._lock:
-            self.headers.append(request.headers)
+            self.requests.append(request)
+            if self.refusals:
+                refusal = self.refusals.pop(0)
+                if isinstance(refusal, Exception):
+                    raise refusal
+                return refusal
             if path == [""]:
                 return httpx.Response(200, json={"title": "qdrant", "version": self.version})
             _, collection, *rest = path
