@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import portalocker
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from openmem.bridge import offload
 from openmem.errors import ClosedError, ConfigurationError, ProviderError
 
 from .qdrant_clients import ClientEngine
+from .qdrant_engine import Insert, Operation
 from .qdrant_folders import Folder, Folders, Turns, in_use
+from .qdrant_models import operation_of, structs_of
 
 
 class LocalEngine(ClientEngine):
@@ -36,6 +39,15 @@ class LocalEngine(ClientEngine):
         folder, self._folder = self._folder, None
         if folder is not None:
             await offload(_FOLDERS.give_back, folder)
+
+    async def write(self, collection: str, operations: Sequence[Operation]) -> None:
+        """Do operations in order; points are stored by a call of their own, since a batch would check them twice."""
+        for operation in operations:
+            if isinstance(operation, Insert):
+                mode = models.UpdateMode.INSERT_ONLY if operation.only_new else None
+                await self.call("upsert", collection, structs_of(operation), update_mode=mode)
+            else:
+                await self.call("batch_update_points", collection, [operation_of(operation)])
 
     async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call the client in a thread."""

@@ -77,12 +77,9 @@ def _condition(native: Native) -> Any:
 def operation_of(operation: Operation) -> Any:
     """Write an operation of a batch."""
     match operation:
-        case Insert(points, only_new):
-            mode = models.UpdateMode.INSERT_ONLY if only_new else None
-            structs = [
-                models.PointStruct(id=p.id, payload=p.payload, vector=_vectors(p.dense, p.words)) for p in points
-            ]
-            return models.UpsertOperation(upsert=models.PointsList(points=structs, update_mode=mode))
+        case Insert():
+            mode = models.UpdateMode.INSERT_ONLY if operation.only_new else None
+            return models.UpsertOperation(upsert=models.PointsList(points=structs_of(operation), update_mode=mode))
         case Overwrite(point, payload, condition):
             where: Any = {"points": [point]} if condition is None else {"filter": _among([point], condition)}
             return models.OverwritePayloadOperation(overwrite_payload=models.SetPayload(payload=payload, **where))
@@ -96,6 +93,14 @@ def operation_of(operation: Operation) -> Any:
             if condition is None:
                 return models.DeleteOperation(delete=models.PointIdsList(points=list(ids)))
             return models.DeleteOperation(delete=models.FilterSelector(filter=_among(ids, condition)))
+
+
+def structs_of(insert: Insert) -> list[models.PointStruct]:
+    """Write points."""
+    return [
+        models.PointStruct(id=point.id, payload=point.payload, vector=_vectors(point.dense, point.words))
+        for point in insert.points
+    ]
 
 
 def _among(ids: Sequence[str], condition: Native) -> models.Filter:
