@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Clock
-from openmem.adapters import postgres_search
+from openmem.adapters.postgres import search as postgres_search
 from servers import PostgresCluster
 
 from openmem import Memory

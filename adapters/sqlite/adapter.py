@@ -19,11 +19,11 @@ from openmem.adapter import Embed, Settings
 from openmem.bridge import offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, ProviderUnavailableError
 
-from .embedded import EmbeddedAdapter
-from .native import newer_schema
-from .sqlite_records import CachedVectors, Records
-from .sqlite_schema import APPLICATION_ID, MIGRATIONS
-from .store import Logged, Store
+from ..embedded import EmbeddedAdapter
+from ..native import newer_schema
+from ..store import Logged, Store
+from .records import CachedVectors, Records
+from .schema import APPLICATION_ID, MIGRATIONS
 
 T = TypeVar("T")
 _of_the_parent: list[list[sqlite3.Connection]] = []

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from openmem import ranking
 from openmem._generated.models import SearchRequest, SearchResponse
 
-from .postgres_connections import Rows
-from .postgres_filters import Bindings, narrowing, selected
-from .postgres_records import index_terms
-from .postgres_vectors import Vectors
+from .connections import Rows
+from .filters import Bindings, narrowing, selected
+from .records import index_terms
+from .vectors import Vectors
 
 EXACT = 5000
 """Rows up to which all are read: about 1.3 us each."""

@@ -12,11 +12,11 @@ from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.adapter import Embed
 from openmem.errors import ConfigurationError
 
-from .native import UNFINISHED, newer_schema, other_embedding
-from .postgres_connections import Connection
-from .postgres_records import indexed, store_words
-from .postgres_schema import LOCK, MIGRATIONS, OWNED, POLICY, Names
-from .postgres_vectors import Vectors, register
+from ..native import UNFINISHED, newer_schema, other_embedding
+from .connections import Connection
+from .records import indexed, store_words
+from .schema import LOCK, MIGRATIONS, OWNED, POLICY, Names
+from .vectors import Vectors, register
 
 OLDEST_PGVECTOR = (0, 8)
 """The first version that goes on where a filter leaves too few of an index's rows."""

@@ -14,13 +14,13 @@ from openmem import ranking
 from openmem._generated.models import Memory
 from openmem.errors import ConflictError
 
-from .postgres_connections import Connection
-from .postgres_filters import json_text
-from .postgres_schema import Names
-from .postgres_vectors import Vectors
-from .staged import NotWritten
-from .staging import Staging, Wanted
-from .store import Logged
+from ..staged import NotWritten
+from ..staging import Staging, Wanted
+from ..store import Logged
+from .connections import Connection
+from .filters import json_text
+from .schema import Names
+from .vectors import Vectors
 
 FEW = 20
 """Memories that are inserted in one round trip; more are copied, which takes several and is quicker for each."""

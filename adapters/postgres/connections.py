@@ -21,7 +21,7 @@ from openmem.errors import (
     UnauthorizedError,
 )
 
-from .staged import NotWritten
+from ..staged import NotWritten
 
 Connection = AsyncConnection[tuple[Any, ...]]
 Rows = list[tuple[Any, ...]]

@@ -19,16 +19,16 @@ from openmem._generated import models
 from openmem.adapter import Embed, Settings
 from openmem.errors import ClosedError, ConfigurationError
 
-from .native import UNFINISHED
-from .postgres_connections import Connection, Connections, Rows, connect, translated
-from .postgres_filters import Bindings, selected
-from .postgres_records import Keys, PostgresTransaction
-from .postgres_schema import Names
-from .postgres_search import Search
-from .postgres_store import PostgresStore
-from .postgres_vectors import Precision, Vectors, register
-from .staged import StagedAdapter, Transaction
-from .store import Logged
+from ..native import UNFINISHED
+from ..staged import StagedAdapter, Transaction
+from ..store import Logged
+from .connections import Connection, Connections, Rows, connect, translated
+from .filters import Bindings, selected
+from .records import Keys, PostgresTransaction
+from .schema import Names
+from .search import Search
+from .store import PostgresStore
+from .vectors import Precision, Vectors, register
 
 LIBPQ = ("host", "port", "user", "dbname", "application_name", "sslmode", "sslrootcert", "sslcert", "sslkey")
 

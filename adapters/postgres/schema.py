@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from psycopg.sql import Identifier
 
-from .postgres_filters import SCOPE_PREFIX
+from .filters import SCOPE_PREFIX
 
 LOCK = 0x6F6D656D
 """The advisory lock under which one process at a time changes a schema ("omem")."""

@@ -14,9 +14,9 @@ import numpy as np
 from openmem import cursors, ranking
 from openmem._generated.models import EmbeddingInfo, Memory
 
-from .native import UNFINISHED, other_embedding
-from .store import Logged
-from .vectors import VectorIndex, unit
+from ..native import UNFINISHED, other_embedding
+from ..store import Logged
+from ..vectors import VectorIndex, unit
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 

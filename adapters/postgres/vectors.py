@@ -11,7 +11,7 @@ from pgvector.psycopg import register_vector_async
 from openmem._generated.models import EmbeddingInfo
 from openmem.errors import ConfigurationError
 
-from .vectors import unit
+from ..vectors import unit
 
 Precision = Literal["single", "half"]
 
