@@ -22,7 +22,7 @@ from .qdrant_clients import RemoteEngine
 from .qdrant_engine import Engine, Row
 from .qdrant_filters import All, Match, Range, micros, selecting
 from .qdrant_local import LocalEngine
-from .qdrant_records import Sequencer, entries_of, log_fields, memory_of, point_id
+from .qdrant_records import Writer, entries_of, log_fields, memory_of, point_id
 from .qdrant_search import Search
 from .qdrant_shard import EdgeEngine
 from .qdrant_store import QdrantStore
@@ -69,7 +69,7 @@ class QdrantBackend(StagedAdapter):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._sequencer = Sequencer()
+        self._writer = Writer()
         self._of_users = WeakValueDictionary[str, asyncio.Lock]()
         self._store = QdrantStore(self.engine(), self.settings.collection)
 
@@ -102,12 +102,13 @@ class QdrantBackend(StagedAdapter):
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page, by the index of created_at."""
-        selected = selection.predicate(request, self.clock())
+        now = self.clock()
+        selected = selection.predicate(request, now)
         after = cursors.decode(request)
         walk = newest_first(
             self._store.engine,
             self._store.memories,
-            selecting(request, self.clock()),
+            selecting(request, now),
             "created_at",
             micros(after[0]) if after else None,
             request.limit + 3,
@@ -167,7 +168,7 @@ class QdrantBackend(StagedAdapter):
                 while locks:
                     await stack.enter_async_context(locks.pop(0))
 
-            yield QdrantTransaction(store.engine, store.memories, store.sidecar, self._sequencer, alone)
+            yield QdrantTransaction(store.engine, store.memories, store.sidecar, self._writer, alone)
 
     def _lock_of(self, user_id: str) -> asyncio.Lock:
         return self._of_users.setdefault(user_id, asyncio.Lock())

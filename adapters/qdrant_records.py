@@ -127,10 +127,11 @@ def asked_words(terms: Sequence[str]) -> Words:
 # --- the sidecar ------------------------------------------------------------------------------------------------
 
 
-class Sequencer:
-    """Numbers for batches of audit entries, which grow with time."""
+class Writer:
+    """One adapter among those that write: its name, and numbers for its audit entries, which grow with time."""
 
     def __init__(self) -> None:
+        self.name = new_revision()
         self._lock = threading.Lock()
         self._last = 0
 

@@ -7,6 +7,7 @@ rows remain, the lists are asked for again, four times as deep.
 
 from __future__ import annotations
 
+import heapq
 import math
 from datetime import datetime
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from openmem import ranking, selection
 from openmem._generated.models import Memory, SearchRequest, SearchResult
 
-from .qdrant_engine import Engine, Nearest, Row, Words
+from .qdrant_engine import Engine, Nearest, Payload, Row, Words
 from .qdrant_filters import Ids, Native, of_user, selecting
 from .qdrant_records import RECORD, asked_words, dense_of, memory_of
 from .vectors import unit
@@ -28,11 +29,19 @@ DEEPER = 4
 
 
 class Ranked(NamedTuple):
-    """The selected points nearest by one vector, and what the points not listed score at most."""
+    """The points nearest by one vector, best first, and what the points not listed score at most."""
 
     scores: dict[str, float]
     floor: float = 0.0
     complete: bool = True
+
+
+class Found(NamedTuple):
+    """The best of a round, in order; what the rest scores at most; and whether there is no rest."""
+
+    results: list[SearchResult]
+    bound: float
+    complete: bool
 
 
 class Search:
@@ -52,79 +61,104 @@ class Search:
         self._fuses = self._dense is not None and request.query is not None and request.mode != "vector"
         self._memories: dict[str, Memory | None] = {}
         """Memories by point; None where the request does not select them."""
+        self._payloads: dict[str, Payload] = {}
 
     async def run(self, engine: Engine, collection: str) -> list[SearchResult]:
         """Answer the request."""
         limit, least = self._request.limit, self._request.min_score or 0.0
         size = 3 * limit + 16 if self._fuses else limit + 4
         while self._dense or self._words:
-            found, bound, complete = await self._round(engine, collection, size)
-            sure = [each for each in found if complete or each.score > bound + TIE]
+            results, bound, complete = await self._round(engine, collection, size)
+            sure = [each for each in results if complete or each.score > bound + TIE]
             if complete or len(sure) >= limit or bound + TIE < least:
                 return [each for each in sure[:limit] if each.score >= least]
             size *= DEEPER
         return []
 
-    async def _round(self, engine: Engine, collection: str, size: int) -> tuple[list[SearchResult], float, bool]:
-        """Look so deep; return what was found, what the rest scores at most, and whether there is no rest."""
+    async def _round(self, engine: Engine, collection: str, size: int) -> Found:
+        """Look so deep by each vector."""
         asked = [self._nearest(vector, self._condition, size) for vector in (self._dense, self._words) if vector]
         answers = iter(await engine.search(collection, asked, RECORD))
         dense = self._ranked(next(answers), size) if self._dense else Ranked({})
-        words = self._with_words(self._ranked(next(answers), size)) if self._words else Ranked({})
-        if self._dense and self._words:
-            await self._complete(engine, collection, dense, words)
-        highest = max(words.scores.values(), default=0.0)
-        if not words.complete and not highest:  # nothing selected yet to which the others are relative
-            return [], 1.0, False
-        bound = self._score(dense.floor, min(words.floor, highest), highest)
-        results = [
-            SearchResult(
-                memory=memory, score=self._score(dense.scores.get(each, 0.0), words.scores.get(each, 0.0), highest)
-            )
-            for each in {**dense.scores, **words.scores}
-            if (memory := self._memories[each]) is not None
-        ]
-        return _in_order(results), bound, dense.complete and words.complete
+        words = self._ranked(next(answers), size) if self._words else Ranked({})
+        highest = next((score for point, score in words.scores.items() if self._has_words(point)), 0.0)
+        if not highest and not words.complete:  # nothing selected yet to which the others are relative
+            return Found([], 1.0, False)
+        if not highest:
+            words = Ranked({})
+        bound = self._score(dense.floor, words.floor, highest)
+        if self._dense and self._words and not (dense.complete and words.complete):
+            bound = max(bound, await self._settle(engine, collection, dense, words, highest))
+        results = self._best(dense.scores, words.scores, highest)
+        return Found(_in_order(results), bound, dense.complete and words.complete)
 
     def _nearest(self, vector: list[float] | Words, condition: Native, limit: int) -> Nearest:
         corpus = of_user(self._request.user_id) if isinstance(vector, Words) else None
         return Nearest(vector, condition, limit, corpus)
 
     def _ranked(self, rows: list[Row], size: int) -> Ranked:
-        scores = {row.id: max(row.score, 0.0) for row in rows if self._memory(row) is not None}
+        self._payloads.update((row.id, row.payload) for row in rows)
         complete = len(rows) < size
+        scores = {row.id: max(row.score, 0.0) for row in rows}
         return Ranked(scores, 0.0 if complete else max(rows[-1].score, 0.0), complete)
 
-    def _memory(self, row: Row) -> Memory | None:
-        if row.id not in self._memories:
-            memory = memory_of(row.payload)
-            self._memories[row.id] = memory if self._selected(memory) else None
-        return self._memories[row.id]
+    def _memory(self, point: str) -> Memory | None:
+        """Return a memory if the request selects it; read when it matters, since most of a deep list does not."""
+        if point not in self._memories:
+            memory = memory_of(self._payloads[point])
+            self._memories[point] = memory if self._selected(memory) else None
+        return self._memories[point]
 
-    def _with_words(self, ranked: Ranked) -> Ranked:
-        """Leave out what only has terms of the same numbers."""
-        scores = {each: score for each, score in ranked.scores.items() if self._has_words(self._memories[each])}
-        return ranked._replace(scores=scores)
-
-    def _has_words(self, memory: Memory | None) -> bool:
+    def _has_words(self, point: str) -> bool:
+        """Tell whether a memory has a term of the query, and not only one of the same number."""
+        memory = self._memory(point)
         return memory is not None and not self._terms.isdisjoint(ranking.terms(memory.content))
 
-    async def _complete(self, engine: Engine, collection: str, dense: Ranked, words: Ranked) -> None:
-        """Fetch the scores of what only the other list holds."""
-        far = words.scores.keys() - dense.scores.keys()
-        if far and not dense.complete and self._dense:
-            query = unit(self._dense)
-            vectors = await engine.vectors(collection, [*far])
+    async def _settle(self, engine: Engine, collection: str, dense: Ranked, words: Ranked, highest: float) -> float:
+        """Fetch the other score of points in one list that may be among the best; return what the rest scores at most.
+
+        A point that a list does not hold scores between nothing and the floor by it.
+        """
+        points = {**dense.scores, **words.scores}
+        lower = {
+            each: self._score(dense.scores.get(each, 0.0), words.scores.get(each, 0.0), highest) for each in points
+        }
+        upper = {
+            each: self._score(dense.scores.get(each, dense.floor), words.scores.get(each, words.floor), highest)
+            for each in points
+        }
+        best = heapq.nlargest(self._request.limit, lower.values())
+        hopeful = {each for each in points if upper[each] >= best[-1] - TIE} if best else set()
+        far = [each for each in hopeful if each not in dense.scores]
+        if far and self._dense and not dense.complete:
+            query, vectors = unit(self._dense), await engine.vectors(collection, far)
             dense.scores.update({each: max(float(unit(v).dot(query)), 0.0) for each, v in vectors.items()})
-        near = dense.scores.keys() - words.scores.keys()
-        near = {each for each in near if self._has_words(self._memories[each])}
-        if near and not words.complete and self._words:
+        near = [each for each in hopeful if each not in words.scores]
+        if near and self._words and not words.complete:
             asked = self._nearest(self._words, Ids(tuple(near)), len(near))
-            for row in (await engine.search(collection, [asked], ()))[0]:
-                words.scores[row.id] = row.score
+            words.scores.update({row.id: row.score for row in (await engine.search(collection, [asked], ()))[0]})
+        open_ = (each for each in points if each not in hopeful and upper[each] > lower[each])
+        return max((upper[each] for each in open_), default=0.0)
+
+    def _best(self, cosines: dict[str, float], words: dict[str, float], highest: float) -> list[SearchResult]:
+        """Take the best selected points, and all that tie with the last."""
+        limit, found = self._request.limit, list[SearchResult]()
+        waiting = [
+            (-self._score(cosines.get(each, 0.0), words.get(each, 0.0), highest), each) for each in {**cosines, **words}
+        ]
+        heapq.heapify(waiting)
+        while waiting and (len(found) < limit or -waiting[0][0] >= found[limit - 1].score - TIE):
+            score, point = heapq.heappop(waiting)
+            if point in words and not self._has_words(point):
+                del words[point]
+                if point in cosines:
+                    heapq.heappush(waiting, (-self._score(cosines[point], 0.0, highest), point))
+            elif (memory := self._memory(point)) is not None:
+                found.append(SearchResult(memory=memory, score=-score))
+        return found
 
     def _score(self, cosine: float, keyword: float, highest: float) -> float:
-        cosine = min(cosine, 1.0)
+        cosine, keyword = min(cosine, 1.0), min(keyword, highest)  # above the best selected one none is selected
         if self._fuses:
             return ranking.fuse(keyword, highest, cosine)
         if self._dense:

@@ -22,7 +22,7 @@ from .qdrant_engine import Delete, Embed, Engine, Insert, Operation, Overwrite, 
 from .qdrant_filters import All, Match, Native, Range
 from .qdrant_records import (
     REVISED,
-    Sequencer,
+    Writer,
     claim_id,
     dense_of,
     log_point,
@@ -49,28 +49,27 @@ class QdrantTransaction:
     """
 
     def __init__(
-        self, engine: Engine, memories: str, sidecar: str, sequencer: Sequencer, alone: Callable[[], Awaitable[None]]
+        self, engine: Engine, memories: str, sidecar: str, writer: Writer, alone: Callable[[], Awaitable[None]]
     ) -> None:
         self._engine, self._memories, self._sidecar = engine, memories, sidecar
-        self._sequencer, self._alone = sequencer, alone
+        self._writer, self._alone = writer, alone
         self._exclusive = engine.turns is not None
         self._revision = new_revision()
         self._read: dict[str, Payload] = {}
         """Payloads by memory id, as they were read."""
-        self._claims: dict[Key, str] = {}
-        """Claims of memories that do not exist, by what they claim."""
+        self._left: dict[Key, Payload] = {}
+        """Claims of memories that do not exist."""
 
     async def read(self, wanted: Wanted) -> Collection[Memory]:
         """Read records by id, and by external_id through its claim."""
         await self._alone()
         ids = set(wanted.ids)
         claimed = await self._claimed(wanted.keys) if wanted.keys else {}
-        rows = await self._engine.retrieve(
-            self._memories, [point_id(each) for each in ids.union(claimed.values())], REVISED
-        )
+        points = [point_id(each) for each in ids.union(claim["memory"] for claim in claimed.values())]
+        rows = await self._engine.retrieve(self._memories, points, REVISED) if points else []
         found = {memory.id: (memory, row.payload) for row in rows for memory in [memory_of(row.payload)]}
         self._read.update({memory_id: payload for memory_id, (_, payload) in found.items()})
-        self._claims.update({key: memory_id for key, memory_id in claimed.items() if memory_id not in found})
+        self._left.update({key: claim for key, claim in claimed.items() if claim["memory"] not in found})
         return [memory for memory, _ in found.values()]
 
     async def write(self, staging: Staging) -> None:
@@ -105,7 +104,7 @@ class QdrantTransaction:
         gone = [each for each in staging.removed.values() if each.external_id is not None]
         operations: list[Operation] = [self._free((m.user_id, m.external_id or ""), m.id) for m in gone]
         if staging.entries:
-            operations.append(Insert([log_point(staging.entries, self._sequencer.next())]))
+            operations.append(Insert([log_point(staging.entries, self._writer.next())]))
         if operations:
             await self._engine.write(self._sidecar, operations)
 
@@ -162,26 +161,32 @@ class QdrantTransaction:
 
     # --- external_id ------------------------------------------------------------------------------------------
 
-    async def _claimed(self, keys: Collection[Key]) -> dict[Key, str]:
-        """Read which memories have external_ids."""
+    async def _claimed(self, keys: Collection[Key]) -> dict[Key, Payload]:
+        """Read the claims of external_ids."""
         key_of = {claim_id(*key): key for key in keys}
-        rows = await self._engine.retrieve(self._sidecar, list(key_of), ("memory",))
-        return {key_of[row.id]: row.payload["memory"] for row in rows}
+        rows = await self._engine.retrieve(self._sidecar, list(key_of), ("memory", "by"))
+        return {key_of[row.id]: row.payload for row in rows}
 
     async def _claim(self, claims: dict[Key, str]) -> None:
         """Claim external_ids for new memories; NotWritten where another writer has one."""
         at = int(time.time())
-        points = [Point(claim_id(*key), {"memory": memory_id, "at": at}) for key, memory_id in claims.items()]
+        by = self._writer.name
+        points = [Point(claim_id(*key), {"memory": memory_id, "at": at, "by": by}) for key, memory_id in claims.items()]
         if self._exclusive:  # a claim that is there is of a memory that is not
             await self._engine.write(self._sidecar, [Insert(points)])
             return
-        left = {key: self._claims[key] for key in claims if key in self._claims}
-        taken = [self._free(key, memory_id, Range("at", high=at - ABANDONED)) for key, memory_id in left.items()]
-        await self._engine.write(self._sidecar, [*taken, Insert(points, only_new=True)])
-        held = await self._claimed(claims)
+        freed = [self._abandoned(key, self._left[key], at) for key in claims if key in self._left]
+        await self._engine.write(self._sidecar, [*freed, Insert(points, only_new=True)])
+        held = {key: claim["memory"] for key, claim in (await self._claimed(claims)).items()}
         if held != claims:
             await self._unclaim({key: each for key, each in claims.items() if held.get(key) == each})
             raise await _lost("another writer keeps taking the external_id.")
+
+    def _abandoned(self, key: Key, claim: Payload, at: int) -> Delete:
+        """Give up a claim that was left over: at once where this writer failed, else when it is old."""
+        if claim["by"] == self._writer.name:
+            return self._free(key, claim["memory"])
+        return self._free(key, claim["memory"], Range("at", high=at - ABANDONED))
 
     async def _unclaim(self, claims: dict[Key, str]) -> None:
         if claims:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,6 +30,7 @@ class Server:
         self.refusals: list[httpx.Response | Exception] = []
         """Answered, or raised, before anything else is."""
         self.searches: list[dict[str, Any]] = []
+        self.fault: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
         self._lock = threading.Lock()
 
     def answer(self, request: httpx.Request) -> httpx.Response:
@@ -41,6 +43,8 @@ class Server:
                 if isinstance(refusal, Exception):
                     raise refusal
                 return refusal
+            if (fault := self.fault(request)) is not None:
+                return fault
             if path == [""]:
                 return httpx.Response(200, json={"title": "qdrant", "version": self.version})
             _, collection, *rest = path

@@ -311,6 +311,8 @@ def test_what_a_process_that_died_had_claimed_is_free_again(
     with open_store() as memory:
         gone = memory.add("a fact", "u", external_id="k")
         [point] = server.client.scroll("mem")[0]
+        [claim] = [each for each in server.client.scroll("mem_sidecar", limit=99)[0] if "memory" in each.payload]
+        server.client.set_payload("mem_sidecar", {"by": "another"}, [claim.id])
         server.client.delete("mem", [point.id])  # as if it had not been stored yet
         with pytest.raises(ConflictError, match="external_id"):
             memory.add("a fact", "u", external_id="k")
@@ -320,6 +322,18 @@ def test_what_a_process_that_died_had_claimed_is_free_again(
         added = memory.add("a fact", "u", external_id="k")
         assert added.id != gone.id
         assert memory.add("a fact", "u", external_id="k").id == added.id
+
+
+def test_an_add_that_failed_half_way_is_added_by_its_repetition(server: Server, naps: list[float]) -> None:
+    """Lose the memory itself, whose external_id was claimed before; the retry must not take that for another's."""
+    lost = iter([httpx.Response(503)])
+    with open_store() as memory:
+        memory.list("u")
+        server.fault = lambda request: next(lost, None) if request.url.path == "/collections/mem/points/batch" else None
+        record = memory.add("a fact", "u", external_id="k")
+        assert len(naps) == 1, "the server was asked again, and nobody waited for"
+        assert memory.add("a fact", "u", external_id="k").id == record.id
+        assert [each.id for each in memory.list("u").items] == [record.id]
 
 
 # --- as a whole -------------------------------------------------------------------------------------------------
