@@ -47,7 +47,7 @@ class Transaction(Protocol):
     """What one change reads and writes."""
 
     async def read(self, wanted: Wanted) -> Collection[models.Memory]:
-        """Read records, and hold them still where the engine can."""
+        """Read records, and hold them still where the engine can; NotWritten where another writer is at them."""
 
     async def write(self, staging: Staging) -> None:
         """Write all of it or nothing; NotWritten where it no longer fits what is stored."""
@@ -149,10 +149,11 @@ class StagedAdapter(NativeAdapter):
     async def _change(self, changes: Sequence[Change], rule: Rule[T]) -> list[T]:
         """Work out changes and write them with the audit entries kept back, which a failure puts back."""
         reads = [self._reads.popleft() for _ in range(len(self._reads))]
+        needed: set[str] = set()
         try:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    return await self._attempt(changes, rule, reads)
+                    return await self._attempt(changes, rule, reads, needed)
                 except NotWritten as failure:
                     if attempt == ATTEMPTS:
                         raise failure.error from failure
@@ -161,7 +162,13 @@ class StagedAdapter(NativeAdapter):
             self._reads.extendleft(reversed(reads))
             raise
 
-    async def _attempt(self, changes: Sequence[Change], rule: Rule[T], reads: Sequence[tuple[str, Logged]]) -> list[T]:
+    async def _attempt(
+        self, changes: Sequence[Change], rule: Rule[T], reads: Sequence[tuple[str, Logged]], needed: set[str]
+    ) -> list[T]:
+        """Do it once; needed: ids of what former attempts came to read, which are read at once, and of what this does.
+
+        An engine that locks what is read takes locks in order within one read only.
+        """
         users = {change.user_id for change in changes if change.user_id is not None} | {user for user, _ in reads}
         staging = Staging()
         staging.entries += reads
@@ -169,11 +176,16 @@ class StagedAdapter(NativeAdapter):
         if not known:  # nothing is read: worked out at once, and so in the order in which batches were given
             results = [rule(change, staging) for change in changes]
         async with self.transaction(users) as transaction:
+
+            async def read(missing: Wanted) -> None:
+                needed.update(missing.ids)
+                staging.learn(missing, await transaction.read(missing))
+
             if known:
-                staging.learn(known, await transaction.read(known))
+                await read(Wanted(known.ids.union(needed), known.keys))
                 if further := staging.neighbours():
-                    staging.learn(further, await transaction.read(further))
-                results = [await _applied(rule, change, staging, transaction.read) for change in changes]
+                    await read(further)
+                results = [await _applied(rule, change, staging, read) for change in changes]
             await transaction.write(staging)
         return results
 
@@ -189,12 +201,10 @@ async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _applied(
-    rule: Rule[T], change: Change, staging: Staging, read: Callable[[Wanted], Awaitable[Collection[models.Memory]]]
-) -> T:
+async def _applied(rule: Rule[T], change: Change, staging: Staging, read: Callable[[Wanted], Awaitable[None]]) -> T:
     """Apply a rule; it runs again whenever it asks for a record that was not read."""
     while True:
         try:
             return rule(change, staging)
         except Unread as missing:
-            staging.learn(missing.wanted, await read(missing.wanted))
+            await read(missing.wanted)

@@ -143,6 +143,24 @@ def test_chains_stay_whole_under_many_writers(postgres_url: str) -> None:
             assert (record.superseded_by is None) == (record.superseded_at is None)
 
 
+def test_changes_of_linked_memories_wait_for_one_another(postgres_url: str) -> None:
+    """Each reads its neighbours too, in whatever order they are linked."""
+    with open_store(postgres_url) as one, open_store(postgres_url) as other, ThreadPoolExecutor(WRITERS) as pool:
+        ids = [one.add("fact 0", "u").id]
+        for n in range(1, 8):
+            ids.append(one.add(f"fact {n}", "u", supersedes=[ids[-1]]).id)
+
+        def write(writer: int) -> None:
+            for n in range(16):
+                (one, other)[writer % 2].update(ids[(writer * (n + 1)) % 8], metadata={f"w{writer}n{n}": 1})
+
+        list(pool.map(write, range(WRITERS)))
+        records = everything(one, "u")
+        assert sum(record.version - 1 for record in records) == WRITERS * 16
+        assert sum(len(record.metadata or {}) for record in records) == WRITERS * 16
+        assert [record.id for record in one.history(ids[3])] == ids
+
+
 def test_statistics_of_words_stay_right_under_many_writers(
     postgres: PostgresCluster, database: str, postgres_url: str
 ) -> None:

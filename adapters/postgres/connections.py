@@ -27,7 +27,7 @@ Connection = AsyncConnection[tuple[Any, ...]]
 Rows = list[tuple[Any, ...]]
 Configure = Callable[[Connection], Awaitable[None]]
 
-RACES = (errors.UniqueViolation, errors.SerializationFailure, errors.DeadlockDetected)
+RACES = (errors.UniqueViolation, errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
 """Another transaction came between; this one did nothing."""
 REPLICA_PATIENCE = 1.0
 """Seconds to wait for a connection to the replica, in whose place the server answers."""

@@ -112,14 +112,20 @@ class PostgresTransaction:
         self._connection, self._names, self._vectors, self._keys = connection, names, vectors, keys
         self._copies = copies  # which Postgres does not do into a table with row-level security
         self._key_of: dict[str, int] = {}
+        self._waiting = ""
 
     async def read(self, wanted: Wanted) -> Collection[Memory]:
-        """Read records and lock their rows until the transaction ends."""
+        """Read records and lock their rows until the transaction ends.
+
+        The first read locks in order and waits for other writers; whoever has locks already does not wait for more,
+        lest two wait for each other.
+        """
         users, external = zip(*wanted.keys, strict=True) if wanted.keys else ((), ())
+        waiting, self._waiting = self._waiting, "NOWAIT"
         cursor = await self._execute(
-            """SELECT key, record::text FROM openmem.memories WHERE id = ANY(%s::text[] || ARRAY(
+            f"""SELECT key, record::text FROM openmem.memories WHERE id = ANY(%s::text[] || ARRAY(
                 SELECT m.id FROM unnest(%s::text[], %s::text[]) k(user_id, external_id)
-                JOIN openmem.memories m USING (user_id, external_id))) ORDER BY id FOR UPDATE""",
+                JOIN openmem.memories m USING (user_id, external_id))) ORDER BY id FOR UPDATE {waiting}""",
             [list(wanted.ids), list(users), list(external)],
         )
         found = {key: Memory.model_validate_json(record) for key, record in await cursor.fetchall()}
