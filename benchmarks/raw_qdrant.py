@@ -13,8 +13,8 @@ from typing import Any
 
 import qdrant_edge as edge
 from data import TOP, Data, Row, median_ms, rate
-from openmem.adapters import qdrant_records as records
-from openmem.adapters.qdrant_engine import Point
+from openmem.adapters.qdrant import records
+from openmem.adapters.qdrant.engine import Point
 from qdrant_client import QdrantClient, models
 
 from openmem.types import MemoryRecord

@@ -158,7 +158,7 @@ def test_another_collection_is_another_store(url: str, tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openmem.adapters.qdrant_store.SCHEMA", 99)
+    monkeypatch.setattr("openmem.adapters.qdrant.store.SCHEMA", 99)
     with open_store(url) as memory:
         memory.list("u")
     monkeypatch.undo()

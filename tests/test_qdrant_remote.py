@@ -318,7 +318,7 @@ def test_what_a_process_that_died_had_claimed_is_free_again(
             memory.add("a fact", "u", external_id="k")
         assert naps, "the other writer is waited for"
         assert not memory.list("u").items
-        monkeypatch.setattr("openmem.adapters.qdrant_transaction.ABANDONED", -2.0)
+        monkeypatch.setattr("openmem.adapters.qdrant.transaction.ABANDONED", -2.0)
         added = memory.add("a fact", "u", external_id="k")
         assert added.id != gone.id
         assert memory.add("a fact", "u", external_id="k").id == added.id

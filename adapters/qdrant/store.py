@@ -8,10 +8,10 @@ from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.adapter import Embed
 
-from .native import UNFINISHED, newer_schema, other_embedding
-from .qdrant_engine import Embed as Vectors
-from .qdrant_engine import Engine, Insert, Layout, Operation, Overwrite, Payload, Point
-from .qdrant_records import (
+from ..native import UNFINISHED, newer_schema, other_embedding
+from .engine import Embed as Vectors
+from .engine import Engine, Insert, Layout, Operation, Overwrite, Payload, Point
+from .records import (
     FACTS,
     MEMORY_INDEXES,
     REVISED,

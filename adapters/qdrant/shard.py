@@ -11,7 +11,7 @@ import qdrant_edge as edge
 from openmem.bridge import offload
 from openmem.errors import ClosedError, OMPError, ProviderError
 
-from .qdrant_engine import (
+from .engine import (
     DENSE,
     TERMS,
     Delete,
@@ -25,8 +25,8 @@ from .qdrant_engine import (
     Row,
     Words,
 )
-from .qdrant_filters import All, Ids, Match, Native, Not, Range, Some
-from .qdrant_folders import Folder, Folders, Turns, in_use
+from .filters import All, Ids, Match, Native, Not, Range, Some
+from .folders import Folder, Folders, Turns, in_use
 
 T = TypeVar("T")
 Shards = dict[str, edge.EdgeShard]

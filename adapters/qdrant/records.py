@@ -17,10 +17,10 @@ from uuid import UUID, uuid5
 from openmem import ranking
 from openmem._generated.models import Memory
 
-from .qdrant_engine import Index, Payload, Point, Words
-from .qdrant_filters import ancestors, micros
-from .store import Logged
-from .vectors import unit
+from ..store import Logged
+from ..vectors import unit
+from .engine import Index, Payload, Point, Words
+from .filters import ancestors, micros
 
 SCHEMA = 1
 """The form of points that this module writes."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from qdrant_client import models
 
-from .qdrant_engine import DENSE, TERMS, Delete, Embed, Index, Insert, Layout, Nearest, Operation, Overwrite, Words
-from .qdrant_filters import All, Ids, Match, Native, Not, Range, Some
+from .engine import DENSE, TERMS, Delete, Embed, Index, Insert, Layout, Nearest, Operation, Overwrite, Words
+from .filters import All, Ids, Match, Native, Not, Range, Some
 
 INDEXES: dict[Index, Any] = {
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),

@@ -18,17 +18,17 @@ from openmem._generated import models
 from openmem.adapter import Embed, Settings
 from openmem.errors import ConfigurationError
 
-from .qdrant_clients import RemoteEngine
-from .qdrant_engine import Engine, Row
-from .qdrant_filters import All, Match, Range, micros, selecting
-from .qdrant_local import LocalEngine
-from .qdrant_records import Writer, entries_of, log_fields, memory_of, point_id
-from .qdrant_search import Search
-from .qdrant_shard import EdgeEngine
-from .qdrant_store import QdrantStore
-from .qdrant_transaction import QdrantTransaction
-from .qdrant_walk import newest_first
-from .staged import StagedAdapter, Transaction
+from ..staged import StagedAdapter, Transaction
+from .clients import RemoteEngine
+from .engine import Engine, Row
+from .filters import All, Match, Range, micros, selecting
+from .local import LocalEngine
+from .records import Writer, entries_of, log_fields, memory_of, point_id
+from .search import Search
+from .shard import EdgeEngine
+from .store import QdrantStore
+from .transaction import QdrantTransaction
+from .walk import newest_first
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 

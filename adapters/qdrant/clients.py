@@ -23,9 +23,9 @@ from openmem.errors import (
     UnauthorizedError,
 )
 
-from .qdrant_engine import DENSE, Layout, Nearest, Operation, Row, Words
-from .qdrant_filters import Native
-from .qdrant_models import INDEXES, filter_of, operation_of, request_of, shape
+from .engine import DENSE, Layout, Nearest, Operation, Row, Words
+from .filters import Native
+from .models import INDEXES, filter_of, operation_of, request_of, shape
 
 OLDEST = (1, 19)
 """The first server that counts the rarity of a term among one user's points."""

@@ -18,9 +18,11 @@ from openmem._generated.models import Memory
 from openmem.bridge import offload
 from openmem.errors import ConflictError
 
-from .qdrant_engine import Delete, Embed, Engine, Insert, Operation, Overwrite, Payload, Point
-from .qdrant_filters import All, Match, Native, Range
-from .qdrant_records import (
+from ..staged import NotWritten
+from ..staging import Key, Staging, Wanted
+from .engine import Delete, Embed, Engine, Insert, Operation, Overwrite, Payload, Point
+from .filters import All, Match, Native, Range
+from .records import (
     REVISED,
     Writer,
     claim_id,
@@ -33,8 +35,6 @@ from .qdrant_records import (
     point_of,
     words_of,
 )
-from .staged import NotWritten
-from .staging import Key, Staging, Wanted
 
 ABANDONED = 60.0
 """Seconds after which a claim of a memory that does not exist is taken to be left over."""

@@ -12,10 +12,10 @@ from qdrant_client import QdrantClient, models
 from openmem.bridge import offload
 from openmem.errors import ClosedError, ConfigurationError, ProviderError
 
-from .qdrant_clients import ClientEngine
-from .qdrant_engine import Insert, Operation
-from .qdrant_folders import Folder, Folders, Turns, in_use
-from .qdrant_models import operation_of, structs_of
+from .clients import ClientEngine
+from .engine import Insert, Operation
+from .folders import Folder, Folders, Turns, in_use
+from .models import operation_of, structs_of
 
 
 class LocalEngine(ClientEngine):

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from .qdrant_filters import Native
-from .qdrant_folders import Turns
+from .filters import Native
+from .folders import Turns
 
 DENSE, TERMS = "dense", "terms"
 """Names of the two vectors of a point."""

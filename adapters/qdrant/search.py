@@ -15,10 +15,10 @@ from typing import NamedTuple
 from openmem import ranking, selection
 from openmem._generated.models import Memory, SearchRequest, SearchResult
 
-from .qdrant_engine import Engine, Nearest, Payload, Row, Words
-from .qdrant_filters import Ids, Native, of_user, selecting
-from .qdrant_records import RECORD, asked_words, dense_of, memory_of
-from .vectors import unit
+from ..vectors import unit
+from .engine import Engine, Nearest, Payload, Row, Words
+from .filters import Ids, Native, of_user, selecting
+from .records import RECORD, asked_words, dense_of, memory_of
 
 PLACES = 6
 """Decimals of scores: an engine adds in another order at another place, and so differs from itself in later ones."""

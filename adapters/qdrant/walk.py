@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from .qdrant_engine import Engine, Row
-from .qdrant_filters import All, Native, Range
+from .engine import Engine, Row
+from .filters import All, Native, Range
 
 PAGE = 256
 """Points of equal value read at once."""

@@ -1,0 +1,5 @@
+"""Qdrant: a server, local mode, and shards in this process."""
+
+from .adapter import QdrantAdapter, QdrantEdgeAdapter, QdrantLocalAdapter, QdrantSettings
+
+__all__ = ["QdrantAdapter", "QdrantEdgeAdapter", "QdrantLocalAdapter", "QdrantSettings"]
