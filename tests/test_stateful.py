@@ -283,7 +283,7 @@ def postgres(request: pytest.FixtureRequest) -> tuple[Store, float]:
     return store, 1e-6  # what vectors of single precision take from a score
 
 
-ENGINES = {"sqlite": (sqlite, 60), "postgres": (postgres, 60)}
+ENGINES = {"sqlite": (sqlite, 60), "postgres": (postgres, 40)}
 """How a backend's stores are made, and how many histories it is driven through."""
 
 
