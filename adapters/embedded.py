@@ -14,7 +14,7 @@ from openmem._generated import models
 from . import exact
 from .native import NativeAdapter
 from .rules import linked, owned
-from .store import Store
+from .store import Store, asked, audit_response
 
 T = TypeVar("T")
 BATCH = 500
@@ -114,14 +114,8 @@ class EmbeddedAdapter(NativeAdapter):
         """Read the audit log."""
 
         def work(store: Store) -> models.AuditResponse:
-            entries = (
-                entry
-                for entry in store.logged(request.user_id)
-                if (request.app is None or entry.app == request.app)
-                and (request.since is None or entry.timestamp >= request.since)
-            )
-            latest = islice(entries, request.limit)
-            return models.AuditResponse.model_validate({"entries": [entry._asdict() for entry in latest]})
+            entries = (entry for entry in store.logged(request.user_id) if asked(entry, request))
+            return audit_response(islice(entries, request.limit))
 
         return await self.transact(work, write=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from openmem._generated import models
@@ -48,11 +49,23 @@ class NativeAdapter(Adapter):
             token_counter=TOKEN_COUNTER,
         )
 
+    def configured_embedding(self) -> models.EmbeddingInfo:
+        """Return the embedding that vectors are to be made anew by; ConfigurationError without one."""
+        if self.embedding is None:
+            raise ConfigurationError("no embedder is configured.", remedy="Name one with embedder=….")
+        return self.embedding
+
     def scores(self) -> models.ScoreKinds:
         """Say what kind of score each mode gives."""
         if self.embedding is None:
             return models.ScoreKinds(keyword="relative")
         return models.ScoreKinds(keyword="relative", vector="cosine", hybrid="fused")
+
+
+def check_place(path: Path) -> None:
+    """Refuse a path whose folder is missing."""
+    if not path.absolute().parent.is_dir():
+        raise ConfigurationError(f"there is no folder for {path}.", remedy="Make the folder first.")
 
 
 def other_embedding(held: models.EmbeddingInfo | None, wanted: models.EmbeddingInfo | None) -> ConfigurationError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from openmem import cursors
-from openmem.types import Memory
+from openmem.types import AuditRequest, AuditResponse, Memory
 
 from . import exact
 
@@ -22,6 +22,17 @@ class Logged(NamedTuple):
     memory_id: str | None
     scope: str | None
     request_id: str | None
+
+
+def asked(entry: Logged, request: AuditRequest) -> bool:
+    """Tell whether a request for a user's audit log selects an entry of that user."""
+    of_app = request.app is None or entry.app == request.app
+    return of_app and (request.since is None or entry.timestamp >= request.since)
+
+
+def audit_response(entries: Iterable[Logged]) -> AuditResponse:
+    """Answer with entries, in their order."""
+    return AuditResponse.model_validate({"entries": [entry._asdict() for entry in entries]})
 
 
 class Records(Protocol):

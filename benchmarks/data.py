@@ -52,14 +52,17 @@ class Precomputed:
 def make_data(memories: int, dimension: int) -> Data:
     """Make short facts of Zipf-distributed words for Zipf-distributed users."""
     random = np.random.default_rng(7)
-    words = np.array(
-        [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in ("an", "el", "or", "ui") for c in "abcdefghijklmno"]
-    )
+    words = vocabulary()
     texts = [f"{' '.join(random.choice(words, 11, p=zipf(len(words), 1.0)))} {number}" for number in range(memories)]
     users = [f"user {number}" for number in random.choice(500, memories, p=zipf(500, 1.1))]
     vectors = random.normal(size=(memories, dimension)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return Data(texts, users, vectors, random.integers(0, memories, SEARCHES).tolist())
+
+
+def vocabulary() -> NDArray[np.str_]:
+    """Make 720 words."""
+    return np.array([f"{a}{b}{c}" for a in "bdfgklmnprst" for b in ("an", "el", "or", "ui") for c in "abcdefghijklmno"])
 
 
 def zipf(count: int, exponent: float) -> NDArray[np.float64]:

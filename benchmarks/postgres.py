@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import psycopg
-from data import TOP, Data, Precomputed, best_rows, zipf
+import raw_postgres
+from data import TOP, Data, Precomputed, best_rows, vocabulary, zipf
 from pgvector import Vector
 from pgvector.psycopg import register_vector_async
 from psycopg_pool import AsyncConnectionPool
@@ -29,13 +30,9 @@ from openmem import AsyncMemory
 ASKED = 50
 SIZES = (20_000, 3_500, 200, 50)
 
-CURRENT = """user_id = %(user)s AND NOT archived AND (superseded_at IS NULL OR superseded_at > %(now)s)
-    AND (valid_to IS NULL OR valid_to > %(now)s) AND (valid_from IS NULL OR valid_from <= %(now)s)"""
-EXACT = f"""SELECT record, -(embedding <#> %(vector)s) + 0 AS score FROM openmem.memories
-    WHERE {CURRENT} ORDER BY score DESC, created_at DESC, id DESC LIMIT 10"""
-NEAREST = f"""SELECT record, -(embedding <#> %(vector)s) AS score FROM openmem.memories
-    WHERE {CURRENT} ORDER BY embedding <#> %(vector)s LIMIT"""
-INDEX = f"SELECT * FROM ({NEAREST} 20) n ORDER BY score DESC LIMIT 10"
+BY_DISTANCE = f"""SELECT record, -(embedding <#> %(vector)s) AS score FROM openmem.memories
+    WHERE {raw_postgres.CURRENT} ORDER BY embedding <#> %(vector)s LIMIT"""
+INDEX = f"SELECT * FROM ({BY_DISTANCE} 20) n ORDER BY score DESC LIMIT 10"
 SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
     set_config('hnsw.ef_search', '100', true), set_config('hnsw.max_scan_tuples', '100000', true)"""
 
@@ -43,9 +40,7 @@ SETTINGS = """SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
 def make_data(memories: int) -> Data:
     """Make facts whose vectors are their hashed words, and users of which the first has about a fifth of them."""
     random = np.random.default_rng(7)
-    words = np.array(
-        [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in ("an", "el", "or", "ui") for c in "abcdefghijklmno"]
-    )
+    words = vocabulary()
     axes = random.integers(0, 384, len(words))
     chosen = random.choice(len(words), (memories, 11), p=zipf(len(words), 1.0))
     vectors = np.zeros((memories, 384), np.float32)
@@ -121,7 +116,7 @@ class Bench:
         async def by_hand(number: int) -> list[Any]:
             async with pool.connection() as raw:
                 if size <= 5000:
-                    return await (await raw.execute(EXACT, values(number))).fetchall()
+                    return await (await raw.execute(raw_postgres.NEAREST, values(number))).fetchall()
                 async with raw.pipeline(), raw.transaction():
                     await raw.execute(SETTINGS)
                     cursor = await raw.execute(INDEX, values(number))
@@ -129,7 +124,7 @@ class Bench:
 
         async def naive(number: int) -> list[Any]:
             async with pool.connection() as raw:
-                return await (await raw.execute(f"{NEAREST} 10", values(number))).fetchall()
+                return await (await raw.execute(f"{BY_DISTANCE} 10", values(number))).fetchall()
 
         short, recall = 0, 0.0
         for number in data.asked:

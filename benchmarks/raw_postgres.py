@@ -22,8 +22,9 @@ COLUMNS = "user_id, id, key, created_at, archived, record, embedding"
 TYPES = ["text", "text", "int8", "timestamptz", "bool", "jsonb", "vector"]
 CURRENT = """user_id = %(user)s AND NOT archived AND (superseded_at IS NULL OR superseded_at > %(now)s)
     AND (valid_to IS NULL OR valid_to > %(now)s) AND (valid_from IS NULL OR valid_from <= %(now)s)"""
-NEAREST = f"""SELECT record, -(embedding <#> %(vector)s) + 0 AS score FROM raw.memories
+NEAREST = f"""SELECT record, -(embedding <#> %(vector)s) + 0 AS score FROM openmem.memories
     WHERE {CURRENT} ORDER BY score DESC, created_at DESC, id DESC LIMIT {TOP}"""
+"""Reads every row of a user; written for openmem's own schema."""
 
 
 def bare(url: str, data: Data) -> Row:
@@ -67,9 +68,11 @@ def same_rows(url: str, data: Data) -> Row:
 
         speed = await rate_async(data, add)
 
+        nearest = NEAREST.replace("openmem.", "raw.")
+
         async def search(n: int) -> Any:
             values = {"user": data.users[n], "vector": Vector(data.vectors[n]), "now": datetime.now(UTC)}
-            return await (await connection.execute(NEAREST, values)).fetchall()
+            return await (await connection.execute(nearest, values)).fetchall()
 
         async def get(n: int) -> Any:
             return await (

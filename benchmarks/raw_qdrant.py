@@ -17,6 +17,7 @@ from openmem.adapters.qdrant import records
 from openmem.adapters.qdrant.engine import Point
 from qdrant_client import QdrantClient, models
 
+from openmem.clock import micros
 from openmem.types import MemoryRecord
 
 NOTHING = float("nan")
@@ -38,7 +39,7 @@ def local(data: Data, folder: Path) -> Row:
         return models.PointStruct(id=point.id, payload=point.payload, vector={"dense": point.dense, "terms": words})
 
     def search(n: int) -> Any:
-        now = records.micros(datetime.now(UTC))
+        now = micros(datetime.now(UTC))
         gone: list[Any] = [models.FieldCondition(key=key, range=models.Range(lte=now)) for key in PAST]
         gone.append(models.FieldCondition(key="valid_from", range=models.Range(gte=now + 1)))
         gone.append(models.FieldCondition(key="archived", match=models.MatchValue(value=1)))
@@ -74,7 +75,7 @@ def shard(data: Data, folder: Path) -> Row:
         return edge.Point(point.id, vectors, point.payload)
 
     def search(n: int) -> Any:
-        now = records.micros(datetime.now(UTC))
+        now = micros(datetime.now(UTC))
         gone: list[Any] = [edge.FieldCondition(key, range=edge.RangeFloat(lte=now)) for key in PAST]
         gone.append(edge.FieldCondition("valid_from", range=edge.RangeFloat(gte=now + 1)))
         gone.append(edge.FieldCondition("archived", match=edge.MatchValue(1)))

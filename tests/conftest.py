@@ -14,7 +14,7 @@ from hypothesis import settings
 from openmem.adapters.memory import MemoryAdapter
 from servers import database, postgres, postgres_url, servers  # noqa: F401  fixtures
 
-from openmem import Adapter, Memory
+from openmem import Adapter, ConfigurationError, Memory
 from openmem._generated import models
 from openmem._generated.verbs import VERBS
 
@@ -105,6 +105,18 @@ def everything(memory: Memory, user_id: str) -> list[models.Memory]:
         cursor = page.next_cursor
         if cursor is None:
             return found
+
+
+def open_store(url: str, **options: Any) -> Memory:
+    """Open a store with a predictable embedder."""
+    return Memory(url, **{"embedder": "test:32", **options})
+
+
+def refused(url: str, **options: Any) -> ConfigurationError:
+    """Return why a store does not open."""
+    with open_store(url, **options) as memory, pytest.raises(ConfigurationError) as caught:
+        memory.list("u")
+    return caught.value
 
 
 def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import START, Clock, everything
+from conftest import START, Clock, everything, open_store, refused
 from openmem.adapters.postgres import PostgresAdapter
 from servers import PostgresCluster
 
@@ -22,17 +22,6 @@ from openmem.embedding.testing import WordEmbedder
 from openmem.types import EmbeddingInfo, SearchResult
 
 SPAWN = multiprocessing.get_context("spawn")
-
-
-def open_store(url: str, **options: Any) -> Memory:
-    return Memory(url, **{"embedder": "test:32", **options})
-
-
-def refused(url: str, **options: Any) -> ConfigurationError:
-    """Return why a store does not open."""
-    with open_store(url, **options) as memory, pytest.raises(ConfigurationError) as caught:
-        memory.list("u")
-    return caught.value
 
 
 def sql_of(error: ConfigurationError) -> str:

@@ -12,14 +12,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import everything
+from conftest import everything, open_store
 from servers import PostgresCluster
 
 from openmem import (
     AsyncMemory,
     ConfigurationError,
     ConflictError,
-    Memory,
     NotFoundError,
     OMPError,
     ProviderUnavailableError,
@@ -27,10 +26,6 @@ from openmem import (
 from openmem.types import MemoryRecord
 
 WRITERS = 16
-
-
-def open_store(url: str, **options: Any) -> Memory:
-    return Memory(url, **{"embedder": "test:32", **options})
 
 
 def open_async(url: str, **options: Any) -> AsyncMemory:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import START, Clock, everything, python
+from conftest import START, Clock, everything, open_store, python, refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openmem.conformance.filter_table import RECORDS, ROWS
@@ -31,17 +31,6 @@ Open = Callable[..., Memory]
 @pytest.fixture(params=["local", "edge"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"qdrant+{request.param}:///{tmp_path / 'store'}"
-
-
-def open_store(url: str, **options: Any) -> Memory:
-    return Memory(url, **{"embedder": "test:32", **options})
-
-
-def refused(url: str, **options: Any) -> ConfigurationError:
-    """Return why a store does not open."""
-    with open_store(url, **options) as memory, pytest.raises(ConfigurationError) as caught:
-        memory.list("u")
-    return caught.value
 
 
 # --- opening ----------------------------------------------------------------------------------------------------

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import respx
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 from qdrant_server import Server
-from test_stateful import DAYS, FILTERS, SELECTORS, STATES, USERS, WORDS, Backends
+from test_stateful import Backends
 
 from openmem import Memory
 
@@ -26,22 +25,11 @@ class Qdrant(Backends):
 
     tolerance = 2e-6
 
-    @rule(
-        user=USERS,
-        words=WORDS,
-        scope=SELECTORS,
-        mode=st.sampled_from([None, "vector", "keyword", "hybrid"]),
-        limit=st.integers(1, 5),
-        least=st.none() | st.floats(0, 1),
-        include=STATES,
-        as_of=DAYS,
-        filter=FILTERS,
-    )
-    def search(
+    def search_for(
         self, user: str, words: list[str], limit: int, least: float | None, as_of: int | None, **fields: Any
     ) -> None:
         if fields["mode"] == "vector":
-            super().search(user, words, limit, least, as_of, **fields)
+            super().search_for(user, words, limit, least, as_of, **fields)
             return
         query, fields = " ".join(words), {"as_of": self.day(as_of), **fields}
 

@@ -226,7 +226,10 @@ class Backends(RuleBasedStateMachine):
         as_of=DAYS,
         filter=FILTERS,
     )
-    def search(
+    def search(self, **drawn: Any) -> None:
+        self.search_for(**drawn)
+
+    def search_for(
         self, user: str, words: list[str], limit: int, least: float | None, as_of: int | None, **fields: Any
     ) -> None:
         if self.tolerance and least is not None:  # apart from the cosines that few words have

@@ -17,11 +17,11 @@ from pydantic import Field, SecretStr
 from openmem import cursors
 from openmem._generated import models
 from openmem.adapter import Embed, Settings
-from openmem.errors import ClosedError, ConfigurationError
+from openmem.errors import ClosedError
 
 from ..native import UNFINISHED
 from ..staged import StagedAdapter, Transaction
-from ..store import Logged
+from ..store import Logged, audit_response
 from .connections import Connection, Connections, Rows, connect, translated
 from .filters import Bindings, selected
 from .records import Keys, PostgresTransaction
@@ -149,22 +149,21 @@ class PostgresAdapter(StagedAdapter):
 
         Interrupted, the store refuses to open until it is run again.
         """
-        if self.embedding is None:
-            raise ConfigurationError("no embedder is configured.", remedy="Name one with embedder=….")
+        embedding = self.configured_embedding()
         async with self._store() as store:
             await store.migrate()
             await store.extension()
-            await store.set_embedding(self.embedding, self.settings.precision)
+            await store.set_embedding(embedding, self.settings.precision)
             await store.set_meta("embedding", UNFINISHED.model_dump_json())
         last, done, count = "", 0, -1
         while count:
             async with self._store() as store:
-                last, count = await store.embed_anew(last, embed, self.embedding.model)
+                last, count = await store.embed_anew(last, embed, embedding.model)
             done += count
         async with self._store() as store:
             if self.settings.index == "hnsw":
                 await store.index()
-            await store.set_meta("embedding", self.embedding.model_dump_json())
+            await store.set_meta("embedding", embedding.model_dump_json())
         return done
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
@@ -195,8 +194,7 @@ class PostgresAdapter(StagedAdapter):
             WHERE user_id = %(user)s AND (%(app)s::text IS NULL OR app = %(app)s)
             AND (%(since)s::timestamptz IS NULL OR moment >= %(since)s) ORDER BY key DESC LIMIT %(limit)s"""
         rows = await self._rows(sql, values, user_id=request.user_id)
-        entries = [Logged(row[0].astimezone(UTC), *row[1:])._asdict() for row in rows]
-        return models.AuditResponse.model_validate({"entries": entries})
+        return audit_response(Logged(row[0].astimezone(UTC), *row[1:]) for row in rows)
 
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
         """Read records by id."""

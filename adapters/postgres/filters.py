@@ -39,12 +39,16 @@ def selected(request: Selection, now: datetime, values: Bindings) -> str:
     }
     conditions = [f"user_id = {values.bind(request.user_id)}"]
     conditions += [test for state, test in states.items() if state not in (request.include or ())]
-    conditions += narrowing(request, values)
+    conditions += _narrowing(request, values)
     return " AND ".join(conditions)
 
 
-def narrowing(request: Selection, values: Bindings) -> list[str]:
-    """Write the conditions beyond user and state, which may leave few of a user's memories."""
+def narrows(request: Selection) -> bool:
+    """Tell whether a request selects by more than user and state, which may leave few of a user's memories."""
+    return any((request.scope, request.tag, request.since, request.until, request.filter))
+
+
+def _narrowing(request: Selection, values: Bindings) -> list[str]:
     conditions = []
     if request.scope is not None:
         conditions.append(_in_scope(request.scope, values))

@@ -42,6 +42,10 @@ class Table(NamedTuple):
         """The table and its columns, as INSERT and COPY name them."""
         return f"{self.name} ({', '.join(self.columns)})"
 
+    def with_column(self, name: str, type_: str) -> Table:
+        """Return the table with one column more."""
+        return Table(self.name, (*self.columns, name), (*self.types, type_))
+
 
 MEMORIES = Table(
     "openmem.memories",
@@ -110,6 +114,7 @@ class PostgresTransaction:
         self, connection: Connection, names: Names, vectors: Vectors | None, keys: Keys, *, copies: bool
     ) -> None:
         self._connection, self._names, self._vectors, self._keys = connection, names, vectors, keys
+        self._memories = MEMORIES if vectors is None else MEMORIES.with_column("embedding", vectors.type)
         self._copies = copies  # which Postgres does not do into a table with row-level security
         self._key_of: dict[str, int] = {}
         self._waiting = ""
@@ -177,40 +182,19 @@ class PostgresTransaction:
         """Write the index of words, the audit log and, last, since writers wait for them, the statistics of users."""
         await store_words(self._connection, self._names, latter, self._key_of)
         await store_entries(self._connection, self._names, staging.entries)
-        memories, lengths = Counter[str](), Counter[str]()
-        for sign, some in ((-1, former), (1, latter)):
-            for each in some:
-                memories[each.memory.user_id] += sign
-                lengths[each.memory.user_id] += sign * each.length
-        if memories:
-            users = sorted(memories)
-            await self._execute(
-                """INSERT INTO openmem.users AS u (user_id, memories, length)
-                SELECT * FROM unnest(%s::text[], %s::int8[], %s::int8[]) ON CONFLICT (user_id) DO UPDATE
-                SET memories = u.memories + excluded.memories, length = u.length + excluded.length""",
-                [users, [memories[user] for user in users], [lengths[user] for user in users]],
-            )
+        await count_words(self._connection, self._names, former, latter)
 
     async def _insert(self, memory: Memory, vector: Sequence[float] | None) -> AsyncCursor[Any]:
-        columns, values = MEMORIES.columns, self._values(memory)
-        if self._vectors is not None:
-            columns, values = (*columns, "embedding"), [*values, self._vector(vector)]
-        marks = ", ".join(["%s"] * len(values))
-        sql = f"INSERT INTO openmem.memories ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
-        return await self._execute(sql, values)
+        marks = ", ".join(["%s"] * len(self._memories.columns))
+        sql = f"INSERT INTO {self._memories.into} VALUES ({marks}) ON CONFLICT DO NOTHING"
+        return await self._execute(sql, self._row(memory, vector))
 
     async def _copy_memories(self, staging: Staging) -> None:
-        columns, types = MEMORIES.columns, MEMORIES.types
-        if self._vectors is not None:
-            columns, types = (*columns, "embedding"), (*types, self._vectors.type)
-        sql = f"COPY openmem.memories ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+        sql = f"COPY {self._memories.into} FROM STDIN (FORMAT BINARY)"
         async with self._connection.cursor().copy(self._names(sql)) as copy:
-            copy.set_types(types)
+            copy.set_types(self._memories.types)
             for memory in _sorted(staging):
-                row = self._values(memory)
-                if self._vectors is not None:
-                    row.append(self._vector(staging.vectors.get(memory.id)))
-                await copy.write_row(row)
+                await copy.write_row(self._row(memory, staging.vectors.get(memory.id)))
 
     async def _execute(self, sql: str, values: Sequence[Any]) -> AsyncCursor[Any]:
         return await self._connection.execute(self._names(sql), values)
@@ -222,8 +206,11 @@ class PostgresTransaction:
         names = (memory.user_id, memory.id, key, memory.external_id, memory.scope)
         return [*names, *moments, bool(memory.archived), record]
 
-    def _vector(self, vector: Sequence[float] | None) -> Any:
-        return self._vectors.value(vector) if self._vectors is not None and vector is not None else None
+    def _row(self, memory: Memory, vector: Sequence[float] | None) -> list[Any]:
+        row = self._values(memory)
+        if self._vectors is not None:
+            row.append(None if vector is None else self._vectors.value(vector))
+        return row
 
 
 async def store_words(
@@ -239,6 +226,24 @@ async def store_words(
         user_id, key = memory.user_id.translate(_ESCAPES), key_of[memory.id]
         lines += [f"{user_id}\t{term}\t{key}\t{count}\t{length}\n" for term, count in terms.items()]
     await _copy(connection, names, POSTINGS, lines)
+
+
+async def count_words(
+    connection: Connection, names: Names, former: Sequence[Indexed], latter: Sequence[Indexed]
+) -> None:
+    """Bring the statistics of users up to date."""
+    memories, lengths = Counter[str](), Counter[str]()
+    for sign, some in ((-1, former), (1, latter)):
+        for each in some:
+            memories[each.memory.user_id] += sign
+            lengths[each.memory.user_id] += sign * each.length
+    if memories:
+        users = sorted(memories)
+        sql = """INSERT INTO openmem.users AS u (user_id, memories, length)
+            SELECT * FROM unnest(%s::text[], %s::int8[], %s::int8[]) ON CONFLICT (user_id) DO UPDATE
+            SET memories = u.memories + excluded.memories, length = u.length + excluded.length"""
+        counts = [memories[user] for user in users], [lengths[user] for user in users]
+        await connection.execute(names(sql), [users, *counts])
 
 
 async def store_entries(connection: Connection, names: Names, entries: Sequence[tuple[str, Logged]]) -> None:

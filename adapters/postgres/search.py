@@ -15,7 +15,7 @@ from openmem import ranking
 from openmem._generated.models import SearchRequest, SearchResponse
 
 from .connections import Rows
-from .filters import Bindings, narrowing, selected
+from .filters import Bindings, narrows, selected
 from .records import index_terms
 from .vectors import Vectors
 
@@ -52,7 +52,7 @@ class Search:
         self._request, self._indexed = request, indexed
         self._values = values = Bindings()
         self._selected = selected(request, now, values)
-        self._narrow = bool(narrowing(request, Bindings()))
+        self._narrow = narrows(request)
         self._user = values.bind(request.user_id)
         self._cosine = self._terms = None
         if vectors is not None and request.vector is not None and request.mode != "keyword":

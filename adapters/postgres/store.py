@@ -14,7 +14,7 @@ from openmem.errors import ConfigurationError
 
 from ..native import UNFINISHED, newer_schema, other_embedding
 from .connections import Connection
-from .records import indexed, store_words
+from .records import count_words, indexed, store_words
 from .schema import LOCK, MIGRATIONS, OWNED, POLICY, Names
 from .vectors import Vectors, register
 
@@ -150,13 +150,7 @@ class PostgresStore:
             key_of = {memory_id: key for memory_id, key, _ in rows}
             async with self._connection.pipeline():  # in which words are not copied: see row-level security
                 await store_words(self._connection, self._names, words, key_of)
-            for each in words:
-                await self._do(
-                    "INSERT INTO openmem.users AS u VALUES (%s, 1, %s) ON CONFLICT (user_id) DO UPDATE"
-                    " SET memories = u.memories + 1, length = u.length + excluded.length",
-                    each.memory.user_id,
-                    each.length,
-                )
+                await count_words(self._connection, self._names, [], words)
         await self.set_meta("analysis", ranking.ANALYSIS)
 
     async def index(self) -> None:

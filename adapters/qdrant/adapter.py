@@ -16,12 +16,14 @@ from pydantic import Field, SecretStr
 from openmem import cursors, selection
 from openmem._generated import models
 from openmem.adapter import Embed, Settings
+from openmem.clock import micros
 from openmem.errors import ConfigurationError
 
 from ..staged import StagedAdapter, Transaction
+from ..store import Logged, asked, audit_response
 from .clients import RemoteEngine
 from .engine import Engine, Row
-from .filters import All, Match, Range, micros, selecting
+from .filters import All, Match, Range, selecting
 from .local import LocalEngine
 from .records import Writer, entries_of, log_fields, memory_of, point_id
 from .search import Search
@@ -95,10 +97,9 @@ class QdrantBackend(StagedAdapter):
 
         Interrupted, the store refuses to open until it is run again.
         """
-        if self.embedding is None:
-            raise ConfigurationError("no embedder is configured.", remedy="Name one with embedder=….")
+        embedding = self.configured_embedding()
         await self._store.engine.open()
-        return await self._store.reembed(embed, self.embedding)
+        return await self._store.reembed(embed, embedding)
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page, by the index of created_at."""
@@ -135,17 +136,16 @@ class QdrantBackend(StagedAdapter):
         await self.flush()
         since = [Range("latest", low=micros(request.since))] if request.since is not None else []
         condition = All((Match("log", (request.user_id,)), *since))
-        entries: list[models.AuditEntry] = []
+        entries: list[Logged] = []
         fields = log_fields(request.user_id)
         async for rows in newest_first(
             self._store.engine, self._store.sidecar, condition, "sequence", None, min(request.limit, 64), fields
         ):
             for row in sorted(rows, key=lambda row: row.payload["sequence"], reverse=True):
-                logged = map(models.AuditEntry.model_validate, entries_of(row.payload, request.user_id))
-                entries += [each for each in logged if _asked(each, request)]
+                entries += [each for each in entries_of(row.payload, request.user_id) if asked(each, request)]
             if len(entries) >= request.limit:
                 break
-        return models.AuditResponse(entries=entries[: request.limit])
+        return audit_response(entries[: request.limit])
 
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
         """Read records by id."""
@@ -247,9 +247,3 @@ class QdrantEdgeAdapter(FolderBackend):
 def _positioned(row: Row) -> tuple[cursors.Position, models.Memory]:
     memory = memory_of(row.payload)
     return (memory.created_at, memory.id), memory
-
-
-def _asked(entry: models.AuditEntry, request: models.AuditRequest) -> bool:
-    if request.app is not None and entry.app != request.app:
-        return False
-    return request.since is None or (entry.timestamp is not None and entry.timestamp >= request.since)

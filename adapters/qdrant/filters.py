@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from openmem import filters
+from openmem.clock import micros
 from openmem.selection import Selection
 
 
@@ -71,12 +72,6 @@ _TEXTS = frozenset({"user_id", "kind", "external_id"})
 _FLAGS = frozenset({"pinned", "archived"})
 _NUMBERS = frozenset({"importance", "confidence"})
 _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def micros(moment: datetime) -> int:
-    """Count the microseconds since 1970, the form in which points keep moments."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def ancestors(scope: str) -> list[str]:

@@ -10,7 +10,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from openmem.errors import ConfigurationError
+from openmem.bridge import offload
+from openmem.errors import ClosedError, ConfigurationError
+
+from ..native import check_place
 
 T = TypeVar("T")
 
@@ -70,8 +73,7 @@ class Folders(Generic[T]):
 
     def take(self, path: Path) -> Folder[T]:
         """Open a folder, unless another client did; raises ConfigurationError where there is no place for it."""
-        if not path.absolute().parent.is_dir():
-            raise ConfigurationError(f"there is no folder for {path}.", remedy="Make the folder first.")
+        check_place(path)
         place = path.resolve()
         with self._lock:
             folder = self._folders.get(place)
@@ -88,6 +90,37 @@ class Folders(Generic[T]):
                 self._folders = {place: each for place, each in self._folders.items() if each is not folder}
                 with folder.lock:
                     self._close(folder.opened)
+
+
+class FolderEngine(Generic[T]):
+    """What the engines of a folder have in common: how it is taken and given back."""
+
+    def __init__(self, path: Path, folders: Folders[T]) -> None:
+        self._path, self._folders = path, folders
+        self._folder: Folder[T] | None = None
+
+    @property
+    def turns(self) -> Turns:
+        """The turns of those who write."""
+        return self._held().turns
+
+    async def open(self) -> None:
+        """Take the folder."""
+        self._folder = self._folder or await offload(self._folders.take, self._path)
+
+    async def close(self) -> None:
+        """Let go of the folder."""
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            await offload(self._give_back, folder)
+
+    def _give_back(self, folder: Folder[T]) -> None:
+        self._folders.give_back(folder)
+
+    def _held(self) -> Folder[T]:
+        if self._folder is None:
+            raise ClosedError("this adapter is closed.")
+        return self._folder
 
 
 def in_use(path: Path) -> ConfigurationError:

@@ -10,35 +10,19 @@ import portalocker
 from qdrant_client import QdrantClient, models
 
 from openmem.bridge import offload
-from openmem.errors import ClosedError, ConfigurationError, ProviderError
+from openmem.errors import ConfigurationError, ProviderError
 
 from .clients import ClientEngine
 from .engine import Insert, Operation
-from .folders import Folder, Folders, Turns, in_use
+from .folders import Folder, FolderEngine, Folders, in_use
 from .models import operation_of, structs_of
 
 
-class LocalEngine(ClientEngine):
+class LocalEngine(FolderEngine[QdrantClient], ClientEngine):
     """A folder, with one lock round every call: local mode is not safe in several threads."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._folder: Folder[QdrantClient] | None = None
-
-    @property
-    def turns(self) -> Turns:
-        """The turns of those who write."""
-        return self._held().turns
-
-    async def open(self) -> None:
-        """Load the folder."""
-        self._folder = self._folder or await offload(_FOLDERS.take, self._path)
-
-    async def close(self) -> None:
-        """Let go of the folder."""
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            await offload(_FOLDERS.give_back, folder)
+        super().__init__(path, _FOLDERS)
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> None:
         """Do operations in order; points are stored by a call of their own, since a batch would check them twice."""
@@ -52,11 +36,6 @@ class LocalEngine(ClientEngine):
     async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call the client in a thread."""
         return await offload(self._call, self._held(), method, arguments, options)
-
-    def _held(self) -> Folder[QdrantClient]:
-        if self._folder is None:
-            raise ClosedError("this adapter is closed.")
-        return self._folder
 
     def _call(
         self, folder: Folder[QdrantClient], method: str, arguments: tuple[Any, ...], options: dict[str, Any]

@@ -9,18 +9,19 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
 from uuid import UUID, uuid5
 
 from openmem import ranking
 from openmem._generated.models import Memory
+from openmem.clock import micros
 
 from ..store import Logged
 from ..vectors import unit
 from .engine import Index, Payload, Point, Words
-from .filters import ancestors, micros
+from .filters import ancestors
 
 SCHEMA = 1
 """The form of points that this module writes."""
@@ -161,10 +162,10 @@ def log_fields(user_id: str) -> tuple[str, ...]:
     return "sequence", f"entries.{_field(user_id)}"
 
 
-def entries_of(payload: Payload, user_id: str) -> list[dict[str, Any]]:
+def entries_of(payload: Payload, user_id: str) -> list[Logged]:
     """Read one user's entries of a point, most recent first."""
     written = json.loads(payload["entries"][_field(user_id)])
-    return [dict(zip(Logged._fields, values, strict=True)) for values in reversed(written)]
+    return [Logged(datetime.fromisoformat(moment), *rest) for moment, *rest in reversed(written)]
 
 
 def _entries(logged: Sequence[Logged]) -> str:

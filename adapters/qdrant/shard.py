@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import qdrant_edge as edge
 
 from openmem.bridge import offload
-from openmem.errors import ClosedError, OMPError, ProviderError
+from openmem.errors import OMPError, ProviderError
 
 from .engine import (
     DENSE,
@@ -26,7 +26,7 @@ from .engine import (
     Words,
 )
 from .filters import All, Ids, Match, Native, Not, Range, Some
-from .folders import Folder, Folders, Turns, in_use
+from .folders import Folder, FolderEngine, Folders, in_use
 
 T = TypeVar("T")
 Shards = dict[str, edge.EdgeShard]
@@ -40,27 +40,11 @@ _INDEXES: dict[Index, Any] = {
 }
 
 
-class EdgeEngine:
+class EdgeEngine(FolderEngine[Shards]):
     """A shard for each collection; the engine itself is safe in several threads and locks its folder."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._folder: Folder[Shards] | None = None
-
-    @property
-    def turns(self) -> Turns:
-        """The turns of those who write."""
-        return self._held().turns
-
-    async def open(self) -> None:
-        """Take the folder; its shards are opened one by one."""
-        self._folder = self._folder or await offload(_FOLDERS.take, self._path)
-
-    async def close(self) -> None:
-        """Write everything to disk and let go of the folder."""
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            await offload(self._guarded, _FOLDERS.give_back, folder)
+        super().__init__(path, _FOLDERS)
 
     async def create(self, collection: str, layout: Layout) -> None:
         """Open a shard, or make it."""
@@ -134,10 +118,8 @@ class EdgeEngine:
     async def _work(self, collection: str, work: Callable[[edge.EdgeShard], T]) -> T:
         return await offload(self._guarded, work, self._held().opened[collection])
 
-    def _held(self) -> Folder[Shards]:
-        if self._folder is None:
-            raise ClosedError("this adapter is closed.")
-        return self._folder
+    def _give_back(self, folder: Folder[Shards]) -> None:
+        self._guarded(super()._give_back, folder)
 
     def _guarded(self, work: Callable[..., T], *arguments: Any) -> T:
         try:

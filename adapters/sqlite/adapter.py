@@ -20,7 +20,7 @@ from openmem.bridge import offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, ProviderUnavailableError
 
 from ..embedded import EmbeddedAdapter
-from ..native import newer_schema
+from ..native import check_place, newer_schema
 from ..store import Logged, Store
 from .records import CachedVectors, Records
 from .schema import APPLICATION_ID, MIGRATIONS
@@ -83,17 +83,16 @@ class SqliteAdapter(EmbeddedAdapter):
 
         Interrupted, the store refuses to open until it is run again.
         """
-        if self.embedding is None:
-            raise ConfigurationError("no embedder is configured.", remedy="Name one with embedder=….")
+        embedding = self.configured_embedding()
         await offload(self._migrate)
         await offload(self._transact, Records.drop_vectors, True)
         done = last = 0
         while rows := await offload(self._transact, partial(Records.contents_after, key=last, limit=1000), False):
             vectors = await embed([content for _, _, content in rows])
-            put = partial(Records.put_vectors, rows=rows, vectors=vectors, model=self.embedding.model)
+            put = partial(Records.put_vectors, rows=rows, vectors=vectors, model=embedding.model)
             await offload(self._transact, put, True)
             done, last = done + len(rows), rows[-1][0]
-        await offload(self._transact, partial(Records.set_embedding, embedding=self.embedding), True)
+        await offload(self._transact, partial(Records.set_embedding, embedding=embedding), True)
         return done
 
     # --- connections ------------------------------------------------------------------------------------------
@@ -197,8 +196,7 @@ class SqliteAdapter(EmbeddedAdapter):
 
     def _migrate(self) -> None:
         path = self.settings.path
-        if not path.absolute().parent.is_dir():
-            raise ConfigurationError(f"there is no folder for {path}.", remedy="Make the folder first.")
+        check_place(path)
         with self._connection() as connection:
             used = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
             if used and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:

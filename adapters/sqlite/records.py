@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from sqlite3 import Connection
 from typing import Any, Protocol
 
@@ -13,16 +13,11 @@ import numpy as np
 
 from openmem import cursors, ranking
 from openmem._generated.models import EmbeddingInfo, Memory
+from openmem.clock import from_micros, micros
 
 from ..native import UNFINISHED, other_embedding
 from ..store import Logged
 from ..vectors import VectorIndex, unit
-
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _json(memory: Memory) -> str:
@@ -124,7 +119,7 @@ class Records:
         user = self._user(memory.user_id)
         key = self._connection.execute(
             "INSERT INTO memories (id, user, external_id, created_at, record) VALUES (?, ?, ?, ?, ?)",
-            (memory.id, user, memory.external_id, _micros(memory.created_at), _json(memory)),
+            (memory.id, user, memory.external_id, micros(memory.created_at), _json(memory)),
         ).lastrowid
         self._index_content(key, user, memory.content)
         if vector is not None:
@@ -191,11 +186,11 @@ class Records:
         values: list[Any] = [self._user(user_id)]
         if after is not None:
             query += " AND (created_at, id) < (?, ?)"
-            values += [_micros(after[0]), after[1]]
+            values += [micros(after[0]), after[1]]
         for bound, operator in ((since, ">="), (until, "<=")):
             if bound is not None:
                 query += f" AND created_at {operator} ?"
-                values.append(_micros(bound))
+                values.append(micros(bound))
         for (record,) in self._connection.execute(query + " ORDER BY created_at DESC, id DESC", values):
             yield Memory.model_validate_json(record)
 
@@ -229,14 +224,14 @@ class Records:
         self._connection.executemany(
             "INSERT INTO audit (user, timestamp, app, action, memory_id, scope, request_id)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(self._user(user_id), _micros(entry.timestamp), *entry[1:]) for user_id, entry in entries],
+            [(self._user(user_id), micros(entry.timestamp), *entry[1:]) for user_id, entry in entries],
         )
 
     def logged(self, user_id: str) -> Iterator[Logged]:
         self._shared.flush(self._connection)
         query = "SELECT timestamp, app, action, memory_id, scope, request_id FROM audit WHERE user = ?"
         for timestamp, *rest in self._connection.execute(query + " ORDER BY key DESC", (self._user(user_id),)):
-            yield Logged(_EPOCH + timestamp * _MICROSECOND, *rest)
+            yield Logged(from_micros(timestamp), *rest)
 
     # --- the store as a whole ---------------------------------------------------------------------------------
 
