@@ -170,7 +170,8 @@ def test_statistics_of_words_stay_right_under_many_writers(
             memory.delete_many(ids[2:5])
 
         list(pool.map(write, range(WRITERS)))
-    told = postgres.run("SELECT user_id, memories, length FROM openmem.users ORDER BY user_id", database=database)
+    totals = "SELECT user_id, sum(memories)::int, sum(length)::int FROM openmem.users GROUP BY user_id ORDER BY user_id"
+    told = postgres.run(totals, database=database)
     # Each writer leaves 7 memories of 1 or 2 * (n + 1) words, and 30 of three.
     length = 8 * (1 + sum(2 * (n + 1) for n in range(5, 10)) + 90)
     assert told == [("user 0", 8 * 36, length), ("user 1", 8 * 36, length)]

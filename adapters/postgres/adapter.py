@@ -92,8 +92,8 @@ class PostgresAdapter(StagedAdapter):
     """Records as jsonb, an inverted index with statistics per user, vectors by pgvector."""
 
     name = "postgres"
-    parallel = 2
-    batch = 500
+    parallel = 3
+    batch = 350
     settings_type = PostgresSettings
     settings: PostgresSettings
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, NamedTuple
 
 from psycopg import AsyncCursor
@@ -24,6 +27,10 @@ from .vectors import Vectors
 
 FEW = 20
 """Memories that are inserted in one round trip; more are copied, which takes several and is quicker for each."""
+PIECE = 50
+"""Memories worked out and sent before other tasks have their turn."""
+STRIPES = 8
+"""Rows of statistics that a user may have."""
 LONGEST_TERM = 256
 """Characters of a term that an index entry of Postgres surely holds; a longer one is kept as its digest."""
 
@@ -92,7 +99,7 @@ class Indexed(NamedTuple):
 def index_terms(text: str) -> list[str]:
     """Split a text into terms as ranking does, each short enough for an index."""
     terms = ranking.terms(text)
-    if len(max(terms, key=len, default="")) <= LONGEST_TERM:
+    if len(text) <= LONGEST_TERM // 3:  # in lower case it may be up to three times as long
         return terms
     return [term if len(term) <= LONGEST_TERM else _digest(term) for term in terms]
 
@@ -178,11 +185,13 @@ class PostgresTransaction:
                 [list(column) for column in zip(*keys, strict=True)] or [[], [], []],
             )
 
-    async def _account(self, staging: Staging, former: Sequence[Indexed], latter: Sequence[Indexed]) -> None:
+    async def _account(self, staging: Staging, former: Sequence[Indexed], latter: Iterable[Indexed]) -> None:
         """Write the index of words, the audit log and, last, since writers wait for them, the statistics of users."""
-        await store_words(self._connection, self._names, latter, self._key_of)
+        totals = Totals()
+        totals.subtract(former)
+        await store_words(self._connection, self._names, totals.added(latter), self._key_of)
         await store_entries(self._connection, self._names, staging.entries)
-        await count_words(self._connection, self._names, former, latter)
+        await totals.store(self._connection, self._names)
 
     async def _insert(self, memory: Memory, vector: Sequence[float] | None) -> AsyncCursor[Any]:
         marks = ", ".join(["%s"] * len(self._memories.columns))
@@ -193,8 +202,10 @@ class PostgresTransaction:
         sql = f"COPY {self._memories.into} FROM STDIN (FORMAT BINARY)"
         async with self._connection.cursor().copy(self._names(sql)) as copy:
             copy.set_types(self._memories.types)
-            for memory in _sorted(staging):
+            for number, memory in enumerate(_sorted(staging), 1):
                 await copy.write_row(self._row(memory, staging.vectors.get(memory.id)))
+                if number % PIECE == 0:
+                    await asyncio.sleep(0)
 
     async def _execute(self, sql: str, values: Sequence[Any]) -> AsyncCursor[Any]:
         return await self._connection.execute(self._names(sql), values)
@@ -213,46 +224,75 @@ class PostgresTransaction:
         return row
 
 
+class Totals:
+    """What becomes of the statistics of users."""
+
+    def __init__(self) -> None:
+        self._memories, self._lengths = Counter[str](), Counter[str]()
+
+    def subtract(self, words: Iterable[Indexed]) -> None:
+        """Count what is taken out of the index of words."""
+        for memory, _, length in words:
+            self._memories[memory.user_id] -= 1
+            self._lengths[memory.user_id] -= length
+
+    def added(self, words: Iterable[Indexed]) -> Iterator[Indexed]:
+        """Count what is put into the index of words, as it passes."""
+        for each in words:
+            self._memories[each.memory.user_id] += 1
+            self._lengths[each.memory.user_id] += each.length
+            yield each
+
+    async def store(self, connection: Connection, names: Names) -> None:
+        """Bring the statistics up to date."""
+        if users := sorted(self._memories):
+            sql = f"""INSERT INTO openmem.users AS u (user_id, stripe, memories, length)
+                SELECT user_id, mod(pg_backend_pid(), {STRIPES}), memories, length
+                FROM unnest(%s::text[], %s::int8[], %s::int8[]) c(user_id, memories, length)
+                ON CONFLICT (user_id, stripe) DO UPDATE
+                SET memories = u.memories + excluded.memories, length = u.length + excluded.length"""
+            counts = [self._memories[user] for user in users], [self._lengths[user] for user in users]
+            await connection.execute(names(sql), [users, *counts])
+
+
 async def store_words(
-    connection: Connection, names: Names, words: Sequence[Indexed], key_of: Mapping[str, int]
+    connection: Connection, names: Names, words: Iterable[Indexed], key_of: Mapping[str, int]
 ) -> None:
     """Append to the index of words."""
     if connection.pgconn.pipeline_status:  # which admits no COPY
         rows = [(w.memory.user_id, t, key_of[w.memory.id], n, w.length) for w in words for t, n in w.terms.items()]
         await _append(connection, names, POSTINGS, rows)
-        return
-    lines: list[str] = []
-    for memory, terms, length in words:  # a dozen lines a memory: written out, since this is most of a large batch
-        user_id, key = memory.user_id.translate(_ESCAPES), key_of[memory.id]
-        lines += [f"{user_id}\t{term}\t{key}\t{count}\t{length}\n" for term, count in terms.items()]
-    await _copy(connection, names, POSTINGS, lines)
+    else:
+        await _copy(connection, names, POSTINGS, _posting_lines(words, key_of))
 
 
-async def count_words(
-    connection: Connection, names: Names, former: Sequence[Indexed], latter: Sequence[Indexed]
-) -> None:
-    """Bring the statistics of users up to date."""
-    memories, lengths = Counter[str](), Counter[str]()
-    for sign, some in ((-1, former), (1, latter)):
-        for each in some:
-            memories[each.memory.user_id] += sign
-            lengths[each.memory.user_id] += sign * each.length
-    if memories:
-        users = sorted(memories)
-        sql = """INSERT INTO openmem.users AS u (user_id, memories, length)
-            SELECT * FROM unnest(%s::text[], %s::int8[], %s::int8[]) ON CONFLICT (user_id) DO UPDATE
-            SET memories = u.memories + excluded.memories, length = u.length + excluded.length"""
-        counts = [memories[user] for user in users], [lengths[user] for user in users]
-        await connection.execute(names(sql), [users, *counts])
+def _posting_lines(words: Iterable[Indexed], key_of: Mapping[str, int]) -> Iterator[str]:
+    """Write the lines of one memory at a time: this is most of a large batch."""
+    for memory, terms, length in words:
+        user_id, key = _copied(memory.user_id), key_of[memory.id]
+        yield "".join([f"{user_id}\t{term}\t{key}\t{count}\t{length}\n" for term, count in terms.items()])
 
 
 async def store_entries(connection: Connection, names: Names, entries: Sequence[tuple[str, Logged]]) -> None:
     """Append to the audit log."""
-    rows = [(user_id, *entry) for user_id, entry in entries]
     if connection.pgconn.pipeline_status:
-        await _append(connection, names, AUDIT, rows)
+        await _append(connection, names, AUDIT, [(user_id, *entry) for user_id, entry in entries])
     else:
-        await _copy(connection, names, AUDIT, _lines(rows))
+        await _copy(connection, names, AUDIT, _entry_lines(entries))
+
+
+def _entry_lines(entries: Iterable[tuple[str, Logged]]) -> Iterator[str]:
+    for user_id, (moment, app, action, memory_id, scope, request_id) in entries:
+        yield (
+            f"{_copied(user_id)}\t{moment.isoformat()}\t{_copied(app)}\t{action}\t{_copied(memory_id)}"
+            f"\t{_copied(scope)}\t{_copied(request_id)}\n"
+        )
+
+
+@lru_cache(maxsize=1024)
+def _copied(text: str | None) -> str:
+    """Write a text as COPY reads it; in a batch most come many times."""
+    return "\\N" if text is None else text.translate(_ESCAPES)
 
 
 async def _append(connection: Connection, names: Names, table: Table, rows: Sequence[Sequence[Any]]) -> None:
@@ -262,30 +302,24 @@ async def _append(connection: Connection, names: Names, table: Table, rows: Sequ
         await connection.execute(names(sql), [list(column) for column in zip(*rows, strict=True)])
 
 
-async def _copy(connection: Connection, names: Names, table: Table, lines: Iterable[str]) -> None:
+async def _copy(connection: Connection, names: Names, table: Table, lines: Iterator[str]) -> None:
+    """Send lines as they are worked out, so that the server is at work meanwhile, and other tasks too."""
     async with connection.cursor().copy(names(f"COPY {table.into} FROM STDIN")) as copy:
-        await copy.write("".join(lines))
-
-
-def _lines(rows: Sequence[Sequence[Any]]) -> Iterator[str]:
-    """Write rows as COPY reads them, column by column: most values come many times."""
-    columns = []
-    for column in zip(*rows, strict=True):
-        texts = {value: "\\N" if value is None else str(value).translate(_ESCAPES) for value in set(column)}
-        columns.append(map(texts.__getitem__, column))
-    return ("\t".join(row) + "\n" for row in zip(*columns, strict=True))
+        while piece := list(islice(lines, PIECE)):
+            await copy.write("".join(piece))
+            await asyncio.sleep(0)
 
 
 def _sorted(staging: Staging) -> list[Memory]:
     return sorted(staging.inserted.values(), key=lambda memory: (memory.user_id, memory.external_id or ""))
 
 
-def _reindexed(staging: Staging) -> tuple[list[Indexed], list[Indexed]]:
-    """List what is to be taken out of the index of words, and what is to be put into it."""
+def _reindexed(staging: Staging) -> tuple[list[Indexed], Iterator[Indexed]]:
+    """List what is to be taken out of the index of words, and what is to be put into it, worked out as it is read."""
     changed = [each for each in staging.replaced.values() if each.content != staging.read[each.id].content]
     former = [*(staging.read[each] for each in staging.removed), *(staging.read[each.id] for each in changed)]
     latter = [*staging.inserted.values(), *changed]
-    return [indexed(each) for each in former], [indexed(each) for each in latter]
+    return [indexed(each) for each in former], map(indexed, latter)
 
 
 def _record(memory: Memory) -> str:

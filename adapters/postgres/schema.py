@@ -66,10 +66,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             request_id text,
             PRIMARY KEY (user_id, key))""",
     ),
+    (
+        """ALTER TABLE openmem.users ADD stripe integer NOT NULL DEFAULT 0,
+            DROP CONSTRAINT users_pkey, ADD PRIMARY KEY (user_id, stripe)""",
+    ),
 )
 """Statements that bring the schema from version n to n + 1; the row `version` of meta counts them.
 
-PARTITIONED is where a table is divided by hash of user_id. keys hands out blocks of 1000 to each process.
+PARTITIONED is where a table is divided by hash of user_id. keys hands out blocks of 1000 to each process. The totals
+of a user are sums over their stripes, so that writers on several connections seldom wait for each other.
 """
 
 

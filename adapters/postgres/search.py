@@ -97,7 +97,7 @@ class Search:
 
     def _exact_unless_many(self) -> str:
         """Write a statement that searches exactly where few rows are selected, and says how many in any case."""
-        size = f"coalesce((SELECT memories FROM openmem.users WHERE user_id = {self._user}), 0)"
+        size = f"coalesce((SELECT sum(memories)::int8 FROM openmem.users WHERE user_id = {self._user}), 0)"
         if self._narrow:
             size = f"CASE WHEN {size} <= {EXACT} THEN {size} ELSE {self._count(EXACT)} END"
         return f"""SELECT r.record, r.score, u.size, CASE WHEN u.size > {EXACT} THEN {_threshold()} END
@@ -160,6 +160,7 @@ class Search:
         return f"""SELECT key, floor(1e10 * sum({rarity} * {gain}) + {half}) / 1e10 AS words
             FROM (SELECT key, count, length, count(*) OVER (PARTITION BY term) AS n FROM openmem.postings
                 WHERE user_id = {self._user} AND term = ANY({self._terms})) p
-            CROSS JOIN (SELECT memories::float8, greatest(length, 1)::float8 / memories AS average FROM openmem.users
-                WHERE user_id = {self._user} AND memories > 0) s
+            CROSS JOIN (SELECT sum(memories)::float8 AS memories,
+                greatest(sum(length), 1)::float8 / sum(memories)::float8 AS average
+                FROM openmem.users WHERE user_id = {self._user} HAVING sum(memories) > 0) s
             GROUP BY key"""

@@ -14,7 +14,7 @@ from openmem.errors import ConfigurationError
 
 from ..native import UNFINISHED, newer_schema, other_embedding
 from .connections import Connection
-from .records import count_words, indexed, store_words
+from .records import Totals, indexed, store_words
 from .schema import LOCK, MIGRATIONS, OWNED, POLICY, Names
 from .vectors import Vectors, register
 
@@ -146,11 +146,12 @@ class PostgresStore:
         last = ""
         while rows := await self._after(last):
             last = rows[-1][0]
-            words = [indexed(Memory.model_validate_json(record)) for *_, record in rows]
+            words = (indexed(Memory.model_validate_json(record)) for *_, record in rows)
             key_of = {memory_id: key for memory_id, key, _ in rows}
+            totals = Totals()
             async with self._connection.pipeline():  # in which words are not copied: see row-level security
-                await store_words(self._connection, self._names, words, key_of)
-                await count_words(self._connection, self._names, [], words)
+                await store_words(self._connection, self._names, totals.added(words), key_of)
+                await totals.store(self._connection, self._names)
         await self.set_meta("analysis", ranking.ANALYSIS)
 
     async def index(self) -> None:
