@@ -198,7 +198,6 @@ class AsyncMemory(_Client, AsyncVerbs):
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str | None = None, *, timeout: float = 60.0) -> None:
         """Wait until queued memories are stored, `timeout` seconds at most; IngestionTimeoutError after that."""
         self._claim_loop()
-        self._claim_loop()
         await self._core.wait_for_ingest(ids, user_id, timeout)
 
     async def close(self) -> None:

@@ -26,7 +26,7 @@ from .schema import Names
 from .vectors import Vectors
 
 FEW = 20
-"""Memories that are inserted in one round trip; more are copied, which takes several and is quicker for each."""
+"""Rows that are inserted in one round trip; more are copied, which takes several and is quicker for each."""
 PIECE = 50
 """Memories worked out and sent before other tasks have their turn."""
 STRIPES = 8
@@ -149,7 +149,7 @@ class PostgresTransaction:
         keys = await self._keys.take(self._connection, len(staging.inserted))
         self._key_of.update(zip(staging.inserted, keys, strict=True))
         former, latter = _reindexed(staging)
-        few = len(staging.inserted) <= FEW or not self._copies
+        few = max(len(staging.inserted), len(staging.entries)) <= FEW or not self._copies
         inserted = []
         if few or former or staging.replaced:
             async with self._connection.pipeline():
