@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,11 +72,29 @@ def zipf(count: int, exponent: float) -> NDArray[np.float64]:
 
 
 def rate(data: Data, add: Callable[[range], object]) -> float:
-    """Return memories a second over batches."""
-    started = time.perf_counter()
+    """Return memories a second of the median batch."""
+    times = []
+    for batch in batches(data):
+        started = time.perf_counter()
+        add(batch)
+        times.append((time.perf_counter() - started) / len(batch))
+    return 1 / statistics.median(times)
+
+
+async def rate_async(data: Data, add: Callable[[range], Awaitable[object]]) -> float:
+    """Return memories a second of the median batch, awaited."""
+    times = []
+    for batch in batches(data):
+        started = time.perf_counter()
+        await add(batch)
+        times.append((time.perf_counter() - started) / len(batch))
+    return 1 / statistics.median(times)
+
+
+def batches(data: Data) -> Iterator[range]:
+    """Divide the memories into ranges of BATCH."""
     for start in range(0, len(data.texts), BATCH):
-        add(range(start, min(start + BATCH, len(data.texts))))
-    return len(data.texts) / (time.perf_counter() - started)
+        yield range(start, min(start + BATCH, len(data.texts)))
 
 
 def median_ms(work: Callable[[int], object], numbers: Sequence[int]) -> float:

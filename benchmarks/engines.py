@@ -1,10 +1,11 @@
 """Speed of every backend beside its raw engine, in one run.
 
 Usage: python benchmarks/engines.py [--memories N] [--dimension D] [--engines …] [--postgres URL]. Synthetic short
-facts, Zipf(1.1) users; vectors are made beforehand, so embedding is not measured while keyword indexing is. Raw numpy:
-an exact scan of the user's matrix and a partial sort. Raw sqlite3: one table of user, content and vector with an index,
-rows written in one transaction a batch, the user's vectors read and scanned on every search; the same synchronous
-setting. Postgres and Qdrant by hand: see raw_postgres.py and raw_qdrant.py.
+facts, Zipf(1.1) users; vectors are made beforehand, so embedding is not measured while keyword indexing is; add_many
+is the rate of the median batch. Raw numpy: an exact scan of the user's matrix and a partial sort. Raw sqlite3: one
+table of user, content and vector with an index, rows written in one transaction a batch, the user's vectors read and
+scanned on every search; the same synchronous setting. Postgres and Qdrant by hand: see raw_postgres.py and
+raw_qdrant.py.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from data import BATCH, TOP, Data, Precomputed, Row, median_async
+from data import TOP, Data, Precomputed, Row, median_async, rate_async
 from pgvector import Vector
 from pgvector.psycopg import register_vector_async
 from psycopg.types.json import Jsonb
@@ -127,14 +127,6 @@ class Rows:
         terms = ranking.terms(text)
         counts = ranking.frequencies(terms)
         return "".join(f"{self._data.users[n]}\t{term}\t{n}\t{count}\t{len(terms)}\n" for term, count in counts.items())
-
-
-async def rate_async(data: Data, add: Callable[[Sequence[int]], Awaitable[None]]) -> float:
-    """Return memories a second over batches."""
-    started = asyncio.get_running_loop().time()
-    for start in range(0, len(data.texts), BATCH):
-        await add(range(start, min(start + BATCH, len(data.texts))))
-    return len(data.texts) / (asyncio.get_running_loop().time() - started)
 
 
 async def _tables(url: str, data: Data, *, index: str) -> None:
