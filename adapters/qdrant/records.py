@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 import time
@@ -95,8 +94,6 @@ def point_of(memory: Memory, vector: Sequence[float] | None, revision: str) -> P
 
 def dense_of(vector: Sequence[float]) -> list[float]:
     """Scale a vector to length 1: engines do, but local mode forgets to for what it reads from its folder."""
-    if abs(math.hypot(*vector) - 1) < 1e-6:
-        return [*vector]
     scaled: list[float] = unit(vector).tolist()
     return scaled
 
