@@ -9,6 +9,7 @@ from openmem._generated import models
 from openmem.adapter import Adapter
 from openmem.context import TOKEN_COUNTER
 from openmem.errors import ConfigurationError
+from openmem.ids import new_memory_id
 
 from .rules import Rules
 
@@ -21,7 +22,11 @@ class NativeAdapter(Adapter):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.rules = Rules(self.clock, self.embedding)
+        self.rules = Rules(self.clock, self.embedding, self.new_id)
+
+    def new_id(self) -> str:
+        """Make the id of a memory."""
+        return new_memory_id()
 
     def features(self) -> models.CapabilityFeatures:
         """Say what all these backends support; vectors come with an embedder."""

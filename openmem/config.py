@@ -58,6 +58,14 @@ class Configuration:
     options: ClientOptions
     safe_url: str
 
+    def make_embedder(self) -> embedding.Embedder | None:
+        """Make the embedder that these options name; None where the backend has its own. Raises ConfigurationError."""
+        if not self.adapter.embeds_itself(self.settings):
+            return self.options.make_embedder()
+        if self.options.embedder not in ("auto", "none"):
+            raise ConfigurationError(f"{self.adapter.name} makes its own vectors.", remedy="Leave embedder out.")
+        return None
+
 
 def resolve(
     url: str | None = None, *, provider: str | None = None, profile: str | None = None, **options: Any
@@ -99,7 +107,7 @@ def _configure(merged: dict[str, Any]) -> Configuration:
         )
     url = url if url is not None else f"{provider}://"
     split = _split(url)
-    adapter = adapter_class(provider or split.scheme)
+    adapter = adapter_class(provider or split.scheme).serving(split)
     from_url = {**adapter.options_from_url(split), **dict(parse_qsl(split.query, keep_blank_values=True))}
     repeated = from_url.keys() & merged.keys()
     if repeated:

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ..folders import Turns
 from .filters import Native
-from .folders import Turns
 
 DENSE, TERMS = "dense", "terms"
 """Names of the two vectors of a point."""
+
+SERVER = "run a Qdrant server for both: qdrant://host:6333/collection"
+"""What two processes can use in place of a folder."""
 
 Index = Literal["tenant", "keyword", "integer", "float"]
 Payload = dict[str, Any]

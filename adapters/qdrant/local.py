@@ -12,9 +12,9 @@ from qdrant_client import QdrantClient, models
 from openmem.bridge import offload
 from openmem.errors import ConfigurationError, ProviderError
 
+from ..folders import Folder, FolderEngine, Folders, in_use
 from .clients import ClientEngine
-from .engine import Insert, Operation
-from .folders import Folder, FolderEngine, Folders, in_use
+from .engine import SERVER, Insert, Operation
 from .models import operation_of, structs_of
 
 
@@ -55,7 +55,7 @@ def _open(path: Path) -> QdrantClient:
         _check_unlocked(path)
         return QdrantClient(path=str(path), force_disable_check_same_thread=True)
     except (portalocker.LockException, RuntimeError) as error:
-        raise in_use(path) from error
+        raise in_use(path, SERVER) from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be opened.", remedy="Check the path and its rights.") from error
 

@@ -11,8 +11,10 @@ import qdrant_edge as edge
 from openmem.bridge import offload
 from openmem.errors import OMPError, ProviderError
 
+from ..folders import Folder, FolderEngine, Folders, in_use
 from .engine import (
     DENSE,
+    SERVER,
     TERMS,
     Delete,
     Embed,
@@ -26,7 +28,6 @@ from .engine import (
     Words,
 )
 from .filters import All, Ids, Match, Native, Not, Range, Some
-from .folders import Folder, FolderEngine, Folders, in_use
 
 T = TypeVar("T")
 Shards = dict[str, edge.EdgeShard]
@@ -128,7 +129,7 @@ class EdgeEngine(FolderEngine[Shards]):
             raise
         except Exception as error:  # the engine raises nothing more particular
             if "WouldBlock" in str(error):
-                raise in_use(self._path) from error
+                raise in_use(self._path, SERVER) from error
             remedy = f"Check the disk and {self._path}; see the cause."
             raise ProviderError("the Qdrant shard failed.", remedy=remedy) from error
 

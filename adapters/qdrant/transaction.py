@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from openmem._generated.models import Memory
-from openmem.bridge import offload
+from openmem.bridge import finished, offload
 from openmem.errors import ConflictError
 
 from ..staged import NotWritten
@@ -74,15 +74,10 @@ class QdrantTransaction:
 
     async def write(self, staging: Staging) -> None:
         """Write all that is staged; NotWritten where another writer was there first."""
-        if not self._exclusive:
+        if self._exclusive:
+            await finished(self._write(staging))  # a moment: a change in part would be worse
+        else:
             await self._write(staging)
-            return
-        writing = asyncio.ensure_future(self._write(staging))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing])  # a moment: a change in part would be worse
-            raise
 
     async def _write(self, staging: Staging) -> None:
         claims = {(m.user_id, m.external_id): m.id for m in staging.inserted.values() if m.external_id is not None}

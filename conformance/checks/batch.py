@@ -221,6 +221,7 @@ async def items_stay_with_their_batch(h: Harness) -> None:
     refused = foreign.error is not None and foreign.error.code == "invalid_request"
     h.require(refused, f"an item of another user is answered by {foreign}")
     ids = [_stored(h, mine, contents[0]), _stored(h, named, contents[2])]
+    await h.memory.wait_for_ingest(ids, h.user)
     h.expect(await h.all_ids(), ids, among=ids, what="list of the batch's user", all_expected=True)
     h.require(await h.all_ids(user_id=h.other) == [], "the refused item was stored for the user it names")
 

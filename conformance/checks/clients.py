@@ -28,6 +28,7 @@ async def bind_to_a_user(h: Harness) -> None:
     await h.add("theirs", h.other)
     view: Any = h.memory.bound(h.user)
     record = await view.add("mine")
+    await view.wait_for_ingest([record.id])
     both = [record.id, *await h.all_ids(h.other)]
     h.expect(h.ids(await view.list()), [record.id], among=both, what="list of the view")
     h.expect(h.ids(await view.search("mine theirs")), [record.id], among=both, what="search of the view")

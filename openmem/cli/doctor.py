@@ -103,11 +103,14 @@ class Examination:
         from openmem.client import AsyncMemory
 
         options = self.chosen.options
-        self.embeds = embedder = options.make_embedder()
+        self.embeds = embedder = self.chosen.make_embedder()
         self.adapter = self.chosen.adapter(self.chosen.settings, embedding=embedding.info(embedder))
         # No retries: the doctor reports the first failure.
         self.memory = AsyncMemory(self.adapter, embedder=embedder or "none", timeout=options.timeout, retries=0)
-        return f"{embedder.model}, {embedder.dimension} dimensions" if embedder else "none: search is by words alone"
+        if embedder is not None:
+            return f"{embedder.model}, {embedder.dimension} dimensions"
+        itself = self.chosen.adapter.embeds_itself(self.chosen.settings)
+        return "the backend's own" if itself else "none: search is by words alone"
 
     async def _embedding(self) -> str:
         if self.embeds is None:

@@ -46,7 +46,7 @@ class _BentRules(Rules):
     """Asks the adapter for every change."""
 
     def __init__(self, adapter: MemoryAdapter) -> None:
-        super().__init__(adapter.clock, adapter.embedding)
+        super().__init__(adapter.clock, adapter.embedding, adapter.new_id)
         for verb in ("add", "add_item", "update", "delete", "delete_item"):
             setattr(self, verb, getattr(adapter, f"_{verb}"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest import mock
 
 from openmem.adapters import memory as reference
-from openmem.adapters import rules
+from openmem.adapters import native
 
 from openmem import NotFoundError, records
 from openmem._generated import models
@@ -189,7 +189,7 @@ class TheDeadReturn(KeepsTheDead):
     def _add(self, request, store):
         for memory in self.dead.values():
             if (memory.user_id, memory.content) == (request.user_id, request.content):
-                with mock.patch.object(rules, "new_memory_id", lambda: memory.id):  # noqa: B023
+                with mock.patch.object(native, "new_memory_id", lambda: memory.id):  # noqa: B023
                     return super()._add(request, store)
         return super()._add(request, store)
 

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from unittest import mock
 
-from openmem.adapters import rules
+from openmem.adapters import native
 
 from openmem import NotFoundError, OMPError, client
 from openmem._generated import models
@@ -147,7 +147,7 @@ class RepeatedAddForgets(MemoryAdapter):
 @plant("IDN-1")
 class IdsByContent(MemoryAdapter):  # a hash as the id
     def _add(self, request, store):
-        with mock.patch.object(rules, "new_memory_id", lambda: f"mem_{hash(request.content):x}"):
+        with mock.patch.object(native, "new_memory_id", lambda: f"mem_{hash(request.content):x}"):
             try:
                 return super()._add(request, store)
             except (KeyError, ValueError) as error:

@@ -1,0 +1,258 @@
+"""mem0://… keeps memories in mem0, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, unquote
+from uuid import uuid4
+
+from pydantic import Field, SecretStr
+
+from openmem import cursors, records, selection
+from openmem._generated import models
+from openmem.adapter import Settings
+from openmem.bridge import finished
+from openmem.errors import ClosedError, ConfigurationError, UnsupportedCapabilityError
+
+from ..native import other_embedding
+from ..staged import StagedAdapter, Transaction
+from ..staging import Staging, Wanted
+from ..store import Logged
+from . import records as stored
+from .library import Library, home
+from .search import Search
+
+T = TypeVar("T")
+USUAL_DIMENSION = 1536
+"""Dimensions of mem0's own embedder where its configuration does not tell."""
+COSINE = ("qdrant", "pgvector")
+"""Vector stores whose score is the cosine."""
+WHOLE = ("qdrant",)
+"""Vector stores that find all rows of a user; faiss filters what it found, and an index of pgvector may miss some."""
+NO_MODEL = "Configure llm_url and llm_model: an OpenAI-compatible endpoint that extracts the facts."
+
+
+class Mem0Settings(Settings):
+    """Options of mem0:// in process."""
+
+    path: Path | None = None
+    """The folder of the store and of mem0's history; else MEM0_DIR, else .mem0 in the user's home."""
+    config: dict[str, Any] | None = Field(default=None, repr=False)
+    """What mem0's Memory.from_config takes: vector_store, embedder, llm, history_db_path, …"""
+    llm_url: str | None = None
+    """An OpenAI-compatible endpoint, for remember."""
+    llm_model: str | None = None
+    llm_api_key: SecretStr | None = None
+
+
+class Mem0Adapter(StagedAdapter):
+    """Records in mem0's vector store and history, whole in an envelope; changes by our rules, searches by vector."""
+
+    name = "mem0"
+    settings_type = Mem0Settings
+    settings: Mem0Settings
+
+    def __init__(self, settings: Mem0Settings | None = None, **options: Any) -> None:
+        self._config = _configured(settings or Mem0Settings())
+        if "embedder" in self._config:
+            options["embedding"] = _own_embedding(self._config)
+        super().__init__(settings, **options)
+        self._library: Library | None = None
+
+    def new_id(self) -> str:
+        """Make an id as mem0 has them."""
+        return str(uuid4())
+
+    @classmethod
+    def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
+        """Read the folder: mem0:// for the usual one, mem0:///relative, mem0:////absolute."""
+        if url.netloc:
+            raise ConfigurationError("a mem0 URL has three slashes and a folder.", remedy="Write mem0:///folder.")
+        path = unquote(url.path.removeprefix("/"))
+        return {"path": path} if path else {}
+
+    @classmethod
+    def embeds_itself(cls, settings: Settings) -> bool:
+        """Say whether the configuration brings mem0's own embedder."""
+        return isinstance(settings, Mem0Settings) and "embedder" in (settings.config or {})
+
+    def features(self) -> models.CapabilityFeatures:
+        """Say what is true of mem0 with our envelope: no search by words, no log of who read what."""
+        return (
+            super()
+            .features()
+            .model_copy(
+                update={"keyword_search": False, "hybrid_search": False, "supports_audit": False, "filters": "client"}
+            )
+        )
+
+    def scores(self) -> models.ScoreKinds:
+        """Say what the store's score is."""
+        return models.ScoreKinds(vector="cosine" if self._provider in COSINE else f"mem0 {self._provider}")
+
+    @property
+    def _provider(self) -> str:
+        return str((self._config.get("vector_store") or {}).get("provider", "qdrant"))
+
+    async def capabilities(self, request: models.CapabilitiesRequest) -> models.Capabilities:
+        """Say what this backend supports; remember needs a language model."""
+        native = await super().capabilities(request)
+        if "llm" in self._config:
+            return native
+        verbs = [verb for verb in native.verbs if verb != "remember"]
+        return native.model_copy(update={"verbs": verbs, "x-remedies": {"remember": NO_MODEL}})
+
+    async def open(self) -> None:
+        """Import mem0, open its store and hold it to the embedding."""
+        embedding = self.configured_embedding()
+        library = Library(self.settings.path or home(), self._config, embedding.dimension)
+        await library.open()
+        try:
+            await library.call(_hold_to, embedding)
+        except BaseException:
+            await finished(library.close())
+            raise
+        self._library = library
+
+    async def close(self) -> None:
+        """Close the store and mem0's history."""
+        library, self._library = self._library, None
+        if library is not None:
+            await library.close()
+
+    async def list(self, request: models.ListRequest) -> models.MemoryPage:
+        """Return one page of the user's memories, which mem0 gives all at once and in no order of time."""
+        selected = selection.predicate(request, self.clock())
+        after = cursors.decode(request)
+        found = [memory for memory in await self._call(stored.every, request.user_id) if selected(memory)]
+        found.sort(key=_position, reverse=True)
+        rest = [memory for memory in found if after is None or _position(memory) < after]
+        return cursors.page(rest, request.limit)
+
+    async def search(self, request: models.SearchRequest) -> models.SearchResponse:
+        """Read the nearest."""
+        if request.min_score is not None and self._provider not in COSINE:
+            raise UnsupportedCapabilityError(
+                f"min_score means nothing to the scores of {self._provider}.", remedy="Leave min_score out."
+            )
+        embed = self.embed or partial(self._call, stored.embedded)
+        search = Search(request, self.clock(), self._call, embed, whole=self._provider in WHOLE)
+        return await search.run()
+
+    async def remember(self, request: models.RememberRequest) -> models.RememberResponse:
+        """Let mem0's language model extract facts from a conversation."""
+        if "llm" not in self._config:
+            raise UnsupportedCapabilityError("mem0 has no language model.", remedy=NO_MODEL)
+        fields = request.model_dump(exclude={"messages"}, exclude_none=True)
+
+        def made(memory_id: str, content: str) -> models.Memory:
+            add = models.AddRequest.model_construct(content=content, **fields)
+            model = self.embedding.model if self.embedding else None
+            return records.new_record(add, memory_id=memory_id, now=self.clock(), embedding_model=model)
+
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        vectors_of = self._vectors_of(asyncio.get_running_loop())
+        return models.RememberResponse(
+            items=await finished(self._call(stored.remember, messages, request.user_id, vectors_of, made))
+        )
+
+    def _vectors_of(self, loop: asyncio.AbstractEventLoop) -> stored.VectorsOf:
+        """Let a thread embed by the client's embedder, which belongs to the loop."""
+
+        def vectors_of(texts: Sequence[str]) -> Sequence[Sequence[float]]:
+            if self.embed is None:
+                raise ConfigurationError("no embedder is configured.", remedy="Name one with embedder=….")
+            return asyncio.run_coroutine_threadsafe(self._embedded(texts), loop).result()
+
+        return vectors_of
+
+    async def _embedded(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        assert self.embed is not None  # noqa: S101
+        return await self.embed(texts)
+
+    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
+        """Read records by id."""
+        found = await self._call(stored.read, ids)
+        memories = [stored.record(each, payload) for each, payload in found.items()]
+        return [memory for memory in memories if user_id is None or memory.user_id == user_id]
+
+    @asynccontextmanager
+    async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
+        """Begin a change: alone in this process."""
+        library = self._opened()
+        async with library.turns:
+            yield Mem0Transaction(library)
+
+    async def log_read(self, user_id: str, entry: Logged) -> None:
+        """Keep nothing: mem0 has no log of who read what."""
+
+    async def _call(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await self._opened().call(work, *arguments)
+
+    def _opened(self) -> Library:
+        if self._library is None:
+            raise ClosedError("this adapter is closed.")
+        return self._library
+
+
+class Mem0Transaction:
+    """A staged.Transaction; where the process dies in the midst of a write, what was written stays."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._payloads: dict[str, stored.Payload] = {}
+
+    async def read(self, wanted: Wanted) -> Collection[models.Memory]:
+        """Read records by id, and by external_id as it stands beside the envelope."""
+        found = await self._library.call(stored.read_wanted, wanted)
+        self._payloads.update(found)
+        return [stored.record(each, payload) for each, payload in found.items()]
+
+    async def write(self, staging: Staging) -> None:
+        """Write all that is staged."""
+        if staging.inserted or staging.replaced or staging.removed:
+            await finished(self._library.call(stored.write, staging, self._payloads))
+
+
+def _configured(settings: Mem0Settings) -> dict[str, Any]:
+    """Complete mem0's configuration by our own options."""
+    config = dict(settings.config or {})
+    if settings.llm_url is None:
+        return config
+    if "llm" in config:
+        raise ConfigurationError("config has an llm, and llm_url names another.", remedy="Give one of the two.")
+    if settings.llm_model is None:
+        raise ConfigurationError("llm_url lacks its llm_model.", remedy="Name the model.")
+    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+    # mem0's "openai" would let a variable of the environment choose another endpoint.
+    config["llm"] = {
+        "provider": "vllm",
+        "config": {"model": settings.llm_model, "vllm_base_url": settings.llm_url, "api_key": key},
+    }
+    return config
+
+
+def _own_embedding(config: Mapping[str, Any]) -> models.EmbeddingInfo:
+    """Describe mem0's own embedder."""
+    embedder = config["embedder"]
+    details = embedder.get("config") or {}
+    store = (config.get("vector_store") or {}).get("config") or {}
+    dimension = store.get("embedding_model_dims") or details.get("embedding_dims") or USUAL_DIMENSION
+    name = f"{embedder.get('provider', 'openai')}:{details.get('model', 'default')}"
+    return models.EmbeddingInfo(model=name, dimension=dimension)
+
+
+def _position(memory: models.Memory) -> cursors.Position:
+    return memory.created_at, memory.id
+
+
+def _hold_to(mem0: Any, embedding: models.EmbeddingInfo) -> None:
+    """Refuse a store of another embedding."""
+    held = stored.embedding_of(mem0, embedding)
+    if held != embedding:
+        raise other_embedding(held, embedding)

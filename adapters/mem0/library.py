@@ -1,0 +1,196 @@
+"""The mem0 library: imported without its telemetry, made from a configuration, called by one thread at a time.
+
+mem0 reads MEM0_TELEMETRY and MEM0_DIR when it is first imported. Two optional packages of it would look for their
+models on the network when first used; they are told that there are none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar
+
+from openmem.bridge import offload
+from openmem.errors import ConfigurationError, OMPError, ProviderError, UnsupportedProviderError
+
+from ..folders import Folder, FolderEngine, Folders, in_use
+from ..native import check_place
+
+T = TypeVar("T")
+OURS = "openmem"
+"""Name under which mem0 finds the classes below."""
+
+
+ITERATIVE = "-c hnsw.iterative_scan=relaxed_order -c hnsw.ef_search=200 -c hnsw.max_scan_tuples=2147483647"
+"""Settings of pgvector's index, from 0.8 on."""
+_CONNECTION = ("dbname", "user", "password", "host", "port", "sslmode")
+
+
+class OurEmbedder:
+    """What mem0 embeds by while it extracts facts: a function that the call under way provides."""
+
+    def __init__(self, config: Any) -> None:
+        self.vectors_of: Callable[[Sequence[str]], Sequence[Sequence[float]]] | None = None
+
+    def embed(self, text: str, memory_action: str | None = None) -> list[float]:
+        """Return the vector of a text."""
+        return self.embed_batch([text])[0]
+
+    def embed_batch(self, texts: Sequence[str], memory_action: str | None = None) -> list[list[float]]:
+        """Return one vector a text."""
+        if self.vectors_of is None:
+            raise ConfigurationError("no embedder is configured.", remedy="Name one with embedder=….")
+        return [[float(number) for number in vector] for vector in self.vectors_of(texts)]
+
+
+class NoModel:
+    """The language model of a store that has none; mem0 wants one even where it is not used."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config
+
+    def generate_response(self, *_: Any, **__: Any) -> str:
+        """Refuse."""
+        raise ConfigurationError("mem0 has no language model.", remedy="Configure llm_url and llm_model.")
+
+
+class Library(FolderEngine[Any]):
+    """mem0's Memory over one configuration; clients of one store share it, since a folder opens but once."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], dimension: int) -> None:
+        super().__init__(_place(folder, config), _FOLDERS)
+        self._configured = (folder, config, dimension)
+
+    async def open(self) -> None:
+        """Import mem0 and open the store."""
+        self._folder = self._folder or await offload(self._guarded, self._take)
+
+    def _take(self) -> Folder[Any]:
+        check_place(self._configured[0])
+        self._configured[0].mkdir(exist_ok=True)
+        folder = self._folders.take(self._path, *self._configured)
+        if folder.opened.openmem_configured != self._configured:
+            self._folders.give_back(folder)
+            raise ConfigurationError(f"{self._path} is open with another configuration.", remedy="Close it first.")
+        return folder
+
+    async def call(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Call work(memory, …) in a thread, alone: neither mem0 nor most of its stores are safe in several."""
+        return await offload(self._alone, work, *arguments)
+
+    def _alone(self, work: Callable[..., T], *arguments: Any) -> T:
+        folder = self._held()
+        with folder.lock:
+            return self._guarded(work, folder.opened, *arguments)
+
+    def _give_back(self, folder: Folder[Any]) -> None:
+        self._guarded(super()._give_back, folder)
+
+    def _guarded(self, work: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return work(*arguments)
+        except OMPError:
+            raise
+        except Exception as error:  # mem0 and its stores raise whatever their parts raise
+            if "already accessed" in str(error):
+                raise in_use(self._path, "configure a vector store that has a server") from error
+            raise ProviderError(f"mem0 failed: {type(error).__name__}.", remedy="See the cause.") from error
+
+
+def home() -> Path:
+    """Return the folder that mem0 keeps its own in."""
+    return Path(os.environ.get("MEM0_DIR") or Path.home() / ".mem0")
+
+
+def _open(path: Path, folder: Path, config: Mapping[str, Any], dimension: int) -> Any:
+    mem0 = _imported(folder)
+    configs = importlib.import_module("mem0.configs.base")
+    parts = {name: value for name, value in config.items() if name not in ("vector_store", "embedder", "llm")}
+    parts.setdefault("history_db_path", str(folder / "history.db"))
+    try:
+        whole = configs.MemoryConfig(
+            **parts,
+            vector_store=_vector_store(config.get("vector_store"), folder, dimension),
+            embedder=_part("mem0.embeddings.configs", "EmbedderConfig", config.get("embedder")),
+            llm=_part("mem0.llms.configs", "LlmConfig", config.get("llm")),
+        )
+    except ValueError:
+        # Neither the message nor the cause: they quote the configuration, keys included.
+        raise ConfigurationError("mem0 does not take this config.", remedy="Compare it with mem0's manual.") from None
+    memory = mem0.Memory(whole)
+    memory.vector_store._bm25_encoder = False
+    memory.openmem_configured = (folder, config, dimension)
+    return memory
+
+
+def _place(folder: Path, config: Mapping[str, Any]) -> Path:
+    """Name the one place of a store: its own folder, or where several stores of one folder differ."""
+    store = config.get("vector_store")
+    if store is None:
+        return folder / "qdrant"
+    path = (store.get("config") or {}).get("path")
+    return Path(path) if path else folder / blake2b(repr(store).encode(), digest_size=8).hexdigest()
+
+
+def _imported(folder: Path) -> Any:
+    """Import mem0, and tell it of our classes."""
+    os.environ["MEM0_TELEMETRY"] = "False"
+    os.environ.setdefault("MEM0_DIR", str(folder))
+    try:
+        mem0 = importlib.import_module("mem0")
+    except ImportError as error:
+        raise UnsupportedProviderError(
+            "mem0ai is not installed.", remedy="Run: pip install 'openmem-sdk[mem0]'"
+        ) from error
+    factory = importlib.import_module("mem0.utils.factory")
+    models: Any = importlib.import_module("mem0.utils.spacy_models")
+    models._load_failed_full = models._load_failed_lemma = True
+    factory.EmbedderFactory.provider_to_class[OURS] = f"{__name__}.{OurEmbedder.__name__}"
+    factory.LlmFactory.register_provider(OURS, f"{__name__}.{NoModel.__name__}")
+    return mem0
+
+
+def _vector_store(given: Mapping[str, Any] | None, folder: Path, dimension: int) -> Any:
+    configs = importlib.import_module("mem0.vector_stores.configs")
+    if given is None:
+        given = {"provider": "qdrant", "config": {"path": str(folder / "qdrant"), "collection_name": "mem0"}}
+    config = dict(given.get("config") or {})
+    if given.get("provider", "qdrant") != "chroma":
+        config.setdefault("embedding_model_dims", dimension)
+    if given.get("provider") == "pgvector" and "connection_pool" not in config:
+        config = _going_on(config)
+    return configs.VectorStoreConfig(**{**given, "config": config})
+
+
+def _going_on(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Let pgvector's index go on until it has enough rows of a user: else a search answers with too few."""
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    parts = {name: str(config[name]) for name in _CONNECTION if config.get(name) is not None}
+    given = conninfo_to_dict(config.get("connection_string") or make_conninfo(**parts))
+    known = {name: str(value) for name, value in given.items() if value is not None}
+    known["options"] = f"{known.get('options', '')} {ITERATIVE}".strip()
+    rest = {name: value for name, value in config.items() if name not in _CONNECTION}
+    return {**rest, "connection_string": make_conninfo(**known)}
+
+
+def _part(module: str, name: str, given: Mapping[str, Any] | None) -> Any:
+    """Make a part of mem0's configuration; one that is not given is a class of ours."""
+    part = getattr(importlib.import_module(module), name)
+    if given is not None:
+        return part(**given)
+    return part.model_construct(provider=OURS, config={})  # which skips mem0's list of providers
+
+
+def _close(memory: Any) -> None:
+    for name in ("client", "connection_pool"):
+        close = getattr(getattr(memory.vector_store, name, None), "close", None)
+        if close is not None:
+            close()
+    memory.close()
+
+
+_FOLDERS = Folders[Any](_open, _close)

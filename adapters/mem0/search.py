@@ -1,0 +1,77 @@
+"""Search by vector through mem0's stores, of which some answer with fewer rows than there are.
+
+A store is asked for more than is wanted, and again for more, until what it left out can change nothing. One whose
+answer is short of what it lists of the user is asked deeper too; what it never finds is embedded and compared here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from openmem import selection
+from openmem._generated.models import Memory, SearchRequest, SearchResponse, SearchResult
+
+from ..vectors import unit
+from . import records
+from .records import Scored
+
+DEPTH = 60
+"""Rows that a search reads at first, as mem0's own does."""
+Vectors = Sequence[Sequence[float]]
+Call = Callable[..., Awaitable[Any]]
+"""Calls a function of the library with arguments, in a thread."""
+
+
+class Search:
+    """One search request. whole: the store finds all there is; embed: texts in, one vector each out."""
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        now: datetime,
+        call: Call,
+        embed: Callable[[Sequence[str]], Awaitable[Vectors]],
+        *,
+        whole: bool,
+    ) -> None:
+        self._request, self._call, self._embed, self._whole = request, call, embed, whole
+        self._selected = selection.predicate(request, now)
+
+    async def run(self) -> SearchResponse:
+        """Answer the request."""
+        request = self._request
+        vector: Sequence[float] | None = request.vector
+        if vector is None:
+            vector = (await self._embed([request.query or ""]))[0]
+        depth = max(DEPTH, 4 * request.limit)
+        while True:
+            rows = await self._call(records.nearest, vector, request.user_id, depth)
+            complete = len(rows) < depth
+            if complete and not self._whole:
+                rest = await self._unfound(rows)
+                complete = not rest or depth > records.EVERYTHING
+                rows += await self._scored(rest, vector) if complete else []
+            best = self._best(rows)
+            # What was not read scores no better than what was, and may be as good as an equal score.
+            if complete or (len(best) == request.limit and best[-1].score > min(row.score for row in rows)):
+                return SearchResponse(results=best)
+            depth *= 4
+
+    def _best(self, rows: Sequence[Scored]) -> list[SearchResult]:
+        least = self._request.min_score or 0.0
+        good = [row for row in rows if row.score >= least and self._selected(row.memory)]
+        good.sort(key=lambda row: (row.score, row.memory.created_at, row.memory.id), reverse=True)
+        return [SearchResult(memory=row.memory, score=row.score) for row in good[: self._request.limit]]
+
+    async def _unfound(self, rows: Sequence[Scored]) -> list[Memory]:
+        found = {row.memory.id for row in rows}
+        return [each for each in await self._call(records.every, self._request.user_id) if each.id not in found]
+
+    async def _scored(self, memories: Sequence[Memory], vector: Sequence[float]) -> list[Scored]:
+        if not memories:
+            return []
+        vectors = await self._embed([memory.content for memory in memories])
+        query = unit(vector)
+        return [Scored(m, records.in_bounds(float(unit(v) @ query))) for m, v in zip(memories, vectors, strict=True)]
