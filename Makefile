@@ -31,7 +31,7 @@ generate: .venv/dev ## write openmem/_generated from spec/openapi.yaml
 bench: .venv/dev ## measure retrieval and speed, each beside its raw engine
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python examples/with_postgres.py sh -c '$(BIN)/python benchmarks/postgres.py "$$POSTGRES_URL"'
-	$(BIN)/python benchmarks/locomo.py memory:// sqlite:///out/locomo.db
+	$(BIN)/python benchmarks/locomo.py memory:// sqlite:///out/locomo.db mem0:///out/locomo-mem0
 
 clean: ## remove .venv and everything made
 	rm -rf .venv out build dist *.egg-info

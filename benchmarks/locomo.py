@@ -92,7 +92,8 @@ def main() -> None:
     for url in arguments.urls:
         with Memory(url, embedder="local") as memory:
             asked, count = load(memory, samples)
-            for mode in MODES:
+            features = memory.capabilities().features
+            for mode in (mode for mode in MODES if getattr(features, f"{mode}_search")):
                 recall, rank, milliseconds = measure(memory, asked, mode)
                 print(f"{url:<32} {mode:<8} {recall:>9.3f} {rank:>6.3f} {milliseconds:>6.2f}")
     print(f"{count} turns, {len(asked)} questions, embedder local")

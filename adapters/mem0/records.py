@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -39,9 +40,13 @@ def read(mem0: Any, ids: Iterable[str]) -> dict[str, Payload]:
 def read_wanted(mem0: Any, wanted: Wanted) -> dict[str, Payload]:
     """Read payloads by id, and those that may have an external_id; the caller looks whether they do."""
     found = read(mem0, wanted.ids)
+    external_ids: dict[str, set[str]] = defaultdict(set)
     for user_id, external_id in wanted.keys:
-        rows = _listed(mem0, {"user_id": user_name(user_id), EXTERNAL_ID: external_id})
-        found.update((str(row.id), row.payload) for row in rows)
+        external_ids[user_name(user_id)].add(external_id)
+    for name, some in external_ids.items():  # one reading a user: local stores look through all rows for each
+        filters = {"user_id": name} | ({EXTERNAL_ID: next(iter(some))} if len(some) == 1 else {})
+        rows = _listed(mem0, filters)
+        found.update((str(row.id), row.payload) for row in rows if row.payload.get(EXTERNAL_ID) in some)
     return found
 
 
