@@ -134,10 +134,12 @@ def embedded(table: Table, data: Data, folder: Path) -> None:
 def postgres(table: Table, data: Data, url: str) -> None:
     """Measure postgres:// without an index of vectors; then with one, whose upkeep is a millisecond a memory."""
     table.add(raw_postgres.bare(url, data))
-    table.add(raw_postgres.same_rows(url, data))
+    table.add(raw_postgres.same_rows(url, data, beforehand=True))
+    table.add(raw_postgres.same_rows(url, data, beforehand=False))
     table.add(ours(f"{url}&db_schema=without&index=none", data, "postgres://"))
     table.ratio("add_many", "postgres://", "bare COPY")
     table.ratio("add_many", "postgres://", "COPY, same rows")
+    table.ratio("add_many", "postgres://", "COPY, rows made")
     table.ratio("vector", "postgres://", "COPY, same rows")
     few = data.first(2000)
     table.add(raw_postgres.pipeline(url, few))

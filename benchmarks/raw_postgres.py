@@ -46,13 +46,14 @@ def bare(url: str, data: Data) -> Row:
     return _run(url, measure)
 
 
-def same_rows(url: str, data: Data) -> Row:
-    """COPY of the very rows that openmem writes, into its tables with their indexes; worked out beforehand."""
+def same_rows(url: str, data: Data, *, beforehand: bool) -> Row:
+    """COPY of the rows that openmem writes, into its tables with their indexes; worked out beforehand or as it goes."""
     asyncio.run(_tables(url, data, index="none"))
-    rows = Rows(data)
+    prepared = Rows(data, range(len(data.texts))) if beforehand else None
 
     async def measure(connection: Connection) -> Row:
         async def add(batch: Sequence[int]) -> None:
+            rows = prepared or Rows(data, batch)
             async with connection.transaction():
                 async with connection.cursor().copy(
                     f"COPY raw.memories ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
@@ -79,7 +80,8 @@ def same_rows(url: str, data: Data) -> Row:
             ).fetchall()
 
         vector = await median_async(search, data.asked)
-        return ("COPY, same rows", speed, NOTHING, vector, NOTHING, NOTHING, await median_async(get, data.asked))
+        name = "COPY, same rows" if beforehand else "COPY, rows made"
+        return (name, speed, NOTHING, vector, NOTHING, NOTHING, await median_async(get, data.asked))
 
     return _run(url, measure)
 
@@ -87,7 +89,7 @@ def same_rows(url: str, data: Data) -> Row:
 def pipeline(url: str, data: Data) -> Row:
     """INSERT of the same memories in a pipeline where vectors are indexed; without words and log."""
     asyncio.run(_tables(url, data, index="hnsw"))
-    rows = Rows(data)
+    rows = Rows(data, range(len(data.texts)))
 
     async def measure(connection: Connection) -> Row:
         sql = f"INSERT INTO raw.memories ({COLUMNS}) VALUES ({', '.join(['%s'] * len(TYPES))})"
@@ -103,14 +105,14 @@ def pipeline(url: str, data: Data) -> Row:
 
 
 class Rows:
-    """The rows of every memory, ready to be written."""
+    """The rows of memories, ready to be written."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Data, numbers: Sequence[int]) -> None:
         self._data = data
         self.now = datetime.now(UTC)
-        self.postings = [self._postings(number, text) for number, text in enumerate(data.texts)]
-        self._records = [json.dumps(self._record(number)) for number in range(len(data.texts))]
-        self._vectors = [Vector(vector) for vector in data.vectors]
+        self.postings = {n: self._postings(n, data.texts[n]) for n in numbers}
+        self._records = {n: json.dumps(self._record(n)) for n in numbers}
+        self._vectors = {n: Vector(data.vectors[n]) for n in numbers}
 
     def memory(self, n: int) -> tuple[Any, ...]:
         """Return the row of a memory."""
