@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from openmem.errors import ClosedError, ConfigurationError
 from .native import check_place
 
 T = TypeVar("T")
+
+_of_the_parent: list[object] = []
+"""A child of fork must neither use what its parent has open nor close it, not even by forgetting it."""
 
 
 class Turns:
@@ -70,12 +74,16 @@ class Folders(Generic[T]):
         self._open, self._close = open_, close
         self._lock = threading.Lock()
         self._folders: dict[Path, Folder[T]] = {}
+        self._process = os.getpid()
 
     def take(self, path: Path, *how: Any) -> Folder[T]:
         """Open a folder, unless another client did; raises ConfigurationError where there is no place for it."""
         check_place(path)
         place = path.resolve()
         with self._lock:
+            if self._process != os.getpid():
+                _of_the_parent.append(self._folders)
+                self._folders, self._process = {}, os.getpid()
             folder = self._folders.get(place)
             if folder is None:
                 folder = self._folders[place] = Folder(self._open(path, *how))

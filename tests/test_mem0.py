@@ -321,6 +321,28 @@ def test_a_folder_of_another_process_is_refused(url: str) -> None:
         assert "open in another process" in python(code, url).stderr
 
 
+FORKED = """
+import os, sys
+from openmem import ConfigurationError, Memory
+with Memory(sys.argv[1], embedder="test:32") as memory:
+    memory.add("a fact", "u")
+    child = os.fork()
+    if not child:
+        try:
+            memory.list("u")
+        except ConfigurationError as error:
+            os._exit(7 if "another process" in str(error) else 1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    memory.add("another", "u")
+    print(len(memory.list("u").items))
+"""
+
+
+def test_a_forked_child_is_another_process(url: str) -> None:
+    assert finished(FORKED, url) == "2\n"
+
+
 def test_a_config_that_mem0_refuses_shows_no_secret(url: str) -> None:
     config = {"vector_store": {"provider": "qdrant", "config": {"api_kee": "sk-secret"}}}
     with open_store(url, config=config) as memory:
