@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from openmem._generated import models
+from openmem.bridge import side_by_side
 from openmem.errors import OMPError
 
 from .native import NativeAdapter
@@ -137,13 +137,8 @@ class StagedAdapter(NativeAdapter):
 
     async def _batches(self, changes: Sequence[Change], rule: Rule[models.BatchResult]) -> models.BatchResponse:
         chunks = [changes[start : start + self.batch] for start in range(0, len(changes), self.batch)]
-        turn = asyncio.Semaphore(1 if wanted(changes) else self.parallel)
-
-        async def change(chunk: Sequence[Change]) -> list[models.BatchResult]:
-            async with turn:
-                return await self._change(chunk, rule)
-
-        answers = await _all(map(change, chunks))
+        most = 1 if wanted(changes) else self.parallel
+        answers = await side_by_side(lambda chunk: self._change(chunk, rule), chunks, most)
         return models.BatchResponse(results=[result for results in answers for result in results])
 
     async def _change(self, changes: Sequence[Change], rule: Rule[T]) -> list[T]:
@@ -188,17 +183,6 @@ class StagedAdapter(NativeAdapter):
                 results = [await _applied(rule, change, staging, read) for change in changes]
             await transaction.write(staging)
         return results
-
-
-async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run coroutines side by side; where one fails, or the caller is cancelled, none goes on."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return [await task for task in tasks]
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _applied(rule: Rule[T], change: Change, staging: Staging, read: Callable[[Wanted], Awaitable[None]]) -> T:

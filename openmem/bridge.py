@@ -6,10 +6,11 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+A = TypeVar("A")
 T = TypeVar("T")
 _stepping: ContextVar[bool] = ContextVar("openmem_stepping", default=False)
 
@@ -43,6 +44,23 @@ async def finished(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+async def side_by_side(work: Callable[[A], Awaitable[T]], items: Iterable[A], most: int) -> list[T]:
+    """Do work on items, so many at once; where one fails, or the caller is cancelled, none goes on."""
+    turn = asyncio.Semaphore(most)
+
+    async def in_turn(item: A) -> T:
+        async with turn:
+            return await work(item)
+
+    tasks = [asyncio.ensure_future(in_turn(item)) for item in items]
+    try:
+        return [await task for task in tasks]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Once:

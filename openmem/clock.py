@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 Clock = Callable[[], datetime]
 
@@ -23,3 +26,17 @@ def micros(moment: datetime) -> int:
 def from_micros(count: int) -> datetime:
     """Return the moment so many microseconds after 1970 began."""
     return _EPOCH + count * _MICROSECOND
+
+
+def retry_after(header: str | None) -> float | None:
+    """Read a Retry-After header, seconds or a date, as seconds from now (RFC 9110, 10.2.3)."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except ValueError:
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

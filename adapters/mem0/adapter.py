@@ -1,4 +1,4 @@
-"""mem0://… keeps memories in mem0, in this process."""
+"""mem0://… keeps memories in mem0, in this process; mem0://HOST in its hosted platform."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr
 
 from openmem import cursors, records, selection
 from openmem._generated import models
-from openmem.adapter import Settings
+from openmem.adapter import Adapter, Settings
 from openmem.bridge import finished
 from openmem.errors import ClosedError, ConfigurationError, UnsupportedCapabilityError
 
@@ -34,6 +34,8 @@ COSINE = ("qdrant", "pgvector")
 """Vector stores whose score is the cosine."""
 WHOLE = ("qdrant",)
 """Vector stores that find all rows of a user; faiss filters what it found, and an index of pgvector may miss some."""
+PATIENCE = 60.0
+"""Seconds that an extraction, which no cancellation ends, waits for the embedder of a loop that may be gone."""
 NO_MODEL = "Configure llm_url and llm_model: an OpenAI-compatible endpoint that extracts the facts."
 
 
@@ -69,10 +71,17 @@ class Mem0Adapter(StagedAdapter):
         return str(uuid4())
 
     @classmethod
+    def serving(cls, url: SplitResult) -> type[Adapter]:
+        """Tell the platform, which has a host, from the library."""
+        if not url.netloc:
+            return cls
+        from .hosted import HostedMem0Adapter
+
+        return HostedMem0Adapter
+
+    @classmethod
     def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
         """Read the folder: mem0:// for the usual one, mem0:///relative, mem0:////absolute."""
-        if url.netloc:
-            raise ConfigurationError("a mem0 URL has three slashes and a folder.", remedy="Write mem0:///folder.")
         path = unquote(url.path.removeprefix("/"))
         return {"path": path} if path else {}
 
@@ -157,9 +166,8 @@ class Mem0Adapter(StagedAdapter):
 
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         vectors_of = self._vectors_of(asyncio.get_running_loop())
-        return models.RememberResponse(
-            items=await finished(self._call(stored.remember, messages, request.user_id, vectors_of, made))
-        )
+        items = await self._call(stored.remember, messages, request.user_id, vectors_of, made)
+        return models.RememberResponse(items=items)
 
     def _vectors_of(self, loop: asyncio.AbstractEventLoop) -> stored.VectorsOf:
         """Let a thread embed by the client's embedder, which belongs to the loop."""
@@ -167,7 +175,7 @@ class Mem0Adapter(StagedAdapter):
         def vectors_of(texts: Sequence[str]) -> Sequence[Sequence[float]]:
             if self.embed is None:
                 raise ConfigurationError("no embedder is configured.", remedy="Name one with embedder=….")
-            return asyncio.run_coroutine_threadsafe(self._embedded(texts), loop).result()
+            return asyncio.run_coroutine_threadsafe(self._embedded(texts), loop).result(PATIENCE)
 
         return vectors_of
 

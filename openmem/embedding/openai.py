@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import time
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx
@@ -15,6 +12,7 @@ import stamina
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
+from ..clock import retry_after
 from ..errors import (
     ClosedError,
     ConfigurationError,
@@ -133,7 +131,7 @@ class OpenAIEmbedder:
         told: dict[str, Any] = {
             "provider": "openai",
             "request_id": response.headers.get("x-request-id"),
-            "retry_after": _retry_after(response.headers.get("retry-after")),
+            "retry_after": retry_after(response.headers.get("retry-after")),
         }
         if status == httpx.codes.UNAUTHORIZED:
             return UnauthorizedError(f"{host} refused the key.", remedy="Check embedder_api_key.", **told)
@@ -231,17 +229,3 @@ def _pause(error: Exception) -> bool | float:
     if error.retry_after is None:
         return True
     return error.retry_after if error.retry_after <= LONGEST_PAUSE else False
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Read a Retry-After header, seconds or a date, as seconds from now (RFC 9110, 10.2.3)."""
-    if header is None:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except ValueError:
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None

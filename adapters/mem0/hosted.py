@@ -1,0 +1,261 @@
+"""mem0://HOST keeps memories in mem0's hosted platform, over HTTP.
+
+What is added goes there as it is, in an envelope, and carries our id, by which it is found again. The platform writes
+under no condition, so there is nothing here that rests on one: no supersession, no if_version, no external_id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import SplitResult, unquote
+
+from pydantic import Field, SecretStr
+
+from openmem import cursors, records, selection
+from openmem._generated import models
+from openmem.adapter import Adapter, Settings
+from openmem.bridge import side_by_side
+from openmem.errors import (
+    ConfigurationError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    OMPError,
+    UnsupportedCapabilityError,
+)
+from openmem.filters import Predicate
+from openmem.ids import new_memory_id
+
+from ..wire import Wire
+from .ingestion import Ingestion
+from .platform import BATCH, PARALLEL, Platform, Row, Scored
+
+DEPTH, DEEPEST = 60, 1000
+"""Rows that a search reads at first, and at the most: the platform ranks no more."""
+
+
+class HostedMem0Settings(Settings):
+    """Options of mem0://HOST."""
+
+    host: str
+    port: int | None = None
+    https: bool = True
+    api_key: SecretStr | None = None
+    page_size: int = Field(default=200, ge=1, le=200)
+    """Records that one request lists."""
+    wait: float = Field(default=20.0, ge=0)
+    """Seconds that remember waits for the facts, within the client's timeout; what is not there by then is queued."""
+
+
+class HostedMem0Adapter(Adapter):
+    """Records of the platform, whole in an envelope; what selects and orders them is evaluated here."""
+
+    name = "mem0"
+    settings_type = HostedMem0Settings
+    settings: HostedMem0Settings
+
+    def __init__(self, settings: HostedMem0Settings, **options: Any) -> None:
+        super().__init__(settings, **options)
+        self._platform = Platform(_wire(settings), settings.page_size)
+        self._ingestion = Ingestion(self._platform)
+
+    @classmethod
+    def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
+        """Read host, port and, as the password, the key."""
+        if url.username or url.path.strip("/"):  # neither is quoted: it may be the key
+            raise ConfigurationError("the URL has a user name or a path.", remedy="Write mem0://:KEY@api.mem0.ai.")
+        parts = {"host": url.hostname, "port": url.port, "api_key": unquote(url.password) if url.password else None}
+        return {name: value for name, value in parts.items() if value is not None}
+
+    @classmethod
+    def embeds_itself(cls, settings: Settings) -> bool:
+        """Say that the platform makes its own vectors."""
+        return True
+
+    def features(self) -> models.CapabilityFeatures:
+        """Say what is true of the platform."""
+        return models.CapabilityFeatures(
+            vector_search=True,
+            temporal=True,
+            scopes="native",
+            supports_archive=True,
+            supports_metadata=True,
+            filters="client",
+            ingestion="queued",
+            scores=models.ScoreKinds(vector="mem0"),
+            # The platform tells neither its model nor the dimension, and takes no vectors that they would matter to.
+            embedding=models.EmbeddingInfo(model="mem0", dimension=1),
+        )
+
+    def limits(self) -> models.CapabilityLimits:
+        """Say the limits: a batch is one request an item, and has to end within the client's timeout."""
+        return models.CapabilityLimits(max_search_results=100, max_list_results=500, max_batch_size=500)
+
+    async def open(self) -> None:
+        """Make the HTTP client; nothing is sent."""
+        if self.settings.api_key is None:
+            raise ConfigurationError("mem0's platform needs a key.", remedy="Give api_key=…, or set OPENMEM_API_KEY.")
+        await self._platform.open()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._platform.close()
+
+    async def add(self, request: models.AddRequest) -> models.Memory:
+        """Store one memory; its status says whether it is there or queued."""
+        memory = records.new_record(request, memory_id=new_memory_id(), now=self.clock(), embedding_model=None)
+        return await self._ingestion.add(memory)
+
+    async def add_many(self, request: models.AddManyRequest) -> models.BatchResponse:
+        """Store many, some at once; each alone in its failure, a refusal for their rate included."""
+
+        async def add(item: models.AddRequest) -> models.BatchResult:
+            try:
+                memory = await self.add(item)
+            except OMPError as error:
+                return models.BatchResult(error=error.detail())
+            return models.BatchResult(id=memory.id, memory=memory)
+
+        return models.BatchResponse(results=await side_by_side(add, request.items, PARALLEL))
+
+    async def get(self, request: models.GetRequest) -> models.Memory:
+        """Read one memory, whatever its state; a queued one as far as it has come."""
+        queued = await self._ingestion.progress(request.id, request.user_id)
+        return queued or (await self._row(request.id, request.user_id)).memory
+
+    async def update(self, request: models.UpdateRequest) -> models.Memory:
+        """Apply a merge patch; nothing changes where it is empty. Of two at the same time the later one wins."""
+        row = await self._row(request.id, request.user_id)
+        changes = records.changes_of(request)
+        if not changes:
+            return row.memory
+        changed = records.patched(row.memory, changes, now=self.clock(), embedding_model=None)
+        await self._platform.put(row, changed)
+        return changed
+
+    async def delete(self, request: models.DeleteRequest) -> None:
+        """Delete one memory."""
+        await self._platform.delete(await self._row(request.id, request.user_id))
+
+    async def delete_many(self, request: models.DeleteManyRequest) -> models.BatchResponse:
+        """Delete many, a thousand to a request; each alone in its failure."""
+        ids, errors = dict.fromkeys(request.ids), dict[str, OMPError]()
+
+        async def settle(memory_id: str) -> None:
+            try:
+                await self._ingestion.settle(memory_id, request.user_id)
+            except OMPError as error:
+                errors[memory_id] = error
+
+        await side_by_side(settle, ids, PARALLEL)
+        found = await self._platform.find([each for each in ids if each not in errors], request.user_id)
+        rows = list(found.values())
+        for start in range(0, len(rows), BATCH):
+            errors.update(await self._delete_chunk(rows[start : start + BATCH]))
+        results = []
+        for each in request.ids:
+            error = errors.get(each) or (None if each in found else _unknown(each))
+            results.append(models.BatchResult(id=each, error=error.detail() if error else None))
+            found.pop(each, None)  # named again, it is unknown
+        return models.BatchResponse(results=results)
+
+    async def _delete_chunk(self, rows: Sequence[Row]) -> dict[str, OMPError]:
+        """Delete rows by one request, and one by one where it is refused for one of them; return what failed."""
+
+        async def delete(row: Row) -> OMPError | None:
+            try:
+                await self._platform.delete(row)
+            except OMPError as error:
+                return error
+            return None
+
+        try:
+            await self._platform.delete_many(rows)
+        except (NotFoundError, InvalidRequestError, ConflictError):
+            outcomes = await side_by_side(delete, rows, PARALLEL)
+            return {row.memory.id: error for row, error in zip(rows, outcomes, strict=True) if error is not None}
+        except OMPError as error:
+            return {row.memory.id: error for row in rows}
+        return {}
+
+    async def list(self, request: models.ListRequest) -> models.MemoryPage:
+        """Return one page of all that the user has: the platform's own pages are in another order."""
+        after, selected = cursors.decode(request), selection.predicate(request, self.clock())
+        found = [row.memory for row in await self._platform.every(request.user_id) if selected(row.memory)]
+        found.sort(key=_position, reverse=True)
+        return cursors.page([each for each in found if after is None or _position(each) < after], request.limit)
+
+    async def search(self, request: models.SearchRequest) -> models.SearchResponse:
+        """Read the nearest, deeper until what was not read can change nothing.
+
+        Among more memories than the platform ranks, the few that are selected are ranked by their names.
+        """
+        if request.query is None or request.mode not in (None, "vector"):
+            remedy = "Give a query, and no mode."
+            raise UnsupportedCapabilityError("mem0 ranks by the meaning of a text.", remedy=remedy)
+        selected, least = selection.predicate(request, self.clock()), request.min_score or 0.0
+        for depth in (max(DEPTH, 4 * request.limit), DEEPEST):
+            scored, floor = await self._platform.search(request.query, request.user_id, depth)
+            best = _best(scored, selected, least, request.limit)
+            filled = len(best) == request.limit and floor is not None
+            if floor is None or floor < least or (filled and (best[-1].score > floor or depth == DEEPEST)):
+                return models.SearchResponse(results=best)
+        return await self._search_by_name(request.query, request, selected)
+
+    async def _search_by_name(
+        self, query: str, request: models.SearchRequest, selected: Predicate
+    ) -> models.SearchResponse:
+        rows = await self._platform.every(request.user_id)
+        wanted = {row.memory.id for row in rows if selected(row.memory)}
+        scored: Sequence[Scored] = ()
+        if 0 < len(wanted) <= DEEPEST:
+            scored, _ = await self._platform.search(query, request.user_id, DEEPEST, wanted)
+        if wanted - {row.memory.id for row, _ in scored}:  # too many, or written by mem0 alone and without our name
+            raise UnsupportedCapabilityError(
+                f"mem0 ranks {DEEPEST} memories at the most, too few to find those that are selected.",
+                remedy="Ask for fewer results or with min_score, select otherwise, or read the selection with list.",
+            )
+        return models.SearchResponse(results=_best(scored, selected, request.min_score or 0.0, request.limit))
+
+    async def remember(self, request: models.RememberRequest) -> models.RememberResponse:
+        """Let mem0 extract facts from a conversation.
+
+        Where that takes longer than `wait`, one queued memory stands for the conversation: when it is done, its
+        extension names the facts.
+        """
+        messages = [message.model_dump(exclude_none=True) for message in request.messages]
+        fields = request.model_dump(exclude={"messages"}, exclude_none=True)
+        said = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+        add = models.AddRequest.model_construct(content=said, **fields)
+        whole = records.new_record(add, memory_id=new_memory_id(), now=self.clock(), embedding_model=None)
+        items = await self._ingestion.extract(messages, whole, self.settings.wait)
+        return models.RememberResponse(items=[*items])
+
+    async def _row(self, memory_id: str, user_id: str | None) -> Row:
+        """Read the record of a memory that is to change; ConflictError where it is still queued."""
+        await self._ingestion.settle(memory_id, user_id)
+        found = await self._platform.find([memory_id], user_id)
+        if memory_id not in found:
+            raise _unknown(memory_id)
+        return found[memory_id]
+
+
+def _wire(settings: HostedMem0Settings) -> Wire:
+    scheme, port = "https" if settings.https else "http", f":{settings.port}" if settings.port else ""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return Wire(f"{scheme}://{host}{port}", "Token", settings.api_key)
+
+
+def _unknown(memory_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no memory {memory_id}.")
+
+
+def _best(scored: Sequence[Scored], selected: Predicate, least: float, limit: int) -> list[models.SearchResult]:
+    good = [each for each in scored if each.score >= least and selected(each.row.memory)]
+    good.sort(key=lambda each: (each.score, *_position(each.row.memory)), reverse=True)
+    return [models.SearchResult(memory=row.memory, score=score) for row, score in good[:limit]]
+
+
+def _position(memory: models.Memory) -> cursors.Position:
+    return memory.created_at, memory.id

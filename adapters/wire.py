@@ -1,0 +1,129 @@
+"""The wire that every provider behind HTTP shares: routes, JSON in and out, and statuses turned into our errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from pydantic import SecretStr
+
+from openmem import errors
+from openmem.bridge import offload
+from openmem.clock import retry_after
+
+REFUSALS: dict[int, type[errors.OMPError]] = {
+    400: errors.InvalidRequestError,
+    401: errors.UnauthorizedError,
+    403: errors.ScopeDeniedError,
+    404: errors.NotFoundError,
+    408: errors.ProviderUnavailableError,
+    409: errors.ConflictError,
+    413: errors.PayloadTooLargeError,
+    422: errors.InvalidRequestError,
+    429: errors.RateLimitedError,
+}
+"""Status -> error; 5xx is ProviderUnavailableError, what is left ProviderError."""
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+"""Seconds for each step of a request; the client's timeout bounds the whole."""
+LONGEST_REASON = 200
+"""Characters quoted of what a server says."""
+
+_of_the_parent: list[httpx.AsyncClient] = []
+"""A child of fork must neither use its parent's connections nor close them, not even by forgetting them."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method and a path, whose {parameters} are percent-encoded when it is filled in."""
+
+    method: str
+    path: str
+
+    def at(self, **parameters: str) -> str:
+        """Fill in the path; a dot is encoded too, for '..' would be a step up."""
+        return self.path.format(**{k: quote(v, safe="").replace(".", "%2E") for k, v in parameters.items()})
+
+
+class Wire:
+    """JSON over HTTP to one provider, with no retries: they are a layer's.
+
+    base: the URL that routes begin at. authorization: what stands before the key. Raises ConfigurationError.
+    """
+
+    def __init__(self, base: str, authorization: str, key: SecretStr | None) -> None:
+        try:
+            self._base = httpx.URL(base)
+        except httpx.InvalidURL as error:
+            raise errors.ConfigurationError("the host is none.", remedy="Write SCHEME://HOST[:PORT].") from error
+        if key is not None and not all("!" <= character <= "~" for character in key.get_secret_value() or " "):
+            # A line break read along with the key would fail within httpx, whose error repeats the header.
+            raise errors.ConfigurationError("api_key is empty or holds more than a key.", remedy="Give the key alone.")
+        self._authorization, self._key = authorization, key
+        self._client: httpx.AsyncClient | None = None
+        self._process = os.getpid()
+
+    async def open(self) -> None:
+        """Make the client, in a thread: it reads the certificates of the system."""
+        self._client = await offload(self._connect)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None and self._process == os.getpid():
+            await self._client.aclose()
+
+    async def send(
+        self, route: Route, body: Any = None, query: Mapping[str, Any] | None = None, **parameters: str
+    ) -> Any:
+        """Send one request and return the JSON answered, None for an empty answer; raises the error that fits."""
+        client = self._opened()
+        try:
+            response = await client.request(route.method, route.at(**parameters), params=query, json=body)
+            response.raise_for_status()
+            return response.json() if response.content else None
+        except httpx.HTTPStatusError as error:
+            raise self._refusal(error.response) from error
+        except httpx.TransportError as error:
+            raise errors.ProviderUnavailableError(f"{self._base.host} gave no answer.") from error
+        except (httpx.HTTPError, ValueError) as error:
+            raise self.wrong("an answer that cannot be read") from error
+
+    def wrong(self, what: str) -> errors.ProviderError:
+        """Say that the provider answered what it should not."""
+        return errors.ProviderError(f"{self._base.host} answered with {what}.", remedy="Check the host; see the cause.")
+
+    def _opened(self) -> httpx.AsyncClient:
+        if self._client is None:
+            raise errors.ClosedError("this adapter is closed.")
+        if self._process != os.getpid():
+            _of_the_parent.append(self._client)
+            self._client, self._process = self._connect(), os.getpid()
+        return self._client
+
+    def _connect(self) -> httpx.AsyncClient:
+        headers = {"Authorization": f"{self._authorization} {self._key.get_secret_value()}"} if self._key else {}
+        return httpx.AsyncClient(base_url=self._base, headers=headers, timeout=TIMEOUT)
+
+    def _refusal(self, response: httpx.Response) -> errors.OMPError:
+        status = response.status_code
+        other = errors.ProviderUnavailableError if status >= 500 else errors.ProviderError
+        return REFUSALS.get(status, other)(
+            f"{self._base.host} answered {status}: {self._reason(response)}",
+            request_id=response.headers.get("x-request-id"),
+            retry_after=retry_after(response.headers.get("retry-after")),
+        )
+
+    def _reason(self, response: httpx.Response) -> str:
+        try:
+            said = response.json()
+        except ValueError:
+            said = response.text
+        if isinstance(said, Mapping):
+            said = next((said[name] for name in ("detail", "error", "message") if said.get(name)), said)
+        reason = str(said)
+        if self._key:  # some servers repeat the key they were given
+            reason = reason.replace(self._key.get_secret_value(), "***")
+        return " ".join(reason.split())[:LONGEST_REASON] or response.reason_phrase
