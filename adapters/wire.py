@@ -72,8 +72,9 @@ class Wire:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None and self._process == os.getpid():
-            await self._client.aclose()
+        client, self._client = self._client, None
+        if client is not None and self._process == os.getpid():
+            await client.aclose()
 
     async def send(
         self, route: Route, body: Any = None, query: Mapping[str, Any] | None = None, **parameters: str
@@ -82,8 +83,7 @@ class Wire:
         client = self._opened()
         try:
             response = await client.request(route.method, route.at(**parameters), params=query, json=body)
-            response.raise_for_status()
-            return response.json() if response.content else None
+            return response.json() if response.raise_for_status().content else None
         except httpx.HTTPStatusError as error:
             raise self._refusal(error.response) from error
         except httpx.TransportError as error:

@@ -10,11 +10,12 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from conftest import python
+from conftest import python, run
 from mem0_platform import KEY, Platform
 from openmem.adapters.wire import Route
 
 from openmem import (
+    ClosedError,
     ConfigurationError,
     ConflictError,
     InvalidRequestError,
@@ -29,6 +30,7 @@ from openmem import (
     UnauthorizedError,
 )
 from openmem.clock import utc_now
+from openmem.types import ListRequest
 
 URL = "mem0://api.mem0.ai"
 
@@ -219,6 +221,19 @@ def test_a_batch_that_the_platform_does_not_answer_is_told_item_by_item(platform
 def test_a_client_opened_and_closed_without_a_call_sends_nothing(platform: Platform) -> None:
     Memory(URL, api_key=KEY).close()
     assert not platform.requests
+
+
+def test_a_closed_adapter_says_so(platform: Platform) -> None:
+    adapter = Memory(URL, api_key=KEY)._core.adapter
+
+    async def work() -> None:
+        await adapter.handle(ListRequest(user_id="ann"))
+        await adapter.close()
+        await adapter.close()
+        with pytest.raises(ClosedError):
+            await adapter.handle(ListRequest(user_id="ann"))
+
+    run(work)
 
 
 @pytest.mark.parametrize("value", ["a/b", "..", "../../v1", "ü ?#%", "{id}"])
