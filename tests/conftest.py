@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from mem0_platform import mem, platform  # noqa: F401  fixtures
 from openmem.adapters.memory import MemoryAdapter
 from servers import database, postgres, postgres_url, servers  # noqa: F401  fixtures
 

@@ -7,14 +7,19 @@ import math
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
+import respx
 
+from openmem import Memory
+
+URL = "mem0://api.mem0.ai"
 KEY = "m0-very-secret"
 ENTITIES = ("user_id", "agent_id", "app_id", "run_id")
 TIMES = ("created_at", "updated_at", "timestamp")
@@ -294,3 +299,25 @@ def cosine(one: Counter[str], other: Counter[str]) -> float:
 
 def one_length(counts: Counter[str]) -> int:
     return sum(count * count for count in counts.values())
+
+
+# --- fixtures ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def platform() -> Iterator[Platform]:
+    twin = Platform()
+    with respx.mock(assert_all_called=False) as router:
+        router.route(host="api.mem0.ai").mock(side_effect=twin.answer)
+        yield twin
+
+
+@pytest.fixture
+def mem(platform: Platform) -> Iterator[Memory]:
+    with Memory(URL, api_key=KEY) as memory:
+        yield memory
+
+
+def row_of(platform: Platform, memory_id: str) -> dict[str, Any]:
+    [row] = [row for row in platform.rows.values() if (row["metadata"] or {}).get("openmem_id") == memory_id]
+    return row

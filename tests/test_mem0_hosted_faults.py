@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from email.utils import format_datetime
 from typing import Any
 
 import httpx
 import pytest
-import respx
 from conftest import python, run
-from mem0_platform import KEY, Platform
+from mem0_platform import KEY, URL, Platform
 from openmem.adapters.wire import Route
 
 from openmem import (
@@ -31,17 +29,6 @@ from openmem import (
 )
 from openmem.clock import utc_now
 from openmem.types import ListRequest
-
-URL = "mem0://api.mem0.ai"
-
-
-@pytest.fixture
-def platform() -> Iterator[Platform]:
-    twin = Platform()
-    with respx.mock(assert_all_called=False) as router:
-        router.route(host="api.mem0.ai").mock(side_effect=twin.answer)
-        yield twin
-
 
 # --- the key and the address ------------------------------------------------------------------------------------
 
@@ -259,7 +246,7 @@ FORK = f"""
 import os, sys, warnings
 import respx
 sys.path.insert(0, "tests")
-from mem0_platform import KEY, Platform
+from mem0_platform import KEY, URL, Platform
 from openmem import Memory
 warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of fork beside threads: what is tested here
 with respx.mock() as router:

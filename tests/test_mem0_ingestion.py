@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 import pytest
 import respx
-from mem0_platform import KEY, Platform
+from mem0_platform import KEY, URL, Platform, row_of
 
 from openmem import AsyncMemory, ConflictError, IngestionTimeoutError, Memory, NotFoundError, ProviderError
-
-URL = "mem0://api.mem0.ai"
-
-
-@pytest.fixture
-def platform() -> Iterator[Platform]:
-    twin = Platform()
-    with respx.mock(assert_all_called=False) as router:
-        router.route(host="api.mem0.ai").mock(side_effect=twin.answer)
-        yield twin
-
-
-@pytest.fixture
-def mem(platform: Platform) -> Iterator[Memory]:
-    with Memory(URL, api_key=KEY) as memory:
-        yield memory
-
-
-def row_of(platform: Platform, memory_id: str) -> dict[str, Any]:
-    [row] = [row for row in platform.rows.values() if (row["metadata"] or {}).get("openmem_id") == memory_id]
-    return row
-
 
 # --- queued -----------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote, unquote
+from uuid import UUID
 
 from openmem._generated.models import Memory
 
@@ -50,6 +51,19 @@ def user_name(user_id: str) -> str:
     """Return the name under which mem0 keeps a user: it takes no white space, and reads * as everybody."""
     plain = user_id != "*" and "%" not in user_id and not any(c.isspace() or not c.isprintable() for c in user_id)
     return user_id if plain else quote(user_id, safe="")
+
+
+def is_id(text: str) -> bool:
+    """Tell whether an id may be one of mem0's."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def in_bounds(raw: float) -> float:
+    """Bring a score into [0, 1]; the stores' last digits depend on where a row lies, and ties must be ties."""
+    return round(min(1.0, max(0.0, float(raw))), 6)
 
 
 def metadata_of(memory: Memory) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
-from uuid import UUID
 
 from openmem._generated.models import Memory
 from openmem.bridge import side_by_side
 from openmem.errors import InvalidRequestError, NotFoundError, ProviderUnavailableError
 
 from ..wire import Route, Wire
-from .envelope import ENVELOPE, ID, OWN, Stored, memory_of, metadata_of, own_of, user_name
+from .envelope import ENVELOPE, ID, OWN, Stored, in_bounds, is_id, memory_of, metadata_of, own_of, user_name
 
 T = TypeVar("T")
 Filters = Mapping[str, Any]
@@ -124,7 +123,7 @@ class Platform:
         """Read memories by our ids, and by mem0's where mem0 alone wrote them."""
         wanted = list(ids)
         found = {row.memory.id: row for row in await self._named(wanted, user_id)}
-        rows = await self.read([each for each in wanted if each not in found and _is_uuid(each)], user_id)
+        rows = await self.read([each for each in wanted if each not in found and is_id(each)], user_id)
         return {each.memory.id: each for each in rows if each.memory.id in wanted} | found
 
     async def _named(self, wanted: Sequence[str], user_id: str | None) -> list[Row]:
@@ -152,7 +151,7 @@ class Platform:
         answer = await self._wire.send(SEARCH, body)
 
         def read(found: Any) -> tuple[list[Scored], float | None]:
-            scores = {str(each["id"]): _score(each.get("score")) for each in found["results"]}
+            scores = {str(each["id"]): in_bounds(each.get("score") or 0.0) for each in found["results"]}
             rows = {row.id: row for row in _rows(found["results"], user_id)}
             scored = [Scored(row, scores[row.id]) for row in rows.values()]
             return scored, min(scores.values()) if len(found["results"]) >= depth else None
@@ -273,15 +272,3 @@ def _memory(stored: Stored) -> Memory:
     except (ValueError, TypeError, AttributeError):  # another application wrote over the envelope
         bare = {name: value for name, value in stored.metadata.items() if name != ENVELOPE}
         return memory_of(Stored(**{**stored.__dict__, "metadata": bare}))
-
-
-def _score(raw: Any) -> float:
-    """Bring a score into [0, 1]; the last digits of a sum depend on its order, and ties must be ties."""
-    return round(min(1.0, max(0.0, float(raw or 0.0))), 6)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False

@@ -6,13 +6,12 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.clock import utc_now
 
 from ..staging import Staging, Wanted
-from .envelope import EXTERNAL_ID, OWN, Stored, memory_of, metadata_of, own_of, user_name
+from .envelope import EXTERNAL_ID, OWN, Stored, in_bounds, is_id, memory_of, metadata_of, own_of, user_name
 from .library import OurEmbedder
 
 EVERYTHING = 1_000_000
@@ -33,7 +32,7 @@ class Scored(NamedTuple):
 
 def read(mem0: Any, ids: Iterable[str]) -> dict[str, Payload]:
     """Read payloads by id; those of no user are nobody's."""
-    rows = [(each, mem0.vector_store.get(vector_id=each)) for each in ids if _is_id(each)]
+    rows = [(each, mem0.vector_store.get(vector_id=each)) for each in ids if is_id(each)]
     return {each: row.payload for each, row in rows if row is not None and (row.payload or {}).get("user_id")}
 
 
@@ -174,11 +173,6 @@ def _listed(mem0: Any, filters: dict[str, str] | None, most: int = EVERYTHING) -
     return list(found[0]) if found and isinstance(found[0], (list, tuple)) else list(found or ())
 
 
-def in_bounds(raw: float) -> float:
-    """Bring a score into [0, 1]; the stores' last digits depend on where a row lies, and ties must be ties."""
-    return round(min(1.0, max(0.0, float(raw))), 6)
-
-
 def _owned(memories: Iterable[Memory], user_id: str) -> Iterator[Memory]:
     """Let a user's own memories pass, whatever the store makes of its filter."""
     return (memory for memory in memories if memory.user_id == user_id)
@@ -198,10 +192,3 @@ def _event(event: str, old: Memory | None, new: Memory | None) -> dict[str, Any]
         "actor_id": None,
         "role": "user",
     }
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False

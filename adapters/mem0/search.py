@@ -15,6 +15,7 @@ from openmem._generated.models import Memory, SearchRequest, SearchResponse, Sea
 
 from ..vectors import unit
 from . import records
+from .envelope import in_bounds
 from .records import Scored
 
 DEPTH = 60
@@ -74,4 +75,4 @@ class Search:
             return []
         vectors = await self._embed([memory.content for memory in memories])
         query = unit(vector)
-        return [Scored(m, records.in_bounds(float(unit(v) @ query))) for m, v in zip(memories, vectors, strict=True)]
+        return [Scored(m, in_bounds(float(unit(v) @ query))) for m, v in zip(memories, vectors, strict=True)]
