@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import everything, open_store
+from openmem.adapters.postgres import PostgresAdapter
 from servers import PostgresCluster
 
 from openmem import (
@@ -398,7 +399,7 @@ def test_a_cancelled_batch_leaves_no_connection_busy(postgres_url: str) -> None:
     async def scenario() -> None:
         async with open_async(postgres_url) as memory:
             await memory.add("first", "u")
-            items = [{"content": f"fact {n}", "user_id": "u"} for n in range(2000)]
+            items = [{"content": f"fact {n}", "user_id": "u"} for n in range(6 * PostgresAdapter.batch)]
             for steps in range(0, 60, 6):
                 task = asyncio.ensure_future(memory.add_many(items))
                 for _ in range(steps):
@@ -409,7 +410,7 @@ def test_a_cancelled_batch_leaves_no_connection_busy(postgres_url: str) -> None:
                 counted = (await memory.stats("u")).total
                 found = len((await memory.list("u", limit=500)).items)
                 assert min(counted, 500) == found
-                assert counted % 250 == 1, "a chunk is written whole or not at all"
+                assert counted % PostgresAdapter.batch == 1, "a chunk is written whole or not at all"
 
     asyncio.run(scenario())
 
