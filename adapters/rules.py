@@ -84,14 +84,11 @@ class Rules:
         """Write down what the call under way does, for the audit log."""
         call = CURRENT.get()
         source = memory.source if memory else None
-        return Logged(
-            timestamp=self._clock(),
-            app=source.app if source else None,
-            action=call.verb if call else verb,
-            memory_id=memory.id if memory else None,
-            scope=memory.scope if memory else scope,
-            request_id=call.request_id if call else None,
-        )
+        app = source.app if source else None
+        action, request_id = (call.verb, call.request_id) if call else (verb, None)
+        if memory is None:
+            return Logged(self._clock(), app, action, None, scope, request_id)
+        return Logged(self._clock(), app, action, memory.id, memory.scope, request_id)
 
     def _model(self, request: models.AddRequest | models.UpdateRequest) -> str | None:
         return self._embedding.model if self._embedding and request.vector is not None else None

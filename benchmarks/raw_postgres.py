@@ -18,12 +18,19 @@ from openmem import AsyncMemory, ranking
 
 Connection = psycopg.AsyncConnection[Any]
 COLUMNS = "user_id, id, key, created_at, archived, record, embedding"
+LOGGED = "user_id, moment, action, memory_id, request_id"
+REQUEST = "0123456789abcdef"
 TYPES = ["text", "text", "int8", "timestamptz", "bool", "jsonb", "vector"]
 CURRENT = """user_id = %(user)s AND NOT archived AND (superseded_at IS NULL OR superseded_at > %(now)s)
     AND (valid_to IS NULL OR valid_to > %(now)s) AND (valid_from IS NULL OR valid_from <= %(now)s)"""
 NEAREST = f"""SELECT record, -(embedding <#> %(vector)s) + 0 AS score FROM openmem.memories
     WHERE {CURRENT} ORDER BY score DESC, created_at DESC, id DESC LIMIT {TOP}"""
 """Reads every row of a user; written for openmem's own schema."""
+
+
+def memory_id(n: int) -> str:
+    """Make an id as long as those of openmem."""
+    return f"mem_{n:026x}"
 
 
 def bare(url: str, data: Data) -> Row:
@@ -63,8 +70,8 @@ def same_rows(url: str, data: Data, *, beforehand: bool) -> Row:
                         await copy.write_row(rows.memory(n))
                 async with connection.cursor().copy("COPY raw.postings FROM STDIN") as copy:
                     await copy.write("".join(rows.postings[n] for n in batch))
-                async with connection.cursor().copy("COPY raw.audit (user_id, moment, action) FROM STDIN") as copy:
-                    await copy.write("".join(f"{data.users[n]}\t{rows.now}\tadd_many\n" for n in batch))
+                async with connection.cursor().copy(f"COPY raw.audit ({LOGGED}) FROM STDIN") as copy:
+                    await copy.write("".join(rows.entry(n) for n in batch))
 
         speed = await rate_async(data, add)
 
@@ -76,7 +83,7 @@ def same_rows(url: str, data: Data, *, beforehand: bool) -> Row:
 
         async def get(n: int) -> Any:
             return await (
-                await connection.execute("SELECT record FROM raw.memories WHERE id = %s", [str(n)])
+                await connection.execute("SELECT record FROM raw.memories WHERE id = %s", [memory_id(n)])
             ).fetchall()
 
         vector = await median_async(search, data.asked)
@@ -117,12 +124,16 @@ class Rows:
     def memory(self, n: int) -> tuple[Any, ...]:
         """Return the row of a memory."""
         record = Jsonb(self._records[n], dumps=str)
-        return (self._data.users[n], str(n), n, self.now, False, record, self._vectors[n])
+        return (self._data.users[n], memory_id(n), n, self.now, False, record, self._vectors[n])
+
+    def entry(self, n: int) -> str:
+        """Return the line of the audit log."""
+        return f"{self._data.users[n]}\t{self.now}\tadd_many\t{memory_id(n)}\t{REQUEST}\n"
 
     def _record(self, n: int) -> dict[str, Any]:
         moments = dict.fromkeys(("created_at", "updated_at"), self.now.isoformat())
         known = {"embedding_model": "precomputed", "status": "done", "version": 1}
-        return {"id": str(n), "content": self._data.texts[n], "user_id": self._data.users[n], **moments, **known}
+        return {"id": memory_id(n), "content": self._data.texts[n], "user_id": self._data.users[n], **moments, **known}
 
     def _postings(self, n: int, text: str) -> str:
         terms = ranking.terms(text)

@@ -95,6 +95,7 @@ def detached(memory: Memory) -> Memory:
 
 
 _BLANK = dict.fromkeys(Memory.model_fields)
+_EVERY = set(_BLANK)
 
 
 def _assemble(fields: Mapping[str, Any], extra: dict[str, Any] | None) -> Memory:
@@ -106,6 +107,6 @@ def _assemble(fields: Mapping[str, Any], extra: dict[str, Any] | None) -> Memory
     memory = Memory.__new__(Memory)
     object.__setattr__(memory, "__dict__", values)
     object.__setattr__(memory, "__pydantic_extra__", copy.deepcopy(extra) if extra else {})
-    object.__setattr__(memory, "__pydantic_fields_set__", set(_BLANK))
+    object.__setattr__(memory, "__pydantic_fields_set__", _EVERY.copy())
     object.__setattr__(memory, "__pydantic_private__", None)
     return memory

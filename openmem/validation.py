@@ -84,10 +84,10 @@ def _check_values(request: BaseModel) -> None:
     values = request.__dict__
     for name in request.model_fields_set:
         value = values.get(name)
-        if value is None or name in _CHECKED_APART:
-            continue
         if isinstance(value, str):
             check_text(name, value)
+        elif value is None or name in _CHECKED_APART:
+            continue
         elif isinstance(value, datetime):
             if value.tzinfo is not UTC:
                 values[name] = _to_utc(name, value)

@@ -281,6 +281,26 @@ def test_a_child_of_fork_has_connections_of_its_own(postgres_url: str, tmp_path:
     assert (done.stdout, done.stderr, done.returncode) == ("child True\nparent\n", "", 0)
 
 
+TWINS = """
+warnings.simplefilter("ignore", DeprecationWarning)
+memory = Memory("memory://", embedder="none")
+memory.add("x", "u")
+child = os.fork()
+ids = [memory.add("x", "u").id[-10:] for _ in range(3)]
+if child:
+    os.waitpid(child, 0)
+print(*ids, flush=True)
+if not child:
+    os._exit(0)
+"""
+
+
+def test_parent_and_child_of_fork_draw_ids_of_their_own() -> None:
+    done = python(_script(TWINS))
+    drawn = done.stdout.split()
+    assert (len(drawn), len(set(drawn)), done.stderr) == (6, 6, "")
+
+
 # --- the async client -------------------------------------------------------------------------------------------
 
 

@@ -106,7 +106,7 @@ def any_length_is_taken():
     right = MemoryAdapter.features
     with (
         mock.patch.object(MemoryAdapter, "features", lambda self: but(right(self), max_content_length=1000)),
-        mock.patch("openmem.admission._admit_sizes", lambda values, capabilities: None),
+        mock.patch("openmem.admission.Admission._admit_sizes", lambda self, values: None),
     ):
         yield
 

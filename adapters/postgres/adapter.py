@@ -28,7 +28,7 @@ from .records import Keys, PostgresTransaction
 from .schema import Names
 from .search import Search
 from .store import PostgresStore
-from .vectors import Precision, Vectors, register
+from .vectors import Precision, Vectors
 
 LIBPQ = ("host", "port", "user", "dbname", "application_name", "sslmode", "sslrootcert", "sslcert", "sslkey")
 
@@ -221,7 +221,7 @@ class PostgresAdapter(StagedAdapter):
 
     async def _configure(self, connection: Connection) -> None:
         if self._vectors is not None:
-            await register(connection)
+            await self._vectors.register(connection)
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[PostgresStore]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, NamedTuple
@@ -270,7 +269,8 @@ def _posting_lines(words: Iterable[Indexed], key_of: Mapping[str, int]) -> Itera
     """Write the lines of one memory at a time: this is most of a large batch."""
     for memory, terms, length in words:
         user_id, key = _copied(memory.user_id), key_of[memory.id]
-        yield "".join([f"{user_id}\t{term}\t{key}\t{count}\t{length}\n" for term, count in terms.items()])
+        ends = {count: f"\t{key}\t{count}\t{length}\n" for count in set(terms.values())}
+        yield "".join([f"{user_id}\t{term}{ends[count]}" for term, count in terms.items()])
 
 
 async def store_entries(connection: Connection, names: Names, entries: Sequence[tuple[str, Logged]]) -> None:
@@ -289,10 +289,11 @@ def _entry_lines(entries: Iterable[tuple[str, Logged]]) -> Iterator[str]:
         )
 
 
-@lru_cache(maxsize=1024)
 def _copied(text: str | None) -> str:
-    """Write a text as COPY reads it; in a batch most come many times."""
-    return "\\N" if text is None else text.translate(_ESCAPES)
+    """Write a text as COPY reads it; in most there is nothing to escape."""
+    if text is None:
+        return "\\N"
+    return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
 
 
 async def _append(connection: Connection, names: Names, table: Table, rows: Sequence[Sequence[Any]]) -> None:

@@ -16,7 +16,7 @@ from ..native import UNFINISHED, newer_schema, other_embedding
 from .connections import Connection
 from .records import Totals, indexed, store_words
 from .schema import LOCK, MIGRATIONS, OWNED, POLICY, Names
-from .vectors import Vectors, register
+from .vectors import Vectors
 
 OLDEST_PGVECTOR = (0, 8)
 """The first version that goes on where a filter leaves too few of an index's rows."""
@@ -191,7 +191,9 @@ class PostgresStore:
 
     async def embed_anew(self, last: str, embed: Embed, model: str) -> tuple[str, int]:
         """Make the vectors of the memories after an id; return the last of them and their number."""
-        await register(self._connection)
+        if self._vectors is None:
+            raise AssertionError("vectors are made anew by a configured embedder")
+        await self._vectors.register(self._connection)
         rows = await self._after(last)
         memories = [Memory.model_validate_json(record) for _, _, record in rows]
         vectors = await embed([memory.content for memory in memories]) if rows else []
@@ -200,7 +202,7 @@ class PostgresStore:
                 await self._do(
                     "UPDATE openmem.memories SET embedding = %s, record = jsonb_set(record, '{embedding_model}',"
                     " to_jsonb(%s::text)) WHERE id = %s AND user_id = %s",
-                    self._vectors.value(vector) if self._vectors else None,
+                    self._vectors.value(vector),
                     model,
                     memory.id,
                     memory.user_id,

@@ -13,13 +13,12 @@ from openmem._generated.models import (
     AddRequest,
     BatchResponse,
     BatchResult,
-    Capabilities,
     DeleteManyRequest,
     GetRequest,
     ListRequest,
     MemoryPage,
 )
-from openmem.admission import admit
+from openmem.admission import Admission
 from openmem.errors import InvalidRequestError, OMPError, ProviderError
 from openmem.validation import check, parse
 
@@ -29,13 +28,18 @@ from . import Describe, Handler
 def guard(handler: Handler, describe: Describe) -> Handler:
     """Wrap a handler: every request that passes is valid and supported."""
 
+    admission: Admission | None = None
+
     async def guarded(request: BaseModel) -> Any:
+        nonlocal admission
         request = check(request)
         cursor = cursors.unbind(request) if isinstance(request, ListRequest) else None
         capabilities = await describe()
-        admit(request, capabilities)
+        if admission is None or admission.capabilities is not capabilities:
+            admission = Admission(capabilities)
+        admission.admit(request)
         if isinstance(request, AddManyRequest):
-            return await _add_many(request, handler, capabilities)
+            return await _add_many(request, handler, admission)
         if isinstance(request, DeleteManyRequest):
             return await _delete_many(request, handler)
         if isinstance(request, ListRequest):
@@ -72,10 +76,10 @@ async def _one_by_one(
     return BatchResponse(results=[result or next(answered) for result in results])
 
 
-async def _add_many(request: AddManyRequest, handler: Handler, capabilities: Capabilities) -> BatchResponse:
+async def _add_many(request: AddManyRequest, handler: Handler, admission: Admission) -> BatchResponse:
     return await _one_by_one(
         request.items,
-        lambda item: _admit_item(item, request.user_id, capabilities),
+        lambda item: _admit_item(item, request.user_id, admission),
         lambda good: handler(AddManyRequest.model_construct(items=good)),
     )
 
@@ -88,7 +92,7 @@ async def _delete_many(request: DeleteManyRequest, handler: Handler) -> BatchRes
     )
 
 
-def _admit_item(item: Any, user_id: str | None, capabilities: Capabilities) -> AddRequest:
+def _admit_item(item: Any, user_id: str | None, admission: Admission) -> AddRequest:
     if isinstance(item, Mapping):
         fields = item if user_id is None or "user_id" in item else {**item, "user_id": user_id}
         request = parse(AddRequest, fields)
@@ -98,5 +102,5 @@ def _admit_item(item: Any, user_id: str | None, capabilities: Capabilities) -> A
         raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy="Give a dict or a MemoryInput.")
     if user_id is not None and request.user_id != user_id:
         raise InvalidRequestError("the item names another user than its batch.", remedy="Name the user once.")
-    admit(check(request), capabilities)
+    admission.admit(check(request))
     return request
