@@ -55,8 +55,6 @@ def filled(request: pytest.FixtureRequest, postgres: PostgresCluster) -> Iterato
     """A database of two users with many memories and one with few, whose statistics were never taken."""
     options = STORES[request.param]
     name = postgres.create()
-    if options:  # of so few rows the planner would rather sort all than take the index
-        postgres.run(f"ALTER DATABASE {name} SET enable_sort = off")
     with Memory(postgres.url(name), embedder=f"test:{DIMENSION}", clock=Clock(), **options) as memory:
         memory.list("many")
         schema = options.get("db_schema", "openmem")
@@ -171,6 +169,27 @@ def test_few_memories_are_searched_exactly(
 ) -> None:
     _, memory = filled
     assert set(shares(memory, monkeypatch, "few", "vector")) == {1.0}
+
+
+def test_a_user_with_few_memories_is_not_counted_for_every_search(
+    filled: tuple[str, Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, memory = filled
+    counted: list[str] = []
+    written = postgres_search.Search._exact_unless_many
+
+    def noted(search: postgres_search.Search) -> str:
+        counted.append(search._request.user_id)
+        return written(search)
+
+    monkeypatch.setattr(postgres_search.Search, "_exact_unless_many", noted)
+    monkeypatch.setattr(postgres_search, "EXACT", 100)
+    for seconds, times in ((0.0, 3), (1e9, 0)):
+        counted.clear()
+        monkeypatch.setattr(postgres_search, "COUNTED_FOR", seconds)
+        for user in ("many", "few", "few", "few", "many"):
+            assert len(memory.search("tea", user, mode="vector")) == {"many": 10, "few": 9}[user]
+        assert (counted.count("few"), counted.count("many")) == (times, 2)
 
 
 def test_words_alone_need_no_index(filled: tuple[str, Memory], by_index: list[str]) -> None:

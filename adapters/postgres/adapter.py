@@ -26,11 +26,13 @@ from .connections import Connection, Connections, Rows, connect, translated
 from .filters import Bindings, selected
 from .records import Keys, PostgresTransaction
 from .schema import Names
-from .search import Search
+from .search import Search, Sizes
 from .store import PostgresStore
 from .vectors import Precision, Vectors
 
 LIBPQ = ("host", "port", "user", "dbname", "application_name", "sslmode", "sslrootcert", "sslcert", "sslkey")
+OPTIONS = ("jit=off", "plan_cache_mode=force_generic_plan")
+"""Compiling and planning each statement anew would take longer than these statements do."""
 
 
 class PostgresSettings(Settings):
@@ -84,8 +86,8 @@ class PostgresSettings(Settings):
         session["connect_timeout"] = math.ceil(self.connect_timeout)
         if self.pgbouncer:
             return {**session, **given, "prepare_threshold": None}
-        # jit costs more than it saves on statements this short
-        return {**session, **given, "options": f"-c statement_timeout={self.statement_timeout * 1000:.0f} -c jit=off"}
+        options = [f"statement_timeout={self.statement_timeout * 1000:.0f}", *OPTIONS]
+        return {**session, **given, "options": " ".join(f"-c {option}" for option in options)}
 
 
 class PostgresAdapter(StagedAdapter):
@@ -102,7 +104,7 @@ class PostgresAdapter(StagedAdapter):
         self._names = Names(self.settings.db_schema, self.settings.partitions)
         self._keys = Keys(self._names)
         self._vectors = Vectors(self.embedding, self.settings.precision) if self.embedding else None
-        self._indexed = False
+        self._indexed, self._sizes = False, Sizes()
         self._connections: Connections | None = None
 
     @classmethod
@@ -181,7 +183,7 @@ class PostgresAdapter(StagedAdapter):
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Search exactly or, among very many, by the index."""
-        search = Search(request, self.clock(), self._vectors, indexed=self._indexed)
+        search = Search(request, self.clock(), self._vectors, self._sizes if self._indexed else None)
         response = await search.run(partial(self._rows, user_id=request.user_id, replica=True))
         await self.log_read(request.user_id, self.rules.entry("search", scope=request.scope))
         return response

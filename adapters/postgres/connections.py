@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, errors
@@ -23,6 +23,7 @@ from openmem.errors import (
 
 from ..staged import NotWritten
 
+T = TypeVar("T")
 Connection = AsyncConnection[tuple[Any, ...]]
 Rows = list[tuple[Any, ...]]
 Configure = Callable[[Connection], Awaitable[None]]
@@ -93,13 +94,19 @@ class Connections:
     ) -> Rows:
         """Run one reading statement; local: settings it needs; replica: it may run on the replica."""
         settings = {**(local or {}), **self._visible([user_id] if user_id is not None else [])}
+
+        async def read(connection: Connection) -> Rows:
+            return await _rows(connection, sql, values, settings)
+
+        async def read_if_caught_up(connection: Connection) -> Rows | None:
+            return await read(connection) if await self._caught_up(connection) else None
+
         if replica and self._replica is not None:
             with suppress(ProviderUnavailableError, ConflictError):  # it is down, or gave way to what it replays
-                async with lent(self._replica, REPLICA_PATIENCE) as connection:
-                    if await self._caught_up(connection):
-                        return await _rows(connection, sql, values, settings)
-        async with lent(self._primary) as connection:
-            return await _rows(connection, sql, values, settings)
+                rows = await on_loan(self._replica, read_if_caught_up, REPLICA_PATIENCE)
+                if rows is not None:
+                    return rows
+        return await on_loan(self._primary, read)
 
     async def _caught_up(self, replica: Connection) -> bool:
         """Tell whether the replica has what this process wrote last."""
@@ -144,13 +151,14 @@ class Connections:
         return {"omp.users": json.dumps(list(users))}
 
 
-@asynccontextmanager
-async def lent(pool: AsyncConnectionPool[Connection], patience: float | None = None) -> AsyncIterator[Connection]:
-    """Lend a connection; when it turns out dead, all that are idle are looked at before the error is raised."""
+async def on_loan(
+    pool: AsyncConnectionPool[Connection], work: Callable[[Connection], Awaitable[T]], patience: float | None = None
+) -> T:
+    """Do work with a connection of a pool; when it turns out dead, all that are idle are looked at before the error."""
     connection: Connection | None = None
     try:
         connection = await pool.getconn(patience)
-        yield connection
+        return await work(connection)
     except psycopg.Error as error:
         if connection is not None and connection.closed:
             await pool.check()

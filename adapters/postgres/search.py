@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any, Protocol
 
 from openmem import ranking
@@ -23,9 +24,20 @@ EXACT = 5000
 """Rows up to which all are read: about 1.3 us each."""
 INDEX_COST = 200
 """The index also walks past the rows of others: it pays from n rows of N where n * n > INDEX_COST * N, as measured."""
-ITERATIVE = {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": "100", "hnsw.max_scan_tuples": "100000"}
+ITERATIVE = {
+    "hnsw.iterative_scan": "relaxed_order",
+    "hnsw.ef_search": "100",
+    "hnsw.max_scan_tuples": "100000",
+    "enable_sort": "off",
+}
+"""Settings of a search by the index: without the last a plan made for the average user sorts all rows instead."""
 BY_WORDS = 5000
 """Memories found by their words that hybrid search looks at where it takes the index for the rest."""
+
+COUNTED_FOR = 10.0
+"""Seconds for which a user who had few rows is not counted again: exact is right for many too, if slower."""
+MOST_COUNTED = 10_000
+"""Users remembered for it."""
 
 _ORDER = "score DESC, created_at DESC, id DESC"
 
@@ -45,14 +57,32 @@ class Query(Protocol):
         """Return its rows; local: settings that it needs."""
 
 
+class Sizes:
+    """How many memories users had when they were counted last."""
+
+    def __init__(self) -> None:
+        self._counted: dict[str, tuple[int, float]] = {}
+
+    def keep(self, user_id: str, size: int) -> None:
+        """Remember a user's number of memories."""
+        if len(self._counted) >= MOST_COUNTED:
+            self._counted.clear()
+        self._counted[user_id] = size, monotonic()
+
+    def few(self, user_id: str) -> bool:
+        """Tell whether a user is known to have few."""
+        size, moment = self._counted.get(user_id, (EXACT + 1, 0.0))
+        return size <= EXACT and monotonic() - moment < COUNTED_FOR
+
+
 class Search:
     """One search request and the statements that may answer it."""
 
-    def __init__(self, request: SearchRequest, now: datetime, vectors: Vectors | None, *, indexed: bool) -> None:
-        self._request, self._indexed = request, indexed
+    def __init__(self, request: SearchRequest, now: datetime, vectors: Vectors | None, sizes: Sizes | None) -> None:
+        """Take a request; sizes: None where vectors have no index."""
+        self._request, self._sizes = request, sizes
         self._values = values = Bindings()
         self._selected = selected(request, now, values)
-        self._narrow = narrows(request)
         self._user = values.bind(request.user_id)
         self._cosine = self._terms = None
         if vectors is not None and request.vector is not None and request.mode != "keyword":
@@ -63,11 +93,14 @@ class Search:
 
     async def run(self, query: Query) -> SearchResponse:
         """Answer the request, exactly or by the index."""
-        if self._cosine is None or not self._indexed:
+        user_id = self._request.user_id
+        if self._cosine is None or self._sizes is None or self._sizes.few(user_id):
             return self._response(await query(self._exact(), self._values))
         rows = await query(self._exact_unless_many(), self._values)
         size, threshold = rows[0][2:]
         if size <= EXACT:
+            if not narrows(self._request):  # else it may be the number of those selected
+                self._sizes.keep(user_id, size)
             return self._response([row for row in rows if row[0] is not None])
         if await self._many(size, threshold, query):
             rows = await query(self._by_index(), self._values, local=ITERATIVE)
@@ -82,7 +115,7 @@ class Search:
 
     async def _many(self, size: int, threshold: float, query: Query) -> bool:
         """Tell whether the request selects more rows than are read quicker without the index."""
-        if self._narrow and threshold > EXACT:  # they were counted up to EXACT
+        if narrows(self._request) and threshold > EXACT:  # they were counted up to EXACT
             size = (await query(f"SELECT {self._count(int(threshold))}", self._values))[0][0]
         return size > threshold
 
@@ -98,7 +131,7 @@ class Search:
     def _exact_unless_many(self) -> str:
         """Write a statement that searches exactly where few rows are selected, and says how many in any case."""
         size = f"coalesce((SELECT sum(memories)::int8 FROM openmem.users WHERE user_id = {self._user}), 0)"
-        if self._narrow:
+        if narrows(self._request):
             size = f"CASE WHEN {size} <= {EXACT} THEN {size} ELSE {self._count(EXACT)} END"
         return f"""SELECT r.record, r.score, u.size, CASE WHEN u.size > {EXACT} THEN {_threshold()} END
             FROM (SELECT {size} AS size OFFSET 0) u

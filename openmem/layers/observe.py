@@ -16,63 +16,84 @@ from openmem.errors import OMPError, ProviderError
 logger = logging.getLogger("openmem")
 
 
-@contextmanager
-def observe(verb: str, provider: str) -> Iterator[None]:
+class observe:
     """Observe one call; an exception that is not openmem's own becomes ProviderError with it as the cause.
 
     The outermost layer, round the making of the request too: a malformed one is signed and logged like any other.
     """
-    call = new_call(verb, provider)
-    token = CURRENT.set(call)
-    started, outcome = perf_counter(), "ok"
-    try:
-        with _span(call, provider):
-            yield
-    except OMPError as error:
-        outcome = error.code
-        error.provider = error.provider or provider
-        error.request_id = error.request_id or call.request_id
-        raise
-    except Exception as error:
-        outcome = "provider_error"
-        raise ProviderError(
-            f"{provider} failed with {type(error).__name__}.", provider=provider, request_id=call.request_id
-        ) from error
-    except BaseException:
-        outcome = "cancelled"
-        raise
-    finally:
-        CURRENT.reset(token)
+
+    def __init__(self, verb: str, provider: str) -> None:
+        self._call = new_call(verb, provider)
+        self._span = _span(self._call) if _traced() else None
+
+    def __enter__(self) -> None:
+        self._token = CURRENT.set(self._call)
+        if self._span is not None:
+            self._span.__enter__()
+        self._started = perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if self._span is not None:
+            self._span.__exit__(kind, error, trace)
+        CURRENT.reset(self._token)
         if logger.isEnabledFor(logging.DEBUG):
-            took = (perf_counter() - started) * 1000
-            logger.debug("%s %s %s %.2f ms %s", provider, call.verb, outcome, took, call.request_id)
+            self._log(error)
+        if isinstance(error, OMPError):
+            error.provider = error.provider or self._call.provider
+            error.request_id = error.request_id or self._call.request_id
+        elif isinstance(error, Exception):
+            raise ProviderError(
+                f"{self._call.provider} failed with {type(error).__name__}.",
+                provider=self._call.provider,
+                request_id=self._call.request_id,
+            ) from error
+
+    def _log(self, error: BaseException | None) -> None:
+        took = (perf_counter() - self._started) * 1000
+        call = self._call
+        logger.debug("%s %s %s %.2f ms %s", call.provider, call.verb, _outcome(error), took, call.request_id)
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "ok"
+    if isinstance(error, OMPError):
+        return error.code
+    return "provider_error" if isinstance(error, Exception) else "cancelled"
 
 
 @contextmanager
-def _span(call: Call, provider: str) -> Iterator[None]:
-    tracer = _tracer()
-    if tracer is None:
-        yield
-        return
-    attributes = {"openmem.provider": provider, "openmem.verb": call.verb, "openmem.request_id": call.request_id}
+def _span(call: Call) -> Iterator[None]:
+    from opentelemetry.trace import StatusCode
+
+    attributes = {"openmem.provider": call.provider, "openmem.verb": call.verb, "openmem.request_id": call.request_id}
     # The exception itself is not recorded: a vendor's message may quote what was stored.
-    with tracer.start_as_current_span(
+    with _tracer().start_as_current_span(
         f"openmem {call.verb}", attributes=attributes, record_exception=False, set_status_on_exception=False
     ) as span:
         try:
             yield
         except BaseException as error:
             span.set_attribute("error.type", error.code if isinstance(error, OMPError) else type(error).__name__)
-            from opentelemetry.trace import StatusCode
-
             span.set_status(StatusCode.ERROR)
             raise
 
 
+def _traced() -> bool:
+    """Tell whether the application traces at all: a span that nobody sees costs as much as the rest of this layer."""
+    trace = _trace()
+    return trace is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 @cache
-def _tracer() -> Any:
+def _trace() -> Any:
     if find_spec("opentelemetry") is None:
         return None
     from opentelemetry import trace
 
-    return trace.get_tracer("openmem")
+    return trace
+
+
+@cache
+def _tracer() -> Any:
+    return _trace().get_tracer("openmem")
