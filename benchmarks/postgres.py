@@ -141,7 +141,7 @@ class Bench:
 async def medians_ms(numbers: list[int], *works: Callable[[int], Awaitable[object]]) -> list[float]:
     """Return the median milliseconds of each work, the works taking turns: the first of two warms the cache."""
     times: dict[int, list[float]] = {place: [] for place in range(len(works))}
-    for turn in range(5):
+    for turn in range(9):
         for number in numbers:
             for place in sorted(times, reverse=turn % 2 == 1):
                 started = time.perf_counter()
