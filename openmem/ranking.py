@@ -45,9 +45,11 @@ def _stemmer():  # type: ignore[no-untyped-def]
 
 
 class _Terms(dict[str, str]):
-    """Word -> term, '' for a stop word; each word is worked out once."""
+    """Word -> term, '' for a stop word; each word but numbers is worked out once."""
 
     def __missing__(self, word: str) -> str:
+        if word.isdecimal():  # has no stem, and would crowd out words: there are more numbers than words
+            return word
         plain = word.replace("’", "'")
         with _stemming:  # a stemmer object is not safe in several threads at once
             term = "" if plain in STOP_WORDS else str(_stemmer().stemWord(plain))
