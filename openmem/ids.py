@@ -19,16 +19,18 @@ def _draws() -> Iterator[str]:
             yield digits[start : start + 10]
 
 
-def _draw_anew() -> None:
-    global _random
-    _random = _draws()
-
-
-_lock = threading.Lock()
+_lock, _random = threading.Lock(), _draws()
 _last = 0
-_random = _draws()
+
+
+def _begin_anew() -> None:
+    """In a child of fork: else it would draw the same as its parent, or wait for a thread that is not there."""
+    global _lock, _random
+    _lock, _random = threading.Lock(), _draws()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_draw_anew)  # else parent and child would draw the same
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def new_memory_id() -> str:
