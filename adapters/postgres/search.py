@@ -142,9 +142,9 @@ class Search:
         near = f"SELECT * FROM openmem.memories WHERE {self._selected} ORDER BY {self._product} LIMIT {depth}"
         if self._terms is None:
             return self._best(f"({near}) n", "true")
-        by_words = (
-            f"SELECT h.key FROM hits h {self._looked_up('h', self._selected)} ORDER BY words DESC LIMIT {BY_WORDS}"
-        )
+        best = "(SELECT key, words FROM hits ORDER BY words DESC) h"  # so that the walk ends with the last one needed
+        walked = f"{best} {self._looked_up('h', self._selected)}"
+        by_words = f"SELECT h.key FROM {walked} ORDER BY words DESC LIMIT {BY_WORDS}"
         chosen = f"SELECT key FROM ({near}) n UNION SELECT key FROM ({by_words}) w"
         return self._best("openmem.memories", f"user_id = {self._user} AND key = ANY(ARRAY({chosen}))")
 
