@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from openmem.bridge import offload
-from openmem.errors import ClosedError, ConfigurationError
+from openmem.bridge import leave_to_parent, offload
+from openmem.errors import ClosedError, ConfigurationError, OMPError
 
 from .native import check_place
 
 T = TypeVar("T")
-
-_of_the_parent: list[object] = []
-"""A child of fork must neither use what its parent has open nor close it, not even by forgetting it."""
+R = TypeVar("R")
 
 
 class Turns:
@@ -82,7 +81,7 @@ class Folders(Generic[T]):
         place = path.resolve()
         with self._lock:
             if self._process != os.getpid():
-                _of_the_parent.append(self._folders)
+                leave_to_parent(self._folders)
                 self._folders, self._process = {}, os.getpid()
             folder = self._folders.get(place)
             if folder is None:
@@ -100,8 +99,8 @@ class Folders(Generic[T]):
                     self._close(folder.opened)
 
 
-class FolderEngine(Generic[T]):
-    """What the engines of a folder have in common: how it is taken and given back."""
+class FolderEngine(ABC, Generic[T]):
+    """What the engines of a folder have in common: how it is taken and given back, and what their errors become."""
 
     def __init__(self, path: Path, folders: Folders[T]) -> None:
         self._path, self._folders = path, folders
@@ -123,7 +122,25 @@ class FolderEngine(Generic[T]):
             await offload(self._give_back, folder)
 
     def _give_back(self, folder: Folder[T]) -> None:
-        self._folders.give_back(folder)
+        self._guarded(self._folders.give_back, folder)
+
+    def _alone(self, work: Callable[..., R], *arguments: Any) -> R:
+        """Call work(opened, …), one call at a time."""
+        folder = self._held()
+        with folder.lock:
+            return self._guarded(work, folder.opened, *arguments)
+
+    def _guarded(self, work: Callable[..., R], *arguments: Any) -> R:
+        try:
+            return work(*arguments)
+        except OMPError:
+            raise
+        except Exception as error:  # these engines raise whatever their parts raise
+            raise self._explained(error) from error
+
+    @abstractmethod
+    def _explained(self, error: Exception) -> OMPError:
+        """Say what an error of the engine means."""
 
     def _held(self) -> Folder[T]:
         if self._folder is None:

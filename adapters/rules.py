@@ -34,10 +34,7 @@ class Rules:
             if known is not None:
                 return self._change(store, known, request, "add")
         memory = records.new_record(
-            request,
-            memory_id=self._new_id(),
-            now=self._clock(),
-            embedding_model=self._model(request),
+            request, memory_id=self._new_id(), now=self._clock(), embedding_model=self._model(request)
         )
         replaced = _replaceable(store, memory, memory.supersedes or ())
         store.insert(memory, request.vector)
@@ -114,8 +111,13 @@ class Rules:
 def owned(memory: models.Memory | None, memory_id: str, user_id: str | None) -> models.Memory:
     """Return a memory that was read by id; NotFoundError where it is none or another user's."""
     if memory is None or (user_id is not None and memory.user_id != user_id):
-        raise NotFoundError(f"there is no memory {memory_id}.")
+        raise unknown(memory_id)
     return memory
+
+
+def unknown(memory_id: str) -> NotFoundError:
+    """Say that there is no such memory, or none that the caller may know of."""
+    return NotFoundError(f"there is no memory {memory_id}.")
 
 
 def linked(memory: models.Memory) -> list[str]:

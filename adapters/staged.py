@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel
 
 from openmem._generated import models
-from openmem.bridge import side_by_side
+from openmem.bridge import leave_to_parent, side_by_side
 from openmem.errors import OMPError
 
 from .native import NativeAdapter
@@ -22,9 +22,6 @@ from .store import Logged, Records
 
 T = TypeVar("T")
 Rule = Callable[[Any, Records], T]
-
-_of_the_parent: list[dict[str, Any]] = []
-"""A child of fork must neither use its parent's connections nor close them, not even by forgetting them."""
 
 ATTEMPTS = 10
 """How often a change that was not written is worked out anew."""
@@ -69,7 +66,7 @@ class StagedAdapter(NativeAdapter):
     async def handle(self, request: BaseModel) -> Any:
         """Answer one request; in a child of fork, as an adapter made anew."""
         if self._process != os.getpid():
-            _of_the_parent.append(self.__dict__.copy())
+            leave_to_parent(self.__dict__.copy())
             type(self).__init__(self, self.settings, embedding=self.embedding, clock=self.clock)
         return await super().handle(request)
 

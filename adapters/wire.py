@@ -12,7 +12,7 @@ import httpx
 from pydantic import SecretStr
 
 from openmem import errors
-from openmem.bridge import offload
+from openmem.bridge import leave_to_parent, offload
 from openmem.clock import retry_after
 
 REFUSALS: dict[int, type[errors.OMPError]] = {
@@ -31,9 +31,6 @@ TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 """Seconds for each step of a request; the client's timeout bounds the whole."""
 LONGEST_REASON = 200
 """Characters quoted of what a server says."""
-
-_of_the_parent: list[httpx.AsyncClient] = []
-"""A child of fork must neither use its parent's connections nor close them, not even by forgetting them."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class Wire:
         if self._client is None:
             raise errors.ClosedError("this adapter is closed.")
         if self._process != os.getpid():
-            _of_the_parent.append(self._client)
+            leave_to_parent(self._client)
             self._client, self._process = self._connect(), os.getpid()
         return self._client
 

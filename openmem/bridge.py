@@ -29,6 +29,14 @@ def step(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a coroutine declared inline suspended; declare its adapter or embedder inline=False")
 
 
+_of_the_parent: list[object] = []
+
+
+def leave_to_parent(held: object) -> None:
+    """Keep, in a child of fork, what its parent has open: neither to use nor to close, not even by forgetting it."""
+    _of_the_parent.append(held)
+
+
 async def offload(work: Callable[..., T], *args: Any) -> T:
     """Run blocking work: in place when a sync caller steps us, else in a thread so that the loop goes on."""
     if _stepping.get():

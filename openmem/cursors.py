@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -52,10 +53,21 @@ def decode(request: ListRequest) -> Position | None:
         raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY) from error
 
 
+def position(memory: Memory) -> Position:
+    """Return where a memory stands among others: newest first is descending."""
+    return memory.created_at, memory.id
+
+
+def page_after(after: Position | None, found: Iterable[Memory], limit: int) -> MemoryPage:
+    """Make the page that begins after a position, of all that there is, in whatever order."""
+    ordered = sorted(found, key=position, reverse=True)
+    return page([memory for memory in ordered if after is None or position(memory) < after], limit)
+
+
 def page(found: list[Memory], limit: int) -> MemoryPage:
     """Make a page of what was found in order, one memory beyond the limit being the sign that there are more."""
     items = found[:limit]
-    last = encode((items[-1].created_at, items[-1].id)) if len(found) > limit else None
+    last = encode(position(items[-1])) if len(found) > limit else None
     return MemoryPage(items=items, next_cursor=last)
 
 

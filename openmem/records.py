@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ._generated.models import AddRequest, Memory, UpdateRequest
+from ._generated.models import AddRequest, Memory, RememberRequest, UpdateRequest
 from .errors import ConflictError
 from .validation import check_validity
 
@@ -26,6 +26,15 @@ def new_record(request: AddRequest, *, memory_id: str, now: datetime, embedding_
     if embedding_model is not None:
         fields["embedding_model"] = embedding_model
     return _assemble(fields, request.__pydantic_extra__)
+
+
+def new_fact(
+    request: RememberRequest, content: str, *, memory_id: str, now: datetime, embedding_model: str | None
+) -> Memory:
+    """Make the record of what was said in a conversation, with the fields that the request gives to all of it."""
+    fields = request.model_dump(exclude={"messages"}, exclude_none=True)
+    add = AddRequest.model_construct(content=content, **fields)
+    return new_record(add, memory_id=memory_id, now=now, embedding_model=embedding_model)
 
 
 def changes_of(request: AddRequest | UpdateRequest) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from . import filters
-from ._generated.models import ContextRequest, ListRequest, Memory, SearchRequest
+from . import cursors, filters
+from ._generated.models import ContextRequest, ListRequest, Memory, SearchRequest, SearchResult
 
 Selection = ListRequest | SearchRequest | ContextRequest
 
@@ -55,3 +55,13 @@ def predicate(request: Selection, now: datetime) -> filters.Predicate:
         return test is None or test(memory)
 
     return selected
+
+
+def best(
+    scored: Iterable[tuple[Memory, float]], request: SearchRequest, selected: filters.Predicate
+) -> list[SearchResult]:
+    """Take the best of what a search selects: by score, at least min_score, ties newest first."""
+    least = request.min_score or 0.0
+    good = [(memory, score) for memory, score in scored if score >= least and selected(memory)]
+    good.sort(key=lambda pair: (pair[1], *cursors.position(pair[0])), reverse=True)
+    return [SearchResult(memory=memory, score=score) for memory, score in good[: request.limit]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +14,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-import respx
+from twins import Twin, at
 
 from openmem import Memory
 
@@ -46,18 +45,14 @@ class Refused(Exception):
         self.response = httpx.Response(status, json={"error": reason})
 
 
-class Platform:
-    """Give `answer` to respx as the side effect of a route."""
+class Platform(Twin):
+    """The platform of one key."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.rows: dict[str, Row] = {}
         self.of_users: defaultdict[str | None, dict[str, Row]] = defaultdict(dict)
         self.events: dict[str, Row] = {}
-        self.requests: list[httpx.Request] = []
-        self.asked: Counter[str] = Counter()
-        self.refusals: list[httpx.Response | Exception] = []
-        """Answered, or raised, before anything else is."""
-        self.fault: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
         self.polls = 0
         """Looks at an event before an add is done; 0: it is done at once."""
         self.outcome = "SUCCEEDED"
@@ -67,24 +62,14 @@ class Platform:
         self.merges = False
         """Whether metadata of an update is merged into what there is."""
         self._now = datetime(2026, 1, 1, tzinfo=UTC)
-        self._lock = threading.Lock()
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
-        with self._lock:
-            self.requests.append(request)
-            if self.refusals:
-                refusal = self.refusals.pop(0)
-                if isinstance(refusal, Exception):
-                    raise refusal
-                return refusal
-            if (fault := self.fault(request)) is not None:
-                return fault
-            if request.headers.get("authorization") != f"Token {KEY}":
-                return httpx.Response(401, json={"detail": "Invalid API key."})
-            try:
-                return httpx.Response(200, json=self._route(request))
-            except Refused as refused:
-                return refused.response
+    def reply(self, request: httpx.Request) -> httpx.Response:
+        if request.headers.get("authorization") != f"Token {KEY}":
+            return httpx.Response(401, json={"detail": "Invalid API key."})
+        try:
+            return httpx.Response(200, json=self._route(request))
+        except Refused as refused:
+            return refused.response
 
     def _route(self, request: httpx.Request) -> Any:
         path = [unquote(part) for part in request.url.raw_path.decode().partition("?")[0].split("/")[1:]]
@@ -307,8 +292,7 @@ def one_length(counts: Counter[str]) -> int:
 @pytest.fixture
 def platform() -> Iterator[Platform]:
     twin = Platform()
-    with respx.mock(assert_all_called=False) as router:
-        router.route(host="api.mem0.ai").mock(side_effect=twin.answer)
+    with at("api.mem0.ai", twin):
         yield twin
 
 

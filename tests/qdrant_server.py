@@ -3,54 +3,39 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections import Counter
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter
 from qdrant_client import QdrantClient, models
+from twins import Twin
 
 UPDATES = TypeAdapter(models.UpdateOperations)
 
 
-class Server:
-    """Give `answer` to respx as the side effect of a route."""
+class Server(Twin):
+    """A server over a client of local mode."""
 
     def __init__(self, version: str = "1.20.1") -> None:
+        super().__init__()
         self.version = version
         self.client = QdrantClient(":memory:")
         self.created: dict[str, dict[str, Any]] = {}
         """How collections were asked to be made."""
         self.indexes: dict[str, dict[str, Any]] = {}
-        self.asked: Counter[str] = Counter()
-        self.requests: list[httpx.Request] = []
-        self.refusals: list[httpx.Response | Exception] = []
-        """Answered, or raised, before anything else is."""
         self.searches: list[dict[str, Any]] = []
-        self.fault: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
-        self._lock = threading.Lock()
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
+    def reply(self, request: httpx.Request) -> httpx.Response:
         path = [unquote(part) for part in request.url.raw_path.decode().partition("?")[0].split("/")[1:]]
         body = json.loads(request.content) if request.content else {}
-        with self._lock:
-            self.requests.append(request)
-            if self.refusals:
-                refusal = self.refusals.pop(0)
-                if isinstance(refusal, Exception):
-                    raise refusal
-                return refusal
-            if (fault := self.fault(request)) is not None:
-                return fault
-            if path == [""]:
-                return httpx.Response(200, json={"title": "qdrant", "version": self.version})
-            _, collection, *rest = path
-            name = "_".join([request.method.lower(), *(part for part in rest if part != "dense")])
-            self.asked[name] += 1
-            return getattr(self, name)(collection, body)
+        if path == [""]:
+            return httpx.Response(200, json={"title": "qdrant", "version": self.version})
+        _, collection, *rest = path
+        name = "_".join([request.method.lower(), *(part for part in rest if part != "dense")])
+        self.asked[name] += 1
+        response: httpx.Response = getattr(self, name)(collection, body)
+        return response
 
     def get(self, collection: str, body: Any) -> httpx.Response:
         if not self.client.collection_exists(collection):

@@ -13,6 +13,7 @@ import respx
 from conftest import Clock, everything
 from openmem.conformance.runner import run as conform
 from qdrant_server import Server
+from twins import at
 
 from openmem import (
     AsyncMemory,
@@ -35,8 +36,7 @@ SECRET = "sk-very-secret"
 def server() -> Iterator[Server]:
     """Yield a server at qdrant.test, by either scheme."""
     twin = Server()
-    with respx.mock(assert_all_called=False) as router:
-        router.route(host="qdrant.test").mock(side_effect=twin.answer)
+    with at("qdrant.test", twin):
         yield twin
     twin.client.close()
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import respx
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from qdrant_server import Server
 from test_stateful import Backends
+from twins import at
 
 from openmem import Memory
 
@@ -54,8 +54,7 @@ def _folder(scheme: str) -> Iterator[str]:
 @contextmanager
 def _server() -> Iterator[str]:
     server = Server()
-    with respx.mock(assert_all_called=False) as router:
-        router.route(host="qdrant.test").mock(side_effect=server.answer)
+    with at("qdrant.test", server):
         yield "qdrant://qdrant.test:6333/mem"
     server.client.close()
 

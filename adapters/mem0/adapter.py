@@ -138,10 +138,8 @@ class Mem0Adapter(StagedAdapter):
         """Return one page of the user's memories, which mem0 gives all at once and in no order of time."""
         selected = selection.predicate(request, self.clock())
         after = cursors.decode(request)
-        found = [memory for memory in await self._call(stored.every, request.user_id) if selected(memory)]
-        found.sort(key=_position, reverse=True)
-        rest = [memory for memory in found if after is None or _position(memory) < after]
-        return cursors.page(rest, request.limit)
+        every = await self._call(stored.every, request.user_id)
+        return cursors.page_after(after, filter(selected, every), request.limit)
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Read the nearest."""
@@ -157,12 +155,10 @@ class Mem0Adapter(StagedAdapter):
         """Let mem0's language model extract facts from a conversation."""
         if "llm" not in self._config:
             raise UnsupportedCapabilityError("mem0 has no language model.", remedy=NO_MODEL)
-        fields = request.model_dump(exclude={"messages"}, exclude_none=True)
+        model = self.embedding.model if self.embedding else None
 
         def made(memory_id: str, content: str) -> models.Memory:
-            add = models.AddRequest.model_construct(content=content, **fields)
-            model = self.embedding.model if self.embedding else None
-            return records.new_record(add, memory_id=memory_id, now=self.clock(), embedding_model=model)
+            return records.new_fact(request, content, memory_id=memory_id, now=self.clock(), embedding_model=model)
 
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         vectors_of = self._vectors_of(asyncio.get_running_loop())
@@ -253,10 +249,6 @@ def _own_embedding(config: Mapping[str, Any]) -> models.EmbeddingInfo:
     dimension = store.get("embedding_model_dims") or details.get("embedding_dims") or USUAL_DIMENSION
     name = f"{embedder.get('provider', 'openai')}:{details.get('model', 'default')}"
     return models.EmbeddingInfo(model=name, dimension=dimension)
-
-
-def _position(memory: models.Memory) -> cursors.Position:
-    return memory.created_at, memory.id
 
 
 def _hold_to(mem0: Any, embedding: models.EmbeddingInfo) -> None:

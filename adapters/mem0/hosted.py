@@ -27,6 +27,7 @@ from openmem.errors import (
 from openmem.filters import Predicate
 from openmem.ids import new_memory_id
 
+from ..rules import unknown
 from ..wire import Wire
 from .ingestion import Ingestion
 from .platform import BATCH, PARALLEL, Platform, Row, Scored
@@ -155,7 +156,7 @@ class HostedMem0Adapter(Adapter):
             errors.update(await self._delete_chunk(rows[start : start + BATCH]))
         results = []
         for each in request.ids:
-            error = errors.get(each) or (None if each in found else _unknown(each))
+            error = errors.get(each) or (None if each in found else unknown(each))
             results.append(models.BatchResult(id=each, error=error.detail() if error else None))
             found.pop(each, None)  # named again, it is unknown
         return models.BatchResponse(results=results)
@@ -182,9 +183,8 @@ class HostedMem0Adapter(Adapter):
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page of all that the user has: the platform's own pages are in another order."""
         after, selected = cursors.decode(request), selection.predicate(request, self.clock())
-        found = [row.memory for row in await self._platform.every(request.user_id) if selected(row.memory)]
-        found.sort(key=_position, reverse=True)
-        return cursors.page([each for each in found if after is None or _position(each) < after], request.limit)
+        every = [row.memory for row in await self._platform.every(request.user_id)]
+        return cursors.page_after(after, filter(selected, every), request.limit)
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Read the nearest, deeper until what was not read can change nothing.
@@ -197,7 +197,7 @@ class HostedMem0Adapter(Adapter):
         selected, least = selection.predicate(request, self.clock()), request.min_score or 0.0
         for depth in (max(DEPTH, 4 * request.limit), DEEPEST):
             scored, floor = await self._platform.search(request.query, request.user_id, depth)
-            best = _best(scored, selected, least, request.limit)
+            best = _best(scored, request, selected)
             filled = len(best) == request.limit and floor is not None
             if floor is None or floor < least or (filled and (best[-1].score > floor or depth == DEEPEST)):
                 return models.SearchResponse(results=best)
@@ -216,7 +216,7 @@ class HostedMem0Adapter(Adapter):
                 f"mem0 ranks {DEEPEST} memories at the most, too few to find those that are selected.",
                 remedy="Ask for fewer results or with min_score, select otherwise, or read the selection with list.",
             )
-        return models.SearchResponse(results=_best(scored, selected, request.min_score or 0.0, request.limit))
+        return models.SearchResponse(results=_best(scored, request, selected))
 
     async def remember(self, request: models.RememberRequest) -> models.RememberResponse:
         """Let mem0 extract facts from a conversation.
@@ -225,10 +225,8 @@ class HostedMem0Adapter(Adapter):
         extension names the facts.
         """
         messages = [message.model_dump(exclude_none=True) for message in request.messages]
-        fields = request.model_dump(exclude={"messages"}, exclude_none=True)
         said = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
-        add = models.AddRequest.model_construct(content=said, **fields)
-        whole = records.new_record(add, memory_id=new_memory_id(), now=self.clock(), embedding_model=None)
+        whole = records.new_fact(request, said, memory_id=new_memory_id(), now=self.clock(), embedding_model=None)
         items = await self._ingestion.extract(messages, whole, self.settings.wait)
         return models.RememberResponse(items=[*items])
 
@@ -237,7 +235,7 @@ class HostedMem0Adapter(Adapter):
         await self._ingestion.settle(memory_id, user_id)
         found = await self._platform.find([memory_id], user_id)
         if memory_id not in found:
-            raise _unknown(memory_id)
+            raise unknown(memory_id)
         return found[memory_id]
 
 
@@ -247,15 +245,5 @@ def _wire(settings: HostedMem0Settings) -> Wire:
     return Wire(f"{scheme}://{host}{port}", "Token", settings.api_key)
 
 
-def _unknown(memory_id: str) -> NotFoundError:
-    return NotFoundError(f"there is no memory {memory_id}.")
-
-
-def _best(scored: Sequence[Scored], selected: Predicate, least: float, limit: int) -> list[models.SearchResult]:
-    good = [each for each in scored if each.score >= least and selected(each.row.memory)]
-    good.sort(key=lambda each: (each.score, *_position(each.row.memory)), reverse=True)
-    return [models.SearchResult(memory=row.memory, score=score) for row, score in good[:limit]]
-
-
-def _position(memory: models.Memory) -> cursors.Position:
-    return memory.created_at, memory.id
+def _best(scored: Sequence[Scored], request: models.SearchRequest, selected: Predicate) -> list[models.SearchResult]:
+    return selection.best(((row.memory, score) for row, score in scored), request, selected)

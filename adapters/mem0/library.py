@@ -81,23 +81,10 @@ class Library(FolderEngine[Any]):
         """Call work(memory, …) in a thread, alone: neither mem0 nor most of its stores are safe in several."""
         return await offload(self._alone, work, *arguments)
 
-    def _alone(self, work: Callable[..., T], *arguments: Any) -> T:
-        folder = self._held()
-        with folder.lock:
-            return self._guarded(work, folder.opened, *arguments)
-
-    def _give_back(self, folder: Folder[Any]) -> None:
-        self._guarded(super()._give_back, folder)
-
-    def _guarded(self, work: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return work(*arguments)
-        except OMPError:
-            raise
-        except Exception as error:  # mem0 and its stores raise whatever their parts raise
-            if "already accessed" in str(error):
-                raise in_use(self._path, "configure a vector store that has a server") from error
-            raise ProviderError(f"mem0 failed: {type(error).__name__}.", remedy="See the cause.") from error
+    def _explained(self, error: Exception) -> OMPError:
+        if "already accessed" in str(error):
+            return in_use(self._path, "configure a vector store that has a server")
+        return ProviderError(f"mem0 failed: {type(error).__name__}.", remedy="See the cause.")
 
 
 def home() -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from openmem._generated.models import EmbeddingInfo, Memory
@@ -52,7 +52,8 @@ def read_wanted(mem0: Any, wanted: Wanted) -> dict[str, Payload]:
 def every(mem0: Any, user_id: str) -> list[Memory]:
     """Read all memories of a user."""
     rows = _listed(mem0, {"user_id": user_name(user_id)})
-    return list(_owned((record(str(row.id), row.payload) for row in rows), user_id))
+    memories = [record(str(row.id), row.payload) for row in rows]
+    return [memory for memory in memories if memory.user_id == user_id]  # whatever the store makes of its filter
 
 
 def nearest(mem0: Any, vector: Sequence[float], user_id: str, depth: int) -> list[Scored]:
@@ -171,11 +172,6 @@ def payload_of(memory: Memory, former: Payload) -> dict[str, Any]:
 def _listed(mem0: Any, filters: dict[str, str] | None, most: int = EVERYTHING) -> list[Any]:
     found = mem0.vector_store.list(filters=filters, top_k=most)
     return list(found[0]) if found and isinstance(found[0], (list, tuple)) else list(found or ())
-
-
-def _owned(memories: Iterable[Memory], user_id: str) -> Iterator[Memory]:
-    """Let a user's own memories pass, whatever the store makes of its filter."""
-    return (memory for memory in memories if memory.user_id == user_id)
 
 
 def _event(event: str, old: Memory | None, new: Memory | None) -> dict[str, Any]:

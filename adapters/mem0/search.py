@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from openmem import selection
-from openmem._generated.models import Memory, SearchRequest, SearchResponse, SearchResult
+from openmem._generated.models import Memory, SearchRequest, SearchResponse
 
 from ..vectors import unit
 from . import records
@@ -54,17 +54,11 @@ class Search:
                 rest = await self._unfound(rows)
                 complete = not rest or depth > records.EVERYTHING
                 rows += await self._scored(rest, vector) if complete else []
-            best = self._best(rows)
+            best = selection.best(rows, request, self._selected)
             # What was not read scores no better than what was, and may be as good as an equal score.
             if complete or (len(best) == request.limit and best[-1].score > min(row.score for row in rows)):
                 return SearchResponse(results=best)
             depth *= 4
-
-    def _best(self, rows: Sequence[Scored]) -> list[SearchResult]:
-        least = self._request.min_score or 0.0
-        good = [row for row in rows if row.score >= least and self._selected(row.memory)]
-        good.sort(key=lambda row: (row.score, row.memory.created_at, row.memory.id), reverse=True)
-        return [SearchResult(memory=row.memory, score=row.score) for row in good[: self._request.limit]]
 
     async def _unfound(self, rows: Sequence[Scored]) -> list[Memory]:
         found = {row.memory.id for row in rows}

@@ -246,4 +246,4 @@ class QdrantEdgeAdapter(FolderBackend):
 
 def _positioned(row: Row) -> tuple[cursors.Position, models.Memory]:
     memory = memory_of(row.payload)
-    return (memory.created_at, memory.id), memory
+    return cursors.position(memory), memory

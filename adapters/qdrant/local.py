@@ -10,9 +10,9 @@ import portalocker
 from qdrant_client import QdrantClient, models
 
 from openmem.bridge import offload
-from openmem.errors import ConfigurationError, ProviderError
+from openmem.errors import ConfigurationError, OMPError, ProviderError
 
-from ..folders import Folder, FolderEngine, Folders, in_use
+from ..folders import FolderEngine, Folders, in_use
 from .clients import ClientEngine
 from .engine import SERVER, Insert, Operation
 from .models import operation_of, structs_of
@@ -35,19 +35,11 @@ class LocalEngine(FolderEngine[QdrantClient], ClientEngine):
 
     async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call the client in a thread."""
-        return await offload(self._call, self._held(), method, arguments, options)
+        return await offload(self._alone, lambda client: getattr(client, method)(*arguments, **options))
 
-    def _call(
-        self, folder: Folder[QdrantClient], method: str, arguments: tuple[Any, ...], options: dict[str, Any]
-    ) -> Any:
-        with folder.lock:
-            try:
-                return getattr(folder.opened, method)(*arguments, **options)
-            except Exception as error:  # it raises whatever its parts raise
-                raise ProviderError(
-                    f"Qdrant's local mode failed: {type(error).__name__}.",
-                    remedy=f"Check the disk and {self._path}; see the cause.",
-                ) from error
+    def _explained(self, error: Exception) -> OMPError:
+        remedy = f"Check the disk and {self._path}; see the cause."
+        return ProviderError(f"Qdrant's local mode failed: {type(error).__name__}.", remedy=remedy)
 
 
 def _open(path: Path) -> QdrantClient:

@@ -119,19 +119,10 @@ class EdgeEngine(FolderEngine[Shards]):
     async def _work(self, collection: str, work: Callable[[edge.EdgeShard], T]) -> T:
         return await offload(self._guarded, work, self._held().opened[collection])
 
-    def _give_back(self, folder: Folder[Shards]) -> None:
-        self._guarded(super()._give_back, folder)
-
-    def _guarded(self, work: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return work(*arguments)
-        except OMPError:
-            raise
-        except Exception as error:  # the engine raises nothing more particular
-            if "WouldBlock" in str(error):
-                raise in_use(self._path, SERVER) from error
-            remedy = f"Check the disk and {self._path}; see the cause."
-            raise ProviderError("the Qdrant shard failed.", remedy=remedy) from error
+    def _explained(self, error: Exception) -> OMPError:
+        if "WouldBlock" in str(error):
+            return in_use(self._path, SERVER)
+        return ProviderError("the Qdrant shard failed.", remedy=f"Check the disk and {self._path}; see the cause.")
 
     def _create(self, folder: Folder[Shards], collection: str, layout: Layout) -> None:
         with folder.lock:

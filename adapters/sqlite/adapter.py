@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, unquote
 from pydantic import Field
 
 from openmem.adapter import Embed, Settings
-from openmem.bridge import offload
+from openmem.bridge import leave_to_parent, offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, ProviderUnavailableError
 
 from ..embedded import EmbeddedAdapter
@@ -26,9 +26,6 @@ from .records import CachedVectors, Records
 from .schema import APPLICATION_ID, MIGRATIONS
 
 T = TypeVar("T")
-_of_the_parent: list[list[sqlite3.Connection]] = []
-"""A child of fork must neither use its parent's connections nor close them, not even by forgetting them."""
-
 PENDING_READS = 256
 """Audit entries of reads kept back until a write: a read should not wait for the disk."""
 
@@ -100,7 +97,7 @@ class SqliteAdapter(EmbeddedAdapter):
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         if self._owner != os.getpid():
-            _of_the_parent.append(self._idle)
+            leave_to_parent(self._idle)
             self._start()
         connection = None
         try:
