@@ -67,7 +67,9 @@ class StagedAdapter(NativeAdapter):
         """Answer one request; in a child of fork, as an adapter made anew."""
         if self._process != os.getpid():
             leave_to_parent(self.__dict__.copy())
+            embed = self.embed
             type(self).__init__(self, self.settings, embedding=self.embedding, clock=self.clock)
+            self.embed = embed
         return await super().handle(request)
 
     @abstractmethod

@@ -343,6 +343,24 @@ def test_a_forked_child_is_another_process(url: str) -> None:
     assert finished(FORKED, url) == "2\n"
 
 
+REMEMBERED_BY_A_CHILD = """
+import os, sys
+from openmem import Memory
+memory = Memory(sys.argv[1], embedder="test:32", llm_url=sys.argv[2], llm_model="m")
+child = os.fork()
+if not child:
+    print(len(memory.remember([{"role": "user", "content": "I drink tea."}], "u")), flush=True)
+    memory.close()
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_forked_child_keeps_its_embedder(url: str, endpoint: Endpoint) -> None:
+    endpoint.facts("User drinks tea")
+    assert finished(REMEMBERED_BY_A_CHILD, url, endpoint.url) == "1\n"
+
+
 def test_a_config_that_mem0_refuses_shows_no_secret(url: str) -> None:
     config = {"vector_store": {"provider": "qdrant", "config": {"api_kee": "sk-secret"}}}
     with open_store(url, config=config) as memory:
