@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,27 @@ def test_four_processes_of_four_threads_lose_nothing(tmp_path: Path) -> None:
             number = int(content.split()[-1])
             assert memory.search(content, f"user {number % 5}", limit=1)[0].memory.content == content
     assert integrity(path) == "ok"
+
+
+def _open_new_stores(folder: str, together: Barrier) -> None:
+    try:
+        for number in range(60):
+            together.wait(60)
+            with open_store(Path(folder) / f"{number}.db") as memory:
+                memory.list("u")
+    except BaseException:
+        together.abort()
+        raise
+
+
+def test_processes_that_open_a_new_store_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    together = SPAWN.Barrier(4)
+    processes = [SPAWN.Process(target=_open_new_stores, args=(str(tmp_path), together)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
 
 
 WRITER = """

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, Literal, TypeVar
 from urllib.parse import SplitResult, unquote
 
@@ -26,6 +27,8 @@ from .records import CachedVectors, Records
 from .schema import APPLICATION_ID, MIGRATIONS
 
 T = TypeVar("T")
+PAUSE = 0.01
+"""Seconds between attempts at what SQLite does not wait for."""
 PENDING_READS = 256
 """Audit entries of reads kept back until a write: a read should not wait for the disk."""
 
@@ -198,7 +201,7 @@ class SqliteAdapter(EmbeddedAdapter):
             used = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
             if used and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 raise ConfigurationError(f"{path} is another program's database.", remedy="Name a new file.")
-            connection.execute("PRAGMA journal_mode=WAL")
+            _use_log(connection, self.settings.busy_timeout)
             self._write(connection, lambda store: _apply_migrations(connection, path))
 
     def cache(self, user: int) -> CachedVectors | None:
@@ -226,9 +229,27 @@ def _apply_migrations(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
 
 
+def _use_log(connection: sqlite3.Connection, patience: float) -> None:
+    """Switch a database to its write-ahead log; SQLite itself does not wait for others that do so too."""
+    deadline = monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or monotonic() > deadline:
+                raise
+        sleep(PAUSE)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def _translated(error: sqlite3.Error, path: Path) -> OMPError:
     code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if _is_busy(error):
         return ProviderUnavailableError(
             f"{path} is locked by another writer.", remedy="Raise busy_timeout, or find what holds the lock."
         )
