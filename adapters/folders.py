@@ -12,8 +12,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from openmem.bridge import leave_to_parent, offload
+from openmem.bridge import offload
 from openmem.errors import ClosedError, ConfigurationError, OMPError
+from openmem.fork import leave_to_parent
 
 from .native import check_place
 

@@ -12,8 +12,9 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel
 
 from openmem._generated import models
-from openmem.bridge import leave_to_parent, side_by_side
+from openmem.bridge import side_by_side
 from openmem.errors import OMPError
+from openmem.fork import leave_to_parent
 
 from .native import NativeAdapter
 from .rules import linked, owned

@@ -12,8 +12,9 @@ import httpx
 from pydantic import SecretStr
 
 from openmem import errors
-from openmem.bridge import leave_to_parent, offload
+from openmem.bridge import offload
 from openmem.clock import retry_after
+from openmem.fork import leave_to_parent
 
 REFUSALS: dict[int, type[errors.OMPError]] = {
     400: errors.InvalidRequestError,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from typing import Any, TypeVar
+
+from .fork import Lock, in_child, leave_to_parent
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -29,19 +30,17 @@ def step(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a coroutine declared inline suspended; declare its adapter or embedder inline=False")
 
 
-_of_the_parent: list[object] = []
-
-
-def leave_to_parent(held: object) -> None:
-    """Keep, in a child of fork, what its parent has open: neither to use nor to close, not even by forgetting it."""
-    _of_the_parent.append(held)
-
-
 async def offload(work: Callable[..., T], *args: Any) -> T:
     """Run blocking work: in place when a sync caller steps us, else in a thread so that the loop goes on."""
     if _stepping.get():
         return work(*args)
     return await asyncio.to_thread(work, *args)
+
+
+async def breathe() -> None:
+    """Let the event loop go on in the midst of long work; a sync caller's work goes on at once."""
+    if not _stepping.get():
+        await asyncio.sleep(0)
 
 
 async def finished(work: Coroutine[Any, Any, T]) -> T:
@@ -72,12 +71,13 @@ async def side_by_side(work: Callable[[A], Awaitable[T]], items: Iterable[A], mo
 
 
 class Once:
-    """A set-up that runs once, however many threads or tasks ask for it at the same time."""
+    """A set-up that runs once in a process, however many threads or tasks ask for it at the same time."""
 
     def __init__(self) -> None:
         self.done = False
-        self._thread_lock = threading.Lock()
+        self._thread_lock = Lock()
         self._task_lock = asyncio.Lock()
+        in_child(self, Once.__init__)
 
     async def run(self, set_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Await set_up unless an earlier call finished it; a failed one is tried again by the next caller."""
@@ -100,9 +100,15 @@ class LoopThread:
     """An event loop in a thread of its own, started on first use and closed when the process ends."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        in_child(self, LoopThread._forget)
+
+    def _forget(self) -> None:
+        """Begin anew in a child of fork, where the thread does not exist and the loop would never answer."""
+        leave_to_parent(self._loop)
+        self.__init__()  # type: ignore[misc]
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for it; an interrupt of the wait cancels it."""
@@ -162,11 +168,3 @@ def run(coroutine: Coroutine[Any, Any, T], *, inline: bool) -> T:
 @atexit.register
 def _close() -> None:
     _loop_thread.close()  # a loop thread left running would keep the interpreter from ending
-
-
-def _forget() -> None:
-    global _loop_thread
-    _loop_thread = LoopThread()
-
-
-os.register_at_fork(after_in_child=_forget)  # the thread does not exist in the child, so its loop would never answer

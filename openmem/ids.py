@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
+
+from .fork import Lock, in_child
 
 BLOCK = 512
 """Ids whose random bits are asked of the system at once: asked for each, they would take longer than all the rest."""
@@ -19,23 +20,23 @@ def _draws() -> Iterator[str]:
             yield digits[start : start + 10]
 
 
-_lock, _random = threading.Lock(), _draws()
-_last = 0
+class _Ids:
+    """Makes ids. A child of fork draws anew: else it would draw the same as its parent."""
+
+    def __init__(self) -> None:
+        self._lock, self._random = Lock(), _draws()
+        self._last = 0
+        in_child(self, _Ids.__init__)
+
+    def new(self) -> str:
+        with self._lock:
+            self._last = max(time.time_ns(), self._last + 1)
+            return f"mem_{self._last:016x}{next(self._random)}"
 
 
-def _begin_anew() -> None:
-    """In a child of fork: else it would draw the same as its parent, or wait for a thread that is not there."""
-    global _lock, _random
-    _lock, _random = threading.Lock(), _draws()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+_ids = _Ids()
 
 
 def new_memory_id() -> str:
     """Make an id that sorts by creation within a process and is unique across processes (40 random bits)."""
-    global _last
-    with _lock:
-        _last = max(time.time_ns(), _last + 1)
-        return f"mem_{_last:016x}{next(_random)}"
+    return _ids.new()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-import threading
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TypeVar
+
+from .fork import Lock, in_child
 
 Key = TypeVar("Key")
 
@@ -34,8 +35,6 @@ STOP_WORDS = frozenset(
     """.split()  # noqa: SIM905  a list of words is read as words
 )
 
-_stemming = threading.Lock()
-
 
 @lru_cache(maxsize=1)
 def _stemmer():  # type: ignore[no-untyped-def]
@@ -47,11 +46,18 @@ def _stemmer():  # type: ignore[no-untyped-def]
 class _Terms(dict[str, str]):
     """Word -> term, '' for a stop word; each word but numbers is worked out once."""
 
+    def __init__(self) -> None:
+        self._stemming = Lock()
+        in_child(self, _Terms._renew)
+
+    def _renew(self) -> None:
+        _stemmer.cache_clear()  # a thread of the parent may have been in the midst of using it
+
     def __missing__(self, word: str) -> str:
         if word.isdecimal():  # has no stem, and would crowd out words: there are more numbers than words
             return word
         plain = word.replace("’", "'")
-        with _stemming:  # a stemmer object is not safe in several threads at once
+        with self._stemming:  # a stemmer object is not safe in several threads at once
             term = "" if plain in STOP_WORDS else str(_stemmer().stemWord(plain))
             if len(self) >= MOST_WORDS:
                 self.clear()

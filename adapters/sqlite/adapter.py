@@ -17,8 +17,9 @@ from urllib.parse import SplitResult, unquote
 from pydantic import Field
 
 from openmem.adapter import Embed, Settings
-from openmem.bridge import leave_to_parent, offload
+from openmem.bridge import offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, ProviderUnavailableError
+from openmem.fork import leave_to_parent
 
 from ..embedded import EmbeddedAdapter
 from ..native import check_place, newer_schema

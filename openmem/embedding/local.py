@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..bridge import offload
 from ..errors import ConfigurationError
+from ..fork import Lock
 from ._vectors import batches, to_unit_length
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class LocalEmbedder:
 
     def __init__(self) -> None:
         self._folder = _folder()
-        self._loading = threading.Lock()
+        self._loading = Lock()
         self._loaded: _Model | None = None
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
