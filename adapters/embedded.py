@@ -13,7 +13,7 @@ from openmem._generated import models
 
 from . import exact
 from .native import NativeAdapter
-from .rules import linked, owned
+from .rules import owned
 from .store import Store, asked, audit_response
 
 T = TypeVar("T")
@@ -96,17 +96,18 @@ class EmbeddedAdapter(NativeAdapter):
 
         def work(store: Store) -> models.HistoryResponse:
             start = owned(store.get(request.id), request.id, request.user_id)
-            chain, waiting = {start.id: start}, [start]
-            while waiting:
-                memory = waiting.pop()
-                for each in linked(memory):
-                    other = store.get(each) if each not in chain else None
-                    if other is not None:
-                        chain[other.id] = other
-                        waiting.append(other)
+            items = sorted(store.chain(start), key=cursors.position)
             store.log(start.user_id, self.rules.entry("history", start))
-            items = sorted(chain.values(), key=lambda memory: (memory.created_at, memory.id))
             return models.HistoryResponse(items=[store.hand_out(memory) for memory in items])
+
+        return await self.transact(work, write=False)
+
+    async def stats(self, request: models.StatsRequest) -> models.Stats:
+        """Count one user's memories."""
+
+        def work(store: Store) -> models.Stats:
+            store.log(request.user_id, self.rules.entry("stats"))
+            return store.stats(request.user_id, self.clock())
 
         return await self.transact(work, write=False)
 

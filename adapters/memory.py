@@ -5,16 +5,18 @@ from __future__ import annotations
 import bisect
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any, TypeVar
 
 from openmem import cursors, ranking, records
-from openmem._generated.models import Memory
+from openmem._generated.models import Memory, Stats
 from openmem.adapter import Settings
+from openmem.tally import Tally
 
 from .embedded import EmbeddedAdapter
+from .rules import linked
 from .store import Logged, Store
 from .vectors import VectorIndex, unit
 
@@ -156,6 +158,21 @@ class _Memories:
                 return
             if until is None or created_at <= until:
                 yield self._records[memory_id]
+
+    def chain(self, memory: Memory) -> Iterable[Memory]:
+        chain, waiting = {memory.id: memory}, [memory]
+        while waiting:
+            for each in linked(waiting.pop()):
+                other = self.get(each) if each not in chain else None
+                if other is not None and other.user_id == memory.user_id:
+                    chain[other.id] = other
+                    waiting.append(other)
+        return chain.values()
+
+    def stats(self, user_id: str, now: datetime) -> Stats:
+        tally = Tally(user_id, now)
+        tally.count(self._records[memory_id] for _, memory_id in self._user(user_id).order)
+        return tally.stats()
 
     def source(self, user_id: str) -> AbstractContextManager[_User]:
         return nullcontext(self._user(user_id))

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from openmem import cursors
-from openmem.types import AuditRequest, AuditResponse, Memory
+from openmem.types import AuditRequest, AuditResponse, Memory, Stats
 
 from . import exact
 
@@ -67,6 +67,12 @@ class Store(Records, Protocol):
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
     ) -> Iterator[Memory]:
         """Walk a user's records by created_at, then id, descending, from after a position; bounds inclusive."""
+
+    def chain(self, memory: Memory) -> Iterable[Memory]:
+        """Read the supersession chain that a memory belongs to, itself included, in any order."""
+
+    def stats(self, user_id: str, now: datetime) -> Stats:
+        """Count a user's records at a moment."""
 
     def source(self, user_id: str) -> AbstractContextManager[exact.Source[Any]]:
         """Hold a user's search index still for one search."""

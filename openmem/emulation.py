@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -12,10 +11,9 @@ from . import context as text
 from ._generated import models
 from .clock import Clock
 from .errors import OMPError
-from .selection import states
+from .tally import STATES, Tally
 
 Handler = Callable[[BaseModel], Awaitable[Any]]
-STATES = ("superseded", "expired", "upcoming", "archived")
 
 
 async def _context(
@@ -75,31 +73,22 @@ async def _related(
 async def _stats(
     request: models.StatsRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.Stats:
-    now = clock()
-    total = current = 0
-    state, scopes, kinds, tags = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    async for memory in _all(request.user_id, handler, capabilities):
-        reasons = list(states(memory, now))
-        total, current = total + 1, current + (not reasons)
-        state.update(reasons)
-        scopes.update([memory.scope] if memory.scope else ())
-        kinds.update([memory.kind] if memory.kind else ())
-        tags.update(set(memory.tags or ()))
-    counts = {name: state[name] for name in STATES}
-    return models.Stats(
-        user_id=request.user_id, total=total, current=current, scopes=scopes, kinds=kinds, tags=tags, **counts
-    )
+    tally = Tally(request.user_id, clock())
+    async for memories in _pages(request.user_id, handler, capabilities):
+        tally.count(memories)
+    return tally.stats()
 
 
-async def _all(user_id: str, handler: Handler, capabilities: models.Capabilities) -> AsyncIterator[models.Memory]:
+async def _pages(
+    user_id: str, handler: Handler, capabilities: models.Capabilities
+) -> AsyncIterator[list[models.Memory]]:
     limit = min((capabilities.limits and capabilities.limits.max_list_results) or 50, 500)
     include = list(STATES) if capabilities.features.temporal else None
     cursor = None
     while True:
         request = {"user_id": user_id, "limit": limit, "cursor": cursor, "include": include}
         page = await handler(models.ListRequest.model_validate(request))
-        for memory in page.items:
-            yield memory
+        yield page.items
         if page.next_cursor is None:
             return
         cursor = page.next_cursor

@@ -516,7 +516,7 @@ class RelatedLosesOne(MemoryAdapter):  # asks for as many as it is asked for, an
 
 @plant("STA-1")
 def everything_is_current():
-    return mock.patch("openmem.emulation.states", lambda memory, now: [])
+    return mock.patch("openmem.tally.states", lambda memory, now: [])
 
 
 @plant("AUD-2")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from sqlite3 import Connection
@@ -12,10 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from openmem import cursors, ranking
-from openmem._generated.models import EmbeddingInfo, Memory
+from openmem._generated.models import EmbeddingInfo, Memory, Stats
 from openmem.clock import from_micros, micros
+from openmem.tally import Tally
 
 from ..native import UNFINISHED, other_embedding
+from ..rules import linked
 from ..store import Logged
 from ..vectors import VectorIndex, unit
 
@@ -193,6 +195,21 @@ class Records:
                 values.append(micros(bound))
         for (record,) in self._connection.execute(query + " ORDER BY created_at DESC, id DESC", values):
             yield Memory.model_validate_json(record)
+
+    def chain(self, memory: Memory) -> Iterable[Memory]:
+        chain, waiting = {memory.id: memory}, [memory]
+        while waiting:
+            for each in linked(waiting.pop()):
+                other = self.get(each) if each not in chain else None
+                if other is not None and other.user_id == memory.user_id:
+                    chain[other.id] = other
+                    waiting.append(other)
+        return chain.values()
+
+    def stats(self, user_id: str, now: datetime) -> Stats:
+        tally = Tally(user_id, now)
+        tally.count(self.newest_first(user_id, None, None, None))
+        return tally.stats()
 
     @contextmanager
     def source(self, user_id: str) -> Iterator[_User]:
