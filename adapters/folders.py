@@ -4,29 +4,130 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from openmem.bridge import offload
+from openmem.bridge import finished, offload
 from openmem.errors import ClosedError, ConfigurationError, OMPError
-from openmem.fork import leave_to_parent
+from openmem.fork import Lock, in_child, leave_to_parent
 
 from .native import check_place
 
 T = TypeVar("T")
 R = TypeVar("R")
+FolderOf = Literal["qdrant+local", "qdrant+edge", "mem0"]
+"""Engines that have a folder, by the scheme of their URLs."""
+
+MARKER = ".openmem"
+"""The file that says which engine a folder belongs to."""
+SIGNS: dict[str, tuple[str, ...]] = {
+    "mem0": ("history.db", "migrations_qdrant", "qdrant/meta.json"),
+    "qdrant+local": ("meta.json", "collection"),
+    "qdrant+edge": ("*/edge_config.json",),
+}
+"""What each engine leaves in a folder; mem0's may lie beside those of what it keeps vectors in."""
+
+
+class Claim:
+    """A folder that an engine has claimed; its marker stays open, so that no other can come to be the same file."""
+
+    def __init__(self, path: Path) -> None:
+        self._marker = path.absolute() / MARKER
+        self._file = self._marker.open()
+        self.engine = self._file.readline().strip()
+        self.place = _identity(os.fstat(self._file.fileno()))
+
+    def check(self) -> None:
+        """Raise ConfigurationError where the folder was deleted or replaced since."""
+        try:
+            same = _identity(self._marker.stat()) == self.place
+        except OSError:
+            same = False
+        if not same:
+            raise replaced(self._marker.parent)
+
+    def close(self) -> None:
+        """Look after the folder no longer."""
+        self._file.close()
+
+
+def claim(path: Path, engine: FolderOf, *, private: bool) -> Claim:
+    """Make a folder or take it, and mark it; private: a new one is for nobody else, else as the umask says.
+
+    What engines put in it has rights of their choice: those of the folder are what keeps others out. Raises
+    ConfigurationError where the folder belongs to another engine or another program.
+    """
+    check_place(path)
+    try:
+        path.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
+        if not (path / MARKER).exists():
+            _check_free(path, engine)
+            _mark(path, engine, 0o600 if private else 0o666)
+        claimed = Claim(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be used as a folder.", remedy="Check the path and its rights."
+        ) from error
+    if claimed.engine != engine:
+        claimed.close()
+        raise _belongs(path, claimed.engine)
+    return claimed
+
+
+def _check_free(path: Path, engine: FolderOf) -> None:
+    """Refuse an unmarked folder that holds anything, unless it is what the engine left there."""
+    holder = next((name for name, signs in SIGNS.items() if any(any(path.glob(sign)) for sign in signs)), None)
+    if holder is not None and holder != engine:
+        raise _belongs(path, holder)
+    held = sorted(each.name for each in path.iterdir())
+    names = [] if holder else [name for name in held if name[0] != "." and name != "lost+found"]
+    if names:
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        raise ConfigurationError(
+            f"{path} holds files of another program ({shown}).", remedy="Name a folder of its own."
+        )
+
+
+def _mark(path: Path, engine: FolderOf, mode: int) -> None:
+    """Write the marker whole, unless another process did: of two engines that come at once one is refused."""
+    whole = path / f"{MARKER}.{os.urandom(4).hex()}"
+    with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(f"{engine}\n")
+    try:
+        (path / MARKER).hardlink_to(whole)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        whole.replace(path / MARKER)
+    whole.unlink(missing_ok=True)
+
+
+def _identity(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_dev, stat.st_ino
+
+
+def _belongs(path: Path, engine: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} holds a store of {engine}.", remedy=f"Open it as {engine}:///{path}, or name another folder."
+    )
+
+
+def replaced(path: Path) -> ConfigurationError:
+    """Say that a folder is no longer the one that was opened."""
+    return ConfigurationError(
+        f"{path} was deleted or replaced while it was open.", remedy="Close all its clients and open it anew."
+    )
 
 
 class Turns:
     """A lock for the tasks of any event loop, first come, first served."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._taken = False
         self._waiting: deque[Future[None]] = deque()
 
@@ -60,9 +161,10 @@ class Turns:
 class Folder(Generic[T]):
     """What is open of a folder, a lock round each call of it, and the turns of those who write."""
 
-    def __init__(self, opened: T) -> None:
+    def __init__(self, opened: T, claimed: Claim | None) -> None:
         self.opened = opened
-        self.lock = threading.Lock()
+        self.place = claimed and claimed.place
+        self.lock = Lock()
         self.turns = Turns()
         self.clients = 0
 
@@ -72,21 +174,20 @@ class Folders(Generic[T]):
 
     def __init__(self, open_: Callable[..., T], close: Callable[[T], None]) -> None:
         self._open, self._close = open_, close
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._folders: dict[Path, Folder[T]] = {}
-        self._process = os.getpid()
+        in_child(self, Folders._forked)
 
-    def take(self, path: Path, *how: Any) -> Folder[T]:
+    def take(self, path: Path, *how: Any, claimed: Claim | None = None) -> Folder[T]:
         """Open a folder, unless another client did; raises ConfigurationError where there is no place for it."""
         check_place(path)
         place = path.resolve()
         with self._lock:
-            if self._process != os.getpid():
-                leave_to_parent(self._folders)
-                self._folders, self._process = {}, os.getpid()
             folder = self._folders.get(place)
             if folder is None:
-                folder = self._folders[place] = Folder(self._open(path, *how))
+                folder = self._folders[place] = Folder(self._open(path, *how), claimed)
+            if claimed is not None and folder.place != claimed.place:
+                raise replaced(path)
             folder.clients += 1
             return folder
 
@@ -99,13 +200,20 @@ class Folders(Generic[T]):
                 with folder.lock:
                     self._close(folder.opened)
 
+    def _forked(self) -> None:
+        leave_to_parent(self._folders)
+        self._folders = {}
+
 
 class FolderEngine(ABC, Generic[T]):
     """What the engines of a folder have in common: how it is taken and given back, and what their errors become."""
 
-    def __init__(self, path: Path, folders: Folders[T]) -> None:
-        self._path, self._folders = path, folders
+    engine: FolderOf
+
+    def __init__(self, path: Path, folders: Folders[T], *, private: bool = True) -> None:
+        self._path, self._folders, self._private = path.absolute(), folders, private
         self._folder: Folder[T] | None = None
+        self._claim: Claim | None = None
 
     @property
     def turns(self) -> Turns:
@@ -113,17 +221,32 @@ class FolderEngine(ABC, Generic[T]):
         return self._held().turns
 
     async def open(self) -> None:
-        """Take the folder."""
-        self._folder = self._folder or await offload(self._folders.take, self._path)
+        """Take the folder, to the end even where the caller is cancelled: what is half taken nobody gives back."""
+        if self._folder is None:
+            await finished(offload(self._open))
 
     async def close(self) -> None:
         """Let go of the folder."""
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            await offload(self._give_back, folder)
+        await finished(offload(self._close))
 
-    def _give_back(self, folder: Folder[T]) -> None:
-        self._guarded(self._folders.give_back, folder)
+    def _open(self) -> None:
+        try:
+            self._folder = self._guarded(self._take)
+        except BaseException:
+            self._close()
+            raise
+
+    def _take(self) -> Folder[T]:
+        self._claim = claim(self._path, self.engine, private=self._private)
+        return self._folders.take(self._path, claimed=self._claim)
+
+    def _close(self) -> None:
+        folder, self._folder = self._folder, None
+        claimed, self._claim = self._claim, None
+        if claimed is not None:
+            claimed.close()
+        if folder is not None:
+            self._guarded(self._folders.give_back, folder)
 
     def _alone(self, work: Callable[..., R], *arguments: Any) -> R:
         """Call work(opened, …), one call at a time."""
@@ -146,6 +269,8 @@ class FolderEngine(ABC, Generic[T]):
     def _held(self) -> Folder[T]:
         if self._folder is None:
             raise ClosedError("this adapter is closed.")
+        if self._claim is not None:
+            self._claim.check()
         return self._folder
 
 

@@ -40,6 +40,8 @@ class FolderSettings(Settings):
 
     path: Path
     collection: str = Field(default="openmem", pattern=_NAME, max_length=200)
+    private: bool = True
+    """Whether a new folder is for nobody else; false: as the umask says."""
 
 
 class QdrantSettings(Settings):
@@ -233,7 +235,7 @@ class QdrantLocalAdapter(FolderBackend):
 
     def engine(self) -> Engine:
         """Make the client."""
-        return LocalEngine(self.settings.path)
+        return LocalEngine(self.settings.path, private=self.settings.private)
 
 
 class QdrantEdgeAdapter(FolderBackend):
@@ -241,7 +243,7 @@ class QdrantEdgeAdapter(FolderBackend):
 
     def engine(self) -> Engine:
         """Make the engine."""
-        return EdgeEngine(self.settings.path)
+        return EdgeEngine(self.settings.path, private=self.settings.private)
 
 
 def _positioned(row: Row) -> tuple[cursors.Position, models.Memory]:

@@ -21,8 +21,10 @@ from .models import operation_of, structs_of
 class LocalEngine(FolderEngine[QdrantClient], ClientEngine):
     """A folder, with one lock round every call: local mode is not safe in several threads."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, _FOLDERS)
+    engine = "qdrant+local"
+
+    def __init__(self, path: Path, *, private: bool) -> None:
+        super().__init__(path, _FOLDERS, private=private)
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> None:
         """Do operations in order; points are stored by a call of their own, since a batch would check them twice."""

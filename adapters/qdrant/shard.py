@@ -44,8 +44,10 @@ _INDEXES: dict[Index, Any] = {
 class EdgeEngine(FolderEngine[Shards]):
     """A shard for each collection; the engine itself is safe in several threads and locks its folder."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, _FOLDERS)
+    engine = "qdrant+edge"
+
+    def __init__(self, path: Path, *, private: bool) -> None:
+        super().__init__(path, _FOLDERS, private=private)
 
     async def create(self, collection: str, layout: Layout) -> None:
         """Open a shard, or make it."""
