@@ -31,27 +31,26 @@ def leave_to_parent(held: object) -> None:
 
 
 class Lock:
-    """A lock that a child of fork finds free, whoever held it in the parent."""
+    """A lock that a child of fork finds free, whoever held it in the parent.
 
-    __slots__ = ("__weakref__", "_lock")
+    It is taken and released by C code alone, called by nothing of ours: a signal may raise between any two steps of
+    Python, and one that raised after taking and before `with` knew of it would leave the lock taken for ever.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "acquire", "release")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.acquire, self.release = self._lock.acquire, self._lock.release
         in_child(self, Lock.__init__)
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take the lock, waiting `timeout` seconds at most; False where it was not to be had."""
-        return self._lock.acquire(blocking, timeout)
+    @property
+    def __enter__(self) -> Callable[[], bool]:
+        return self._lock.__enter__
 
-    def release(self) -> None:
-        """Let go of the lock."""
-        self._lock.release()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    @property
+    def __exit__(self) -> Callable[..., None]:
+        return self._lock.__exit__
 
 
 def _renew_all() -> None:
