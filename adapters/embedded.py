@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from openmem import cursors, selection
 from openmem._generated import models
+from openmem.batches import in_chunks
 
 from . import exact
 from .native import NativeAdapter
@@ -123,11 +124,8 @@ class EmbeddedAdapter(NativeAdapter):
     async def _batches(
         self, requests: Sequence[Any], rule: Callable[[Any, Store], models.BatchResult]
     ) -> models.BatchResponse:
-        results: list[models.BatchResult] = []
-        for start in range(0, len(requests), BATCH):
-            batch = requests[start : start + BATCH]
-            results += await self.transact(partial(_each, rule, batch), write=True)
-        return models.BatchResponse(results=results)
+        chunks = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
+        return await in_chunks(chunks, lambda chunk: self.transact(partial(_each, rule, chunk), write=True))
 
 
 def _each(rule: Callable[[Any, Store], T], batch: Sequence[Any], store: Store) -> list[T]:

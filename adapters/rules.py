@@ -28,11 +28,11 @@ class Rules:
         self._new_id = new_id
 
     def add(self, request: models.AddRequest, store: Records) -> models.Memory:
-        """Store a new memory, or change the one that has its external_id."""
+        """Store a new memory, or do with the one that has its external_id what on_conflict says."""
         if request.external_id is not None:
             known = store.by_external_id(request.user_id, request.external_id)
             if known is not None:
-                return self._change(store, known, request, "add")
+                return self._add_again(request, known, store)
         memory = records.new_record(
             request, memory_id=self._new_id(), now=self._clock(), embedding_model=self._model(request)
         )
@@ -46,7 +46,12 @@ class Rules:
         """Apply a merge patch; nothing changes where it is empty."""
         memory = owned(store.get(request.id), request.id, request.user_id)
         records.check_version(memory, request.if_version)
-        return self._change(store, memory, request, "update")
+        changes = records.changes_of(request)
+        if not changes:
+            return store.hand_out(memory)
+        now = self._clock()
+        changed = records.patched(memory, changes, now=now, embedding_model=self._model(request))
+        return self._change(store, memory, changed, request.vector, "update")
 
     def delete(self, request: models.DeleteRequest, store: Records) -> str:
         """Delete a memory, free what it superseded and take it off its successor's list."""
@@ -56,9 +61,7 @@ class Rules:
         successor = store.get(memory.superseded_by) if memory.superseded_by else None
         store.remove(memory)
         _free(store, freed)
-        if successor is not None:
-            rest = [each for each in successor.supersedes or () if each != memory.id]
-            store.replace(successor, successor.model_copy(update={"supersedes": rest or None}), None)
+        _leave(store, successor, memory.id)
         store.log(memory.user_id, self.entry("delete", memory))
         return memory.id
 
@@ -90,20 +93,36 @@ class Rules:
     def _model(self, request: models.AddRequest | models.UpdateRequest) -> str | None:
         return self._embedding.model if self._embedding and request.vector is not None else None
 
+    def _add_again(self, request: models.AddRequest, known: models.Memory, store: Records) -> models.Memory:
+        if request.on_conflict == "error":
+            raise ConflictError(
+                f"memory {known.id} has the external_id {request.external_id!r}.",
+                remedy="Leave on_conflict out to update it, or choose another external_id.",
+            )
+        if request.on_conflict == "skip":
+            store.log(known.user_id, self.entry("add", known))
+            return store.hand_out(known)
+        changed = records.repeated(known, request, now=self._clock(), embedding_model=self._model(request))
+        return self._change(store, known, changed, request.vector, "add")
+
     def _change(
-        self, store: Records, memory: models.Memory, request: models.AddRequest | models.UpdateRequest, verb: str
+        self,
+        store: Records,
+        memory: models.Memory,
+        changed: models.Memory,
+        vector: Sequence[float] | None,
+        verb: str,
     ) -> models.Memory:
-        changes = records.changes_of(request)
-        if not changes:
-            return store.hand_out(memory)
-        now = self._clock()
-        changed = records.patched(memory, changes, now=now, embedding_model=self._model(request))
+        """Store what becomes of a memory, with the links that come and go by it."""
         before, after = set(memory.supersedes or ()), changed.supersedes or []
         replaced = _replaceable(store, memory, [each for each in after if each not in before])
         freed = _superseded(store, memory.id, before.difference(after))
-        store.replace(memory, changed, request.vector)
-        _link(store, changed, replaced, now)
+        freed_from = memory.superseded_by if changed.superseded_by is None else None
+        successor = store.get(freed_from) if freed_from else None
+        store.replace(memory, changed, vector)
+        _link(store, changed, replaced, changed.updated_at or changed.created_at)
         _free(store, freed)
+        _leave(store, successor, memory.id)
         store.log(memory.user_id, self.entry(verb, changed))
         return store.hand_out(changed)
 
@@ -169,3 +188,10 @@ def _link(store: Records, successor: models.Memory, replaced: Memories, moment: 
 def _free(store: Records, freed: Memories) -> None:
     for memory in freed:
         store.replace(memory, memory.model_copy(update={"superseded_by": None, "superseded_at": None}), None)
+
+
+def _leave(store: Records, successor: models.Memory | None, memory_id: str) -> None:
+    """Take a memory off its successor's list."""
+    if successor is not None:
+        rest = [each for each in successor.supersedes or () if each != memory_id]
+        store.replace(successor, successor.model_copy(update={"supersedes": rest or None}), None)

@@ -13,6 +13,8 @@ from ._generated.verbs import OMP_VERSION, VERB_OF, VERBS
 from .bridge import Once
 from .clock import Clock, utc_now
 from .errors import UnsupportedCapabilityError
+from .fork import in_child
+from .validation import MAX_FILTER_BYTES, MAX_FILTER_CONDITIONS, MAX_METADATA_BYTES
 
 Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 """Texts in, one vector each out."""
@@ -36,6 +38,8 @@ class Adapter:
     """The provider's name, in capabilities and errors."""
     inline: ClassVar[bool] = False
     """True when no verb suspends while a sync caller steps it: no event loop is needed (see bridge.step)."""
+    repeats: ClassVar[bool] = False
+    """True when the adapter repeats its requests by itself, one by one: then no verb is repeated as a whole."""
     settings_type: ClassVar[type[Settings]] = Settings
 
     def __init__(
@@ -50,7 +54,13 @@ class Adapter:
         self.clock = clock
         self.embed: Embed | None = None
         """The client's embedder, for a backend that makes texts of its own; set by the client."""
+        self.retries = 0
+        """How often a request may be repeated, where the adapter repeats them; set by the client."""
         self._opening = Once()
+        in_child(self, type(self).forked)
+
+    def forked(self) -> None:
+        """Begin anew in a child of fork, where nothing that the parent has open may be used or closed."""
 
     @classmethod
     def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
@@ -73,7 +83,14 @@ class Adapter:
 
     def limits(self) -> models.CapabilityLimits:
         """Say the backend's limits."""
-        return models.CapabilityLimits(max_search_results=100, max_list_results=500, max_batch_size=10_000)
+        return models.CapabilityLimits(
+            max_search_results=100,
+            max_list_results=500,
+            max_batch_size=10_000,
+            max_filter_conditions=MAX_FILTER_CONDITIONS,
+            max_filter_bytes=MAX_FILTER_BYTES,
+            max_metadata_bytes=MAX_METADATA_BYTES,
+        )
 
     async def open(self) -> None:
         """Connect and prepare; called once before the first verb."""
@@ -87,10 +104,14 @@ class Adapter:
             f"{self.name} cannot be embedded anew.", remedy="Export it and import it anew."
         )
 
-    async def handle(self, request: BaseModel) -> Any:
-        """Answer one request: the end of the stack."""
+    async def ready(self) -> None:
+        """Open unless it is open; the client does so before a verb, outside the time that a verb may take."""
         if not self._opening.done:
             await self._opening.run(self.open)
+
+    async def handle(self, request: BaseModel) -> Any:
+        """Answer one request: the end of the stack."""
+        await self.ready()
         return await getattr(self, VERB_OF[type(request)].name)(request)
 
     async def capabilities(self, request: models.CapabilitiesRequest) -> models.Capabilities:

@@ -14,6 +14,7 @@ from .errors import InvalidRequestError, PayloadTooLargeError, UnsupportedCapabi
 NEEDS = {
     "supersedes": "supports_supersession",
     "external_id": "supports_external_id",
+    "on_conflict": "supports_external_id",
     "if_version": "supports_if_version",
     "archived": "supports_archive",
     "pinned": "supports_archive",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
 
@@ -16,14 +16,19 @@ from ._generated.verbs import VERBS
 from .adapter import Adapter
 from .clock import Clock, utc_now
 from .config import ClientOptions, client_options, resolve
-from .errors import ClosedError, IngestionTimeoutError, ProviderError
+from .errors import ClosedError, IngestionTimeoutError, OMPError, ProviderError
+from .fork import in_child
 from .layers import Handler
 from .layers.embed import embed
 from .layers.emulate import emulate
 from .layers.guard import guard
 from .layers.observe import observe
+from .layers.owner import owner
 from .records import PATCHED
-from .validation import build
+from .validation import build, check_user
+
+if TYPE_CHECKING:
+    from .layers.timeout import Timeout
 
 _FIRST_POLL, _LONGEST_POLL = 0.05, 2.0  # seconds between looks at a queued memory
 
@@ -33,11 +38,14 @@ class _Core:
 
     def __init__(self, adapter: Adapter, embedder: embedding.Embedder | None, options: ClientOptions) -> None:
         self.adapter = adapter
-        self.embedder = embedder
-        adapter.embed = embedder.embed if embedder else None
+        self.embedder = embedding.gated(embedder)
+        self._lent = embedder is not None and embedder is options.embedder
+        adapter.embed = self.embedder.embed if self.embedder else None
+        adapter.retries = options.retries
         self.options = options
         self.inline = adapter.inline and (embedder is None or embedder.inline)
         self.closed = False
+        self._timeout: Timeout | None = None
         self._built = bridge.Once()
         self._guarded = guard(self._answer, self.describe)
 
@@ -49,25 +57,48 @@ class _Core:
 
     async def _build(self) -> None:
         adapter = self.adapter
-        handler: Handler = adapter.handle
-        if not adapter.inline:  # a backend in this process has nothing to wait for or to repeat
+        handler: Handler = owner(adapter.handle)
+        if not (adapter.inline or adapter.repeats):  # a backend in this process has nothing to repeat
             from .layers.retry import retry
-            from .layers.timeout import timeout
 
-            handler = retry(timeout(handler, self.options.timeout), self.options.retries)
+            handler = retry(handler, self.options.retries)
         native = await adapter.capabilities(CapabilitiesRequest())
-        self._inner, self._capabilities = emulate(embed(handler, self.embedder, native.features), native, adapter.clock)
+        handler, self._capabilities = emulate(embed(handler, self.embedder, native.features), native, adapter.clock)
+        if not self.inline:
+            from .layers.timeout import Timeout
+
+            handler = self._timeout = Timeout(handler, self.options.timeout)
+        self._inner = handler
 
     async def _answer(self, request: BaseModel) -> Any:
         if isinstance(request, CapabilitiesRequest):
             return self._capabilities.model_copy(deep=True)
+        await self._open()
         return await self._inner(request)
+
+    async def open(self) -> None:
+        """Open the adapter, however long that takes."""
+        with observe("open", self.adapter.name):
+            self._refuse_closed()
+            await self._open()
+
+    async def _open(self) -> None:
+        adapter = self.adapter
+        try:
+            if adapter.inline:
+                await adapter.ready()
+            else:
+                from .repeat import repeat
+
+                await repeat(adapter.ready, self.options.retries, harmless=True)
+        except OMPError as error:
+            error.written = "nothing"  # of what the caller asked for
+            raise
 
     async def send(self, verb: str, fields: Mapping[str, Any]) -> Any:
         """Make the request of a verb, send it through the layers and unwrap the response."""
         with observe(verb, self.adapter.name):
-            if self.closed:
-                raise ClosedError("this client is closed.")
+            self._refuse_closed()
             response = await self._guarded(build(verb, _given(verb, fields)))
         unwrap = VERBS[verb].unwrap
         return response if unwrap is None else getattr(response, unwrap)
@@ -75,8 +106,7 @@ class _Core:
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str | None, timeout: float) -> None:
         """Poll until every id is done."""
         with observe("wait_for_ingest", self.adapter.name):
-            if self.closed:
-                raise ClosedError("this client is closed.")
+            self._refuse_closed()
             if (await self.describe()).features.ingestion == "queued":
                 await self._poll(list(ids), user_id, timeout)
 
@@ -95,15 +125,27 @@ class _Core:
                 pause = min(2 * pause, _LONGEST_POLL)
 
     async def close(self) -> None:
-        """Close adapter and embedder; a second call does nothing."""
+        """Close the adapter, and the embedder unless it was lent to this client; a second call does nothing.
+
+        All of it is released before the first failure is raised.
+        """
         if self.closed:
             return
         self.closed = True
-        try:
-            await self.adapter.close()
-        finally:
-            if self.embedder is not None:
-                await self.embedder.close()
+        with observe("close", self.adapter.name):
+            try:
+                if self._timeout is not None:
+                    await self._timeout.close()
+            finally:
+                try:
+                    await self.adapter.close()
+                finally:
+                    if self.embedder is not None and not self._lent:
+                        await self.embedder.close()
+
+    def _refuse_closed(self) -> None:
+        if self.closed:
+            raise ClosedError("this client is closed.")
 
 
 def _given(verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,12 +200,16 @@ class Memory(_Client, Verbs):
         return bridge.run(self._core.send(verb, fields), inline=self._core.inline)
 
     def for_user(self, user_id: str) -> UserMemory:
-        """Bind every verb to one user."""
+        """Bind every verb to one user; InvalidRequestError for anything but a text that is not blank."""
         return UserMemory(self, user_id)
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str | None = None, *, timeout: float = 60.0) -> None:
         """Wait until queued memories are stored, `timeout` seconds at most; IngestionTimeoutError after that."""
         bridge.run(self._core.wait_for_ingest(ids, user_id, timeout), inline=self._core.inline)
+
+    def open(self) -> None:
+        """Open the store now: make it, bring it up to date, connect; else the first verb does, with no timeout."""
+        bridge.run(self._core.open(), inline=self._core.inline)
 
     def close(self) -> None:
         """Release everything the client holds; a second call does nothing."""
@@ -179,7 +225,14 @@ class Memory(_Client, Verbs):
 class AsyncMemory(_Client, AsyncVerbs):
     """A memory store, async: belongs to the event loop that first uses it."""
 
-    _loop: asyncio.AbstractEventLoop | None = None
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        in_child(self, AsyncMemory._leave_loop)
+
+    def _leave_loop(self) -> None:
+        """Belong, in a child of fork, to the loop that uses it there first."""
+        self._loop = None
 
     async def _call(self, verb: str, fields: dict[str, Any]) -> Any:
         self._claim_loop()
@@ -193,13 +246,18 @@ class AsyncMemory(_Client, AsyncVerbs):
             raise ClosedError("this AsyncMemory belongs to another event loop.", remedy="Open one in this loop.")
 
     def for_user(self, user_id: str) -> AsyncUserMemory:
-        """Bind every verb to one user."""
+        """Bind every verb to one user; InvalidRequestError for anything but a text that is not blank."""
         return AsyncUserMemory(self, user_id)
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str | None = None, *, timeout: float = 60.0) -> None:
         """Wait until queued memories are stored, `timeout` seconds at most; IngestionTimeoutError after that."""
         self._claim_loop()
         await self._core.wait_for_ingest(ids, user_id, timeout)
+
+    async def open(self) -> None:
+        """Open the store now: make it, bring it up to date, connect; else the first verb does, with no timeout."""
+        self._claim_loop()
+        await self._core.open()
 
     async def close(self) -> None:
         """Release everything the client holds; a second call does nothing."""
@@ -216,8 +274,12 @@ class UserMemory(UserVerbs):
     """One user's memories: every verb of Memory without user_id."""
 
     def __init__(self, memory: Memory, user_id: str) -> None:
-        self._memory = memory
-        self.user_id = user_id
+        self._memory, self._user_id = memory, check_user(user_id)
+
+    @property
+    def user_id(self) -> str:
+        """The user that every verb is bound to."""
+        return self._user_id
 
     def _call(self, verb: str, fields: dict[str, Any]) -> Any:
         return self._memory._call(verb, _bound(verb, fields, self.user_id))
@@ -234,8 +296,12 @@ class AsyncUserMemory(AsyncUserVerbs):
     """One user's memories, async: every verb of AsyncMemory without user_id."""
 
     def __init__(self, memory: AsyncMemory, user_id: str) -> None:
-        self._memory = memory
-        self.user_id = user_id
+        self._memory, self._user_id = memory, check_user(user_id)
+
+    @property
+    def user_id(self) -> str:
+        """The user that every verb is bound to."""
+        return self._user_id
 
     async def _call(self, verb: str, fields: dict[str, Any]) -> Any:
         return await self._memory._call(verb, _bound(verb, fields, self.user_id))

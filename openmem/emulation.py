@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from . import context as text
 from ._generated import models
+from .batches import one_by_one
 from .clock import Clock
-from .errors import OMPError
 from .tally import STATES, Tally
 
 Handler = Callable[[BaseModel], Awaitable[Any]]
@@ -22,6 +22,7 @@ async def _context(
     fields = request.model_dump(exclude={"token_budget"}, exclude_unset=True)
     most = (capabilities.limits and capabilities.limits.max_search_results) or text.MAX_LINES
     search = models.SearchRequest(**fields, limit=min(text.lines_within(request.token_budget), most))
+    search.filter = request.filter  # as it was parsed
     response = await handler(search)
     return text.assemble(response.results, request.token_budget)
 
@@ -29,27 +30,21 @@ async def _context(
 async def _add_many(
     request: models.AddManyRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.BatchResponse:
-    results = []
-    for item in request.items:
-        try:
-            memory = await handler(item)
-            results.append(models.BatchResult(id=memory.id, memory=memory))
-        except OMPError as error:
-            results.append(models.BatchResult(error=error.detail()))
-    return models.BatchResponse(results=results)
+    async def add(item: models.AddRequest) -> models.BatchResult:
+        memory = await handler(item)
+        return models.BatchResult(id=memory.id, memory=memory)
+
+    return await one_by_one(request.items, add)
 
 
 async def _delete_many(
     request: models.DeleteManyRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.BatchResponse:
-    results = []
-    for memory_id in request.ids:
-        try:
-            await handler(models.DeleteRequest(id=memory_id, user_id=request.user_id))
-            results.append(models.BatchResult(id=memory_id))
-        except OMPError as error:
-            results.append(models.BatchResult(id=memory_id, error=error.detail()))
-    return models.BatchResponse(results=results)
+    async def delete(memory_id: str) -> models.BatchResult:
+        await handler(models.DeleteRequest(id=memory_id, user_id=request.user_id))
+        return models.BatchResult(id=memory_id)
+
+    return await one_by_one(request.ids, delete)
 
 
 async def _related(

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ._generated.models import ErrorDetail, ErrorResponse
 from ._generated.verbs import ERROR_CODES
 from .calls import CURRENT
+
+Written = Literal["nothing", "perhaps", "part"]
 
 
 class OMPError(Exception):
     """The base of every error openmem raises.
 
     Attributes: message (what went wrong), remedy (what to do about it), code, type, status (HTTP), provider,
-    request_id, retry_after (seconds, when the provider asked for a pause).
+    request_id, retry_after (seconds, when the provider asked for a pause), written (whether the call that failed
+    stored something: nothing for certain, perhaps all of it, or a part).
     """
 
     code: ClassVar[str] = "internal_error"
     default_remedy: ClassVar[str] = "Report it with the request id and the cause."
+    default_written: ClassVar[Written] = "nothing"
 
     def __init__(
         self,
@@ -27,6 +31,7 @@ class OMPError(Exception):
         provider: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        written: Written | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -34,6 +39,7 @@ class OMPError(Exception):
         self.provider = provider
         self.request_id = request_id
         self.retry_after = retry_after
+        self.written: Written = written or self.default_written
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()
@@ -57,6 +63,7 @@ class OMPError(Exception):
             type=self.type,
             provider=self.provider or (call.provider if call else None),
             request_id=self.request_id or (call.request_id if call else None),
+            written=self.written,
         )
 
     def envelope(self) -> dict[str, Any]:
@@ -141,6 +148,7 @@ class ProviderError(OMPError):
 
     code = "provider_error"
     default_remedy = "See the cause; the provider's own log may say more."
+    default_written = "perhaps"
 
 
 class ProviderUnavailableError(ProviderError):
@@ -161,6 +169,7 @@ class InternalError(OMPError):
     """A defect in the provider or in openmem."""
 
     code = "internal_error"
+    default_written = "perhaps"
 
 
 BY_CODE: dict[str, type[OMPError]] = {
@@ -185,7 +194,11 @@ BY_CODE: dict[str, type[OMPError]] = {
 def from_detail(detail: ErrorDetail, *, retry_after: float | None = None) -> OMPError:
     """Build the error that an ErrorDetail describes; an unknown code becomes ProviderError."""
     error = BY_CODE.get(detail.code, ProviderError)(
-        detail.message, provider=detail.provider, request_id=detail.request_id, retry_after=retry_after
+        detail.message,
+        provider=detail.provider,
+        request_id=detail.request_id,
+        retry_after=retry_after,
+        written=detail.written,
     )
     error.remedy = ""  # the message of the wire already ends with it
     return error

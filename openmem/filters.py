@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from ._generated.models import Memory, MemorySource
-from .errors import InvalidRequestError
+from .errors import InvalidRequestError, PayloadTooLargeError
 
 OPERATORS = ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "contains")
 MAX_DEPTH = 16
+MAX_CONDITIONS = 500
+MAX_BYTES = 1 << 16
+"""A filter's length as JSON in UTF-8."""
 DATES = frozenset({"created_at", "updated_at", "valid_from", "valid_to", "superseded_at"})
 LISTS = frozenset({"tags", "supersedes"})
 OBJECTS = frozenset({"metadata", "source"})
@@ -55,11 +59,56 @@ class Negation:
 Filter = Condition | Every | Either | Negation
 
 
-def parse(source: Mapping[str, Any], *, depth: int = 0) -> Filter:
+class Parsed(dict[str, Any]):
+    """A filter as it was written, and what it says: read once a request."""
+
+    def __init__(self, source: Mapping[str, Any]) -> None:
+        self.tree = parse(source)
+        super().__init__(source)
+
+
+def parse(source: Mapping[str, Any]) -> Filter:
     """Read a filter written as JSON; several keys of one object must all hold.
 
-    Raises InvalidRequestError for an unknown field, operator or value, naming the near miss.
+    Raises InvalidRequestError for an unknown field, operator or value, naming the near miss, and PayloadTooLargeError
+    for more than MAX_CONDITIONS or MAX_BYTES.
     """
+    if isinstance(source, Parsed):
+        return source.tree
+    _check_size(source)
+    tree = _parse(source, 0)
+    if (count := sum(1 for _ in conditions(tree))) > MAX_CONDITIONS:
+        raise PayloadTooLargeError(
+            f"the filter has {count} conditions; {MAX_CONDITIONS} is the most.", remedy="Use 'in', or ask in parts."
+        )
+    return tree
+
+
+def conditions(filter_: Filter) -> Iterator[Condition]:
+    """Walk the conditions of a filter."""
+    match filter_:
+        case Condition():
+            yield filter_
+        case Negation(part):
+            yield from conditions(part)
+        case Every(parts) | Either(parts):
+            for part in parts:
+                yield from conditions(part)
+
+
+def _check_size(source: Mapping[str, Any]) -> None:
+    """Refuse a filter that is too long before any of it is looked at; what is no JSON is refused where it stands."""
+    size = 0
+    try:
+        for piece in json.JSONEncoder(ensure_ascii=False, default=str).iterencode(source):
+            size += len(piece.encode(errors="surrogatepass"))
+            if size > MAX_BYTES:
+                raise PayloadTooLargeError(f"the filter is over {MAX_BYTES} bytes long.", remedy="Ask in parts.")
+    except (TypeError, ValueError, RecursionError):
+        return
+
+
+def _parse(source: Mapping[str, Any], depth: int) -> Filter:
     if depth > MAX_DEPTH:
         raise _invalid(f"filter is nested deeper than {MAX_DEPTH}.", "Flatten it.")
     if not isinstance(source, Mapping):
@@ -107,10 +156,10 @@ def _entry(key: str, value: Any, depth: int) -> Filter:
     if key in ("and", "or"):
         if not isinstance(value, list) or not value:
             raise _invalid(f"'{key}' takes a list of filters, at least one.", f'Write {{"{key}": [{{…}}, {{…}}]}}.')
-        parts = tuple(parse(part, depth=depth + 1) for part in value)
+        parts = tuple(_parse(part, depth + 1) for part in value)
         return Every(parts) if key == "and" else Either(parts)
     if key == "not":
-        return Negation(parse(value, depth=depth + 1))
+        return Negation(_parse(value, depth + 1))
     path = _path(key)
     if not isinstance(value, Mapping):
         return _condition(key, path, "eq", value)

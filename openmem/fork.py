@@ -17,6 +17,10 @@ T = TypeVar("T")
 
 _renewals: dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]] = {}
 _of_the_parent: list[object] = []
+_undivided: weakref.WeakSet[Undivided] = weakref.WeakSet()
+
+PATIENCE = 10.0
+"""Seconds that a fork waits for what it is not to divide."""
 
 
 def in_child(owner: T, renew: Callable[[T], None]) -> None:
@@ -53,6 +57,65 @@ class Lock:
         return self._lock.__exit__
 
 
+class Undivided:
+    """Work that no fork divides: a fork waits until nobody is inside, and who comes meanwhile waits for the fork.
+
+    It is for libraries with locks of their own, which a child would find held for ever. prepare() is called in the
+    parent when nobody is inside, to close what a child must not inherit. divided: a fork lost its patience, and this
+    is a child of it.
+    """
+
+    def __init__(self, prepare: Callable[[], None]) -> None:
+        self._prepare = prepare
+        self.divided = False
+        self._begin()
+        _undivided.add(self)
+        in_child(self, Undivided._renew)
+
+    def _begin(self) -> None:
+        self._free = threading.Condition()
+        self._inside = self._forks = 0
+
+    def __enter__(self) -> None:
+        with self._free:
+            while self._forks:
+                self._free.wait()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._free:
+            self._inside -= 1
+            if self._forks:
+                self._free.notify_all()
+
+    def before(self) -> None:
+        """Wait until nobody is inside, and keep others out."""
+        with self._free:
+            self._forks += 1
+            if self._free.wait_for(lambda: not self._inside, PATIENCE):
+                self._prepare()
+
+    def after(self) -> None:
+        """Let others in again."""
+        with self._free:
+            self._forks -= 1
+            self._free.notify_all()
+
+    def _renew(self) -> None:
+        self.divided = self.divided or self._inside > 0
+        self._begin()
+
+
+def _quiet() -> None:
+    for each in list(_undivided):
+        each.before()
+
+
+def _go_on() -> None:
+    for each in list(_undivided):
+        each.after()
+
+
 def _renew_all() -> None:
     for reference, renew in list(_renewals.values()):
         owner = reference()
@@ -65,4 +128,4 @@ def _renew_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # where it is not, nothing forks
-    os.register_at_fork(after_in_child=_renew_all)
+    os.register_at_fork(before=_quiet, after_in_parent=_go_on, after_in_child=_renew_all)

@@ -9,9 +9,9 @@ from typing import Any
 
 from ._generated.models import AddRequest, Memory, RememberRequest, UpdateRequest
 from .errors import ConflictError
-from .validation import check_validity
+from .validation import check_size, check_validity
 
-CARRIED = frozenset(AddRequest.model_fields) - {"vector"}
+CARRIED = frozenset(AddRequest.model_fields) - {"vector", "on_conflict"}
 PATCHED = frozenset(UpdateRequest.model_fields) - {"id", "user_id", "vector", "if_version"}
 _MUTABLE = ("tags", "supersedes", "source", "metadata")
 
@@ -37,30 +37,59 @@ def new_fact(
     return new_record(add, memory_id=memory_id, now=now, embedding_model=embedding_model)
 
 
-def changes_of(request: AddRequest | UpdateRequest) -> dict[str, Any]:
-    """List what a request changes in a record: what an update sets (null clears), or what a repeated add gives."""
-    if isinstance(request, UpdateRequest):
-        changes = {name: getattr(request, name) for name in request.model_fields_set & PATCHED}
-    else:
-        given = {name: value for name, value in request.__dict__.items() if value is not None}
-        changes = {name: given[name] for name in given.keys() & (CARRIED - {"user_id", "external_id"})}
+def changes_of(request: UpdateRequest) -> dict[str, Any]:
+    """List what an update sets in a record; null clears."""
+    changes = {name: getattr(request, name) for name in request.model_fields_set & PATCHED}
     return copy.deepcopy(changes | (request.model_extra or {}))
 
 
 def patched(memory: Memory, changes: Mapping[str, Any], *, now: datetime, embedding_model: str | None) -> Memory:
     """Apply a JSON Merge Patch (RFC 7396) to a record, version + 1; supersedes appends without duplicates.
 
-    Raises InvalidRequestError when valid_to would not be after valid_from.
+    Raises InvalidRequestError when valid_to would not be after valid_from, PayloadTooLargeError when metadata would be
+    too large.
     """
     fields = memory.model_dump()
     fields.update(_merged(fields, name, value) for name, value in changes.items())
+    fields = {name: value for name, value in fields.items() if value is not None or name in _BLANK}
+    check_size(fields["metadata"], {name: value for name, value in fields.items() if name not in _BLANK})
+    return _next(memory, fields, changes, now=now, embedding_model=embedding_model)
+
+
+def repeated(memory: Memory, request: AddRequest, *, now: datetime, embedding_model: str | None) -> Memory:
+    """Put what an add gives in place of what the record with its external_id holds, version + 1.
+
+    What is given is stored as it is given, what is not stays; the record is current again, unless the request itself
+    says that it is archived or expired. With on_conflict=replace all that is not given is cleared.
+    Raises InvalidRequestError when valid_to would not be after valid_from.
+    """
+    given = {name: request.__dict__[name] for name in request.model_fields_set & CARRIED}
+    given = {name: value for name, value in given.items() if value is not None or name == "valid_to"}
+    given = copy.deepcopy(given | (request.model_extra or {}))
+    if "supersedes" in given:
+        given["supersedes"] = list(dict.fromkeys(given["supersedes"]))
+    if request.on_conflict == "replace":
+        kept = {name: getattr(memory, name) for name in ("id", "created_at", "status", "embedding_model")}
+        fields = _BLANK | kept
+    else:
+        fields = memory.model_dump()
+        if memory.archived:
+            fields["archived"] = None
+        if memory.valid_to is not None and memory.valid_to <= now:
+            fields["valid_to"] = None
+    return _next(memory, fields | given, given, now=now, embedding_model=embedding_model)
+
+
+def _next(
+    memory: Memory, fields: dict[str, Any], changes: Mapping[str, Any], *, now: datetime, embedding_model: str | None
+) -> Memory:
+    """Make the next version of a record."""
     check_validity(fields["valid_from"], fields["valid_to"])
     fields["updated_at"] = max(now, memory.created_at)
     fields["version"] = (memory.version or 1) + 1
     if "content" in changes:
         fields["embedding_model"] = embedding_model
-    declared = Memory.model_fields
-    return Memory.model_validate({k: v for k, v in fields.items() if v is not None or k in declared})
+    return Memory.model_validate(fields)
 
 
 def _merged(fields: Mapping[str, Any], name: str, value: Any) -> tuple[str, Any]:

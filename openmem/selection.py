@@ -57,11 +57,31 @@ def predicate(request: Selection, now: datetime) -> filters.Predicate:
     return selected
 
 
+def pinned(request: Selection) -> str | None:
+    """Return the external_id that a request's filter asks for and that everything it selects must therefore have."""
+    tree = filters.parse(request.filter) if request.filter else None
+    parts = tree.parts if isinstance(tree, filters.Every) else (tree,)
+    for part in parts:
+        if isinstance(part, filters.Condition) and (part.path, part.operator) == (("external_id",), "eq"):
+            return part.value if isinstance(part.value, str) else None
+    return None
+
+
 def best(
     scored: Iterable[tuple[Memory, float]], request: SearchRequest, selected: filters.Predicate
-) -> list[SearchResult]:
-    """Take the best of what a search selects: by score, at least min_score, ties newest first."""
+) -> list[tuple[Memory, float]]:
+    """Take the best of what a search selects: by score, which may be below zero; ties newest first."""
     least = request.min_score or 0.0
-    good = [(memory, score) for memory, score in scored if score >= least and selected(memory)]
+    good = [(memory, score) for memory, score in scored if reported(score) >= least and selected(memory)]
     good.sort(key=lambda pair: (pair[1], *cursors.position(pair[0])), reverse=True)
-    return [SearchResult(memory=memory, score=score) for memory, score in good[: request.limit]]
+    return good[: request.limit]
+
+
+def reported(score: float) -> float:
+    """Bring a score by which memories are ranked into the bounds of one that is told."""
+    return min(1.0, max(0.0, score))
+
+
+def results(found: Iterable[tuple[Memory, float]]) -> list[SearchResult]:
+    """Tell what was found, in its order."""
+    return [SearchResult(memory=memory, score=reported(score)) for memory, score in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,13 +21,20 @@ from ._generated.models import (
     UpdateRequest,
 )
 from ._generated.verbs import VERBS
-from .errors import InvalidRequestError
+from .errors import InvalidRequestError, PayloadTooLargeError
 
 Request = TypeVar("Request", bound=BaseModel)
 MAX_JSON_DEPTH = 32
 _CHECKED_APART = ("filter", "items", "ids")
 MAX_METADATA = 256
 """Keys of metadata: the spec's bound, which the code generator loses where null is allowed too."""
+MAX_METADATA_BYTES = 1 << 20
+"""Metadata and extensions of a memory together, as JSON in UTF-8."""
+MAX_FILTER_CONDITIONS, MAX_FILTER_BYTES = filters.MAX_CONDITIONS, filters.MAX_BYTES
+LARGEST = 3.4028235677973366e38
+"""From here on a number is infinite in 32 bits (IEEE 754: the largest float32 and half its last place)."""
+MAX_USER = 256
+"""Characters of a user's id: the spec's bound."""
 
 
 def build(verb: str, fields: Mapping[str, Any]) -> BaseModel:
@@ -72,11 +80,12 @@ def check(request: Request) -> Request:
         _check_write(request)
     elif isinstance(request, (ListRequest, SearchRequest, ContextRequest)):
         if request.filter is not None:
-            filters.parse(request.filter)
+            request.filter = filters.Parsed(request.filter)
         if isinstance(request, SearchRequest):
             _check_search(request)
     elif isinstance(request, RememberRequest):
         check_json("metadata", request.metadata)
+        check_size(request.metadata, None)
     return request
 
 
@@ -101,6 +110,8 @@ def _check_values(request: BaseModel) -> None:
             raise unknown_field(name, type(request))
         check_text("an extension's name", name)
         check_json(name, value)
+    if request.model_extra:
+        check_size(values.get("metadata"), request.model_extra)
 
 
 def _to_utc(name: str, value: datetime) -> datetime:
@@ -122,6 +133,7 @@ def _check_write(request: AddRequest | UpdateRequest) -> None:
         if len(request.metadata) > MAX_METADATA:
             raise InvalidRequestError(f"metadata has over {MAX_METADATA} keys.", remedy="Group them in objects.")
         check_json("metadata", request.metadata)
+        check_size(request.metadata, request.model_extra)
     if request.vector is not None:
         check_vector(request.vector)
 
@@ -133,9 +145,30 @@ def check_validity(valid_from: datetime | None, valid_to: datetime | None) -> No
 
 
 def check_vector(vector: Sequence[float]) -> None:
-    """Refuse numbers that no cosine can be taken of."""
-    if not all(map(math.isfinite, vector)):
-        raise InvalidRequestError("vector holds a number that is not finite.", remedy="Make the vector anew.")
+    """Refuse numbers that no cosine can be taken of in 32 bits."""
+    if not all(-LARGEST < number < LARGEST for number in vector):  # which NaN is not either
+        raise InvalidRequestError(
+            "vector holds a number that is not finite in 32 bits.", remedy="Make the vector anew, or scale it."
+        )
+
+
+def check_size(metadata: Any, extensions: Any) -> None:
+    """Refuse metadata and extensions that are too large together; both are JSON already."""
+    size = sum(len(json.dumps(part, ensure_ascii=False).encode()) for part in (metadata, extensions) if part)
+    if size > MAX_METADATA_BYTES:
+        raise PayloadTooLargeError(
+            f"metadata and extensions take {size} bytes; {MAX_METADATA_BYTES} is the most.", remedy="Keep less there."
+        )
+
+
+def check_user(user_id: Any) -> str:
+    """Return a user's id; InvalidRequestError for anything but a text that is not blank."""
+    if not isinstance(user_id, str):
+        raise InvalidRequestError(f"user_id is {type(user_id).__name__}, not text.", remedy="Name one user.")
+    if not user_id.strip() or len(user_id) > MAX_USER:
+        raise InvalidRequestError(f"user_id is blank, or over {MAX_USER} characters.", remedy="Name one user.")
+    check_text("user_id", user_id)
+    return user_id
 
 
 def _check_search(request: SearchRequest) -> None:

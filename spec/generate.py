@@ -199,7 +199,7 @@ def wanted(name: str) -> bool:
 
 
 SCALARS = (
-    *("Id", "UserId", "Label", "QueryText", "Content", "ScopePath", "ScopeSelector", "SearchMode", "State"),
+    *("Id", "UserId", "Label", "QueryText", "Content", "ScopePath", "ScopeSelector", "SearchMode", "State", "OnConflict"),
     *("Verb", "Vector", "Metadata", "Filter", "Fraction", "ErrorCode"),
 )
 MIXINS = ("MemoryFields", "Selection")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem import ConflictError, InvalidRequestError, Memory
-from openmem.records import begins, changes_of, check_version, detached, merge, new_record, patched
+from openmem.records import begins, changes_of, check_version, detached, merge, new_record, patched, repeated
 from openmem.types import AddRequest, MemoryRecord, UpdateRequest
 
 LATER = START + DAY
@@ -273,9 +273,33 @@ def test_the_changes_of_an_update_are_what_it_sets() -> None:
     assert changes_of(UpdateRequest(id="m1", user_id="u", if_version=2)) == {}
 
 
-def test_the_changes_of_a_repeated_add_are_what_it_gives() -> None:
-    request = AddRequest(content="x", user_id="u", external_id="k", tags=None, kind="fact", vector=[1.0], **{"x-a": 1})
-    assert changes_of(request) == {"content": "x", "kind": "fact", "x-a": 1}
+def _again(memory: Any, **fields: Any) -> Any:
+    request = AddRequest(**{"content": "text", "user_id": "u", "external_id": "k", **fields})
+    return repeated(memory, request, now=LATER, embedding_model=None)
+
+
+def test_a_repeated_add_stores_what_it_gives_as_it_gives_it() -> None:
+    memory = record(external_id="k", metadata={"a": {"b": 1}, "c": 2}, tags=["t"], kind="fact", **{"x-own": {"d": 1}})
+    changed = _again(memory, metadata={"a": {"e": None}}, tags=None, **{"x-own": {"f": 2}})
+    assert changed.metadata == {"a": {"e": None}}
+    assert changed.model_extra == {"x-own": {"f": 2}}
+    assert (changed.tags, changed.kind, changed.version, changed.id) == (["t"], "fact", 2, memory.id)
+
+
+def test_a_repeated_add_makes_the_record_current_again_unless_it_says_otherwise() -> None:
+    gone = record(external_id="k", archived=True, valid_to=START + timedelta(microseconds=1))
+    assert (_again(gone).archived, _again(gone).valid_to) == (None, None)
+    assert (_again(gone, archived=True).archived, _again(gone, valid_to=START).valid_to) == (True, START)
+    later = record(external_id="k", valid_to=LATER + DAY)
+    assert _again(later).valid_to == LATER + DAY
+
+
+def test_a_replacing_add_clears_all_that_it_does_not_give() -> None:
+    full = _full()
+    changed = _again(full, on_conflict="replace", kind="fact")
+    assert (changed.id, changed.created_at, changed.version) == (full.id, full.created_at, (full.version or 1) + 1)
+    given = {"id", "content", "user_id", "external_id", "kind", "created_at", "updated_at", "version"}
+    assert {name for name, value in changed.model_dump().items() if value is not None} == given
 
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {

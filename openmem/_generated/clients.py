@@ -47,6 +47,7 @@ class Verbs(Protocol):
         pinned: bool | None = None,
         archived: bool | None = None,
         vector: Sequence[float] | None = None,
+        on_conflict: Literal["update", "replace", "skip", "error"] | None = None,
         **extensions: Any,
     ) -> models.Memory:
         """Store one memory; with an external_id that the user already has, update that memory."""
@@ -69,6 +70,7 @@ class Verbs(Protocol):
                 "pinned": pinned,
                 "archived": archived,
                 "vector": vector,
+                "on_conflict": on_conflict,
                 **extensions,
             },
         )
@@ -324,6 +326,7 @@ class AsyncVerbs(Protocol):
         pinned: bool | None = None,
         archived: bool | None = None,
         vector: Sequence[float] | None = None,
+        on_conflict: Literal["update", "replace", "skip", "error"] | None = None,
         **extensions: Any,
     ) -> models.Memory:
         """Store one memory; with an external_id that the user already has, update that memory."""
@@ -346,6 +349,7 @@ class AsyncVerbs(Protocol):
                 "pinned": pinned,
                 "archived": archived,
                 "vector": vector,
+                "on_conflict": on_conflict,
                 **extensions,
             },
         )
@@ -600,6 +604,7 @@ class UserVerbs(Protocol):
         pinned: bool | None = None,
         archived: bool | None = None,
         vector: Sequence[float] | None = None,
+        on_conflict: Literal["update", "replace", "skip", "error"] | None = None,
         **extensions: Any,
     ) -> models.Memory:
         """Store one memory; with an external_id that the user already has, update that memory."""
@@ -621,6 +626,7 @@ class UserVerbs(Protocol):
                 "pinned": pinned,
                 "archived": archived,
                 "vector": vector,
+                "on_conflict": on_conflict,
                 **extensions,
             },
         )
@@ -860,6 +866,7 @@ class AsyncUserVerbs(Protocol):
         pinned: bool | None = None,
         archived: bool | None = None,
         vector: Sequence[float] | None = None,
+        on_conflict: Literal["update", "replace", "skip", "error"] | None = None,
         **extensions: Any,
     ) -> models.Memory:
         """Store one memory; with an external_id that the user already has, update that memory."""
@@ -881,6 +888,7 @@ class AsyncUserVerbs(Protocol):
                 "pinned": pinned,
                 "archived": archived,
                 "vector": vector,
+                "on_conflict": on_conflict,
                 **extensions,
             },
         )

@@ -210,6 +210,12 @@ class Stats(BaseModel):
     scopes: Annotated[dict[str, Any] | None, Field(description="All memories by scope.")] = None
     kinds: Annotated[dict[str, Any] | None, Field(description="All memories by kind.")] = None
     tags: Annotated[dict[str, Any] | None, Field(description="All memories by tag.")] = None
+    audit_dropped: Annotated[
+        int | None,
+        Field(
+            description="Audit entries of this user's reads that could not be stored and are lost, as far as this provider's process knows."
+        ),
+    ] = None
 
 
 class Message(BaseModel):
@@ -301,6 +307,10 @@ class CapabilityFeatures(BaseModel):
         Literal["native", "client", "none"] | None,
         Field(description="Where filters are evaluated."),
     ] = None
+    durable: Annotated[
+        bool | None,
+        Field(description="What is acknowledged outlives the client that wrote it."),
+    ] = None
     ingestion: Annotated[
         Literal["sync", "queued"] | None,
         Field(description="Whether an added memory is searchable at once."),
@@ -325,6 +335,12 @@ class CapabilityLimits(BaseModel):
     max_search_results: Annotated[int | None, Field(description="Highest limit of search.")] = None
     max_list_results: Annotated[int | None, Field(description="Highest limit of list.")] = None
     max_batch_size: Annotated[int | None, Field(description="Most items of a batch.")] = None
+    max_filter_conditions: Annotated[int | None, Field(description="Most conditions of a filter.")] = None
+    max_filter_bytes: Annotated[int | None, Field(description="Longest filter, as JSON in UTF-8.")] = None
+    max_metadata_bytes: Annotated[
+        int | None,
+        Field(description="Most that metadata and extensions of a memory take together, as JSON in UTF-8."),
+    ] = None
 
 
 class Capabilities(BaseModel):
@@ -370,6 +386,12 @@ class ErrorDetail(BaseModel):
     type: Annotated[str, Field(description="Family of the code.")]
     provider: Annotated[str | None, Field(description="The provider concerned.")] = None
     request_id: Annotated[str | None, Field(description="Ties the error to logs.")] = None
+    written: Annotated[
+        Literal["nothing", "perhaps", "part"] | None,
+        Field(
+            description="Whether the call that failed stored something: nothing for certain, perhaps all of it, or a part."
+        ),
+    ] = None
 
 
 class ErrorResponse(BaseModel):
@@ -465,6 +487,12 @@ class AddRequest(BaseModel):
             description="Embedding of the content, when you made it yourself.",
             max_length=8192,
             min_length=1,
+        ),
+    ] = None
+    on_conflict: Annotated[
+        Literal["update", "replace", "skip", "error"] | None,
+        Field(
+            description="What becomes of the memory that has the external_id: update stores the fields given (as when absent), replace clears all others too, skip answers it as it is, error is a conflict."
         ),
     ] = None
 

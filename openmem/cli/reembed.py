@@ -35,7 +35,7 @@ def reembed(
 async def _reembed(chosen: Configuration) -> int:
     from openmem import embedding
 
-    embedder = chosen.make_embedder()
+    embedder = embedding.gated(chosen.make_embedder())
     if embedder is None:
         raise ConfigurationError("no embedder is configured.", remedy="Name one: --option embedder=local.")
     adapter = chosen.adapter(chosen.settings, embedding=embedding.info(embedder))

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from .._generated.models import EmbeddingInfo
 from ..errors import ConfigurationError
 
-__all__ = ["Embedder", "info", "resolve"]
+__all__ = ["Embedder", "gated", "info", "resolve"]
 
 NAMES = ("auto", "none", "local", "openai", "test")
 MEMBERS = ("model", "dimension", "inline", "embed", "close")
@@ -77,6 +77,15 @@ def info(embedder: Embedder | None) -> EmbeddingInfo | None:
     return EmbeddingInfo(model=embedder.model, dimension=embedder.dimension) if embedder else None
 
 
+def gated(embedder: Embedder | None) -> Embedder | None:
+    """Return the embedder behind the gate that every vector passes; None for none."""
+    if embedder is None:
+        return None
+    from .gate import Gated
+
+    return Gated(embedder)
+
+
 def _openai(model: str, given: Mapping[str, Any]) -> Embedder:
     from .openai import OpenAIEmbedder
 
@@ -100,6 +109,12 @@ def _checked(embedder: Embedder) -> Embedder:
         fault = f"it lacks {', '.join(missing)}" if missing else "it is a class"
         raise ConfigurationError(
             f"{kind} is no embedder: {fault}.", remedy=f"Give an Embedder object, or one of: {', '.join(NAMES)}."
+        )
+    dimension = embedder.dimension
+    if not isinstance(dimension, int) or isinstance(dimension, bool) or dimension < 1 or not embedder.model:
+        raise ConfigurationError(
+            f"{type(embedder).__name__} does not say its model and dimension.",
+            remedy="Give it a model (text) and a dimension (a whole number of 1 or more).",
         )
     return embedder
 

@@ -15,7 +15,6 @@ from openmem._generated.models import (
     UpdateRequest,
 )
 from openmem.embedding import Embedder
-from openmem.errors import ProviderError
 
 from . import Handler
 
@@ -50,17 +49,10 @@ async def _complete(request: BaseModel, embedder: Embedder) -> None:
     needed = [text for text in texts if text is not None]
     if not needed:
         return
-    vectors = iter(await _embedded(needed, embedder))
+    vectors = iter(await embedder.embed(needed))
     for item, text in zip(lacking, texts, strict=True):
         if text is not None:
             item.vector = next(vectors)  # type: ignore[assignment]  # a row of a numpy matrix passes as it is
-
-
-async def _embedded(texts: list[str], embedder: Embedder) -> Sequence[Sequence[float]]:
-    vectors = await embedder.embed(texts)
-    if len(vectors) != len(texts):
-        raise ProviderError(f"{embedder.model} answered {len(vectors)} vectors for {len(texts)} texts.")
-    return vectors
 
 
 def _embeddable(request: BaseModel) -> Sequence[Embeddable]:

@@ -19,10 +19,14 @@ from openmem._generated.models import (
     MemoryPage,
 )
 from openmem.admission import Admission
+from openmem.bridge import breathe
 from openmem.errors import InvalidRequestError, OMPError, ProviderError
 from openmem.validation import check, parse
 
 from . import Describe, Handler
+
+PIECE = 100
+"""Items of a batch checked before other tasks have their turn."""
 
 
 def guard(handler: Handler, describe: Describe) -> Handler:
@@ -63,7 +67,9 @@ async def _one_by_one(
     """Let the good items through and put each bad one's error in its place."""
     results: list[BatchResult | None] = []
     good: list[Any] = []
-    for item in items:
+    for number, item in enumerate(items, 1):
+        if number % PIECE == 0:
+            await breathe()
         try:
             good.append(admit_one(item))
             results.append(None)

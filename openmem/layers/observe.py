@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
-from openmem.calls import CURRENT, Call, new_call
+from openmem.calls import CURRENT, READS, Call, new_call
 from openmem.errors import OMPError, ProviderError
 
 logger = logging.getLogger("openmem")
@@ -41,11 +41,13 @@ class observe:
         if isinstance(error, OMPError):
             error.provider = error.provider or self._call.provider
             error.request_id = error.request_id or self._call.request_id
+            error.written = "nothing" if self._call.verb in READS else error.written
         elif isinstance(error, Exception):
             raise ProviderError(
                 f"{self._call.provider} failed with {type(error).__name__}.",
                 provider=self._call.provider,
                 request_id=self._call.request_id,
+                written="nothing" if self._call.verb in READS else "perhaps",
             ) from error
 
     def _log(self, error: BaseException | None) -> None:

@@ -1,4 +1,4 @@
-"""Bounds one attempt at a remote provider in time."""
+"""Bounds a call in time, whatever it waits for."""
 
 from __future__ import annotations
 
@@ -7,21 +7,61 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from openmem.calls import DEADLINE
 from openmem.errors import ProviderUnavailableError
 
 from . import Handler
 
+GRACE = 0.5
+"""Seconds that a call has to end once it is cancelled; what takes longer goes on by itself and is not waited for."""
 
-def timeout(handler: Handler, seconds: float) -> Handler:
-    """Wrap a handler; an attempt longer than `seconds` is cancelled and raises ProviderUnavailableError."""
 
-    async def timed(request: BaseModel) -> Any:
+class Timeout:
+    """Gives a call up after `seconds`, also one that does not end when it is cancelled."""
+
+    def __init__(self, handler: Handler, seconds: float) -> None:
+        self._handler, self._seconds = handler, seconds
+        self._ending: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, request: BaseModel) -> Any:
+        """Answer a request; ProviderUnavailableError where that takes too long."""
+        loop = asyncio.get_running_loop()
+        deadline = DEADLINE.set(loop.time() + self._seconds)
         try:
-            async with asyncio.timeout(seconds):
-                return await handler(request)
+            task = loop.create_task(self._call(request))
+        finally:
+            DEADLINE.reset(deadline)
+        try:
+            # A batch ends by itself at the deadline, with what became of each item: hence a little later.
+            async with asyncio.timeout(self._seconds + GRACE / 2):
+                return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await self._end(task)
+            raise
         except TimeoutError as error:
+            await self._end(task)
+            if task.done() and not task.cancelled() and task.exception() is None:
+                return task.result()  # it came at the last moment
             raise ProviderUnavailableError(
-                f"no answer within {seconds:g} s.", remedy="Raise timeout, or check the provider's load."
+                f"no answer within {self._seconds:g} s.", remedy="Raise timeout, or check the provider's load."
             ) from error
 
-    return timed
+    async def close(self) -> None:
+        """Wait for what goes on by itself, as long as a call is waited for."""
+        if self._ending:
+            await asyncio.wait(list(self._ending), timeout=self._seconds)
+
+    async def _call(self, request: BaseModel) -> Any:
+        return await self._handler(request)
+
+    async def _end(self, task: asyncio.Task[Any]) -> None:
+        if not task.done():
+            self._ending.add(task)
+            task.add_done_callback(self._forget)
+            task.cancel()
+            await asyncio.wait([task], timeout=GRACE)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._ending.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody is left to be told

@@ -1,0 +1,78 @@
+"""Batches: what fails becomes the answer for the items concerned, and what was stored keeps its ids."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from ._generated.models import BatchResponse, BatchResult
+from .calls import deadline
+from .errors import OMPError, ProviderError, ProviderUnavailableError
+
+T = TypeVar("T")
+TIMEOUT_REMEDY = "Read what is there, then send the rest; or raise timeout."
+
+
+async def one_by_one(items: Iterable[T], do: Callable[[T], Awaitable[BatchResult]]) -> BatchResponse:
+    """Do each item by itself."""
+    return await in_chunks([[item] for item in items], lambda chunk: _alone(do, chunk[0]))
+
+
+async def _alone(do: Callable[[T], Awaitable[BatchResult]], item: T) -> list[BatchResult]:
+    return [await do(item)]
+
+
+async def in_chunks(
+    chunks: Iterable[Sequence[Any]], do: Callable[[Sequence[Any]], Awaitable[list[BatchResult]]]
+) -> BatchResponse:
+    """Do chunks of items in order; where the provider is gone or the time is over, the rest is not tried."""
+    results: list[BatchResult] = []
+    lost: OMPError | None = None
+    for chunk in chunks:
+        if lost is None:
+            answers, lost = await attempt(chunk, do)
+            results += answers
+        else:
+            results += failed(chunk, lost)
+    return BatchResponse(results=results)
+
+
+async def attempt(
+    chunk: Sequence[T], do: Callable[[Sequence[T]], Awaitable[list[BatchResult]]]
+) -> tuple[list[BatchResult], OMPError | None]:
+    """Do one chunk; return its answers and, where trying further ones is of no use, the error for them."""
+    try:
+        return await _before_deadline(do(chunk)), None
+    except TimeoutError as error:
+        message = "the batch took longer than the call may."
+        late = ProviderUnavailableError(message, remedy=TIMEOUT_REMEDY)
+        late.__cause__ = error
+        return failed(chunk, late), ProviderUnavailableError(message, remedy=TIMEOUT_REMEDY, written="nothing")
+    except ProviderUnavailableError as error:
+        return failed(chunk, error), ProviderUnavailableError(error.message, remedy=error.remedy, written="nothing")
+    except OMPError as error:
+        return failed(chunk, error), None
+    except Exception as error:  # what was stored before it has to be answered all the same
+        return failed(chunk, ProviderError(f"the provider failed with {type(error).__name__}.")), None
+
+
+async def _before_deadline(work: Awaitable[T]) -> T:
+    """Await a part of the call under way; TimeoutError at its deadline, a little before the call is given up."""
+    if (moment := deadline()) is None:
+        return await work
+    async with asyncio.timeout_at(moment):
+        return await work
+
+
+def failed(chunk: Sequence[Any], error: OMPError) -> list[BatchResult]:
+    """Answer every item of a chunk with an error."""
+    return [BatchResult(id=_named(item), error=error.detail()) for item in chunk]
+
+
+def _named(item: Any) -> str | None:
+    """Return the id that an item names, where it names one."""
+    if isinstance(item, str):
+        return item
+    named: str | None = getattr(item, "id", None)
+    return named

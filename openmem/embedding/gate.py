@@ -1,0 +1,64 @@
+"""The one gate for vectors: whoever made them, there are as many as asked for, of the right width, and finite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import OMPError, ProviderError
+from . import Embedder
+
+Floats = NDArray[np.float32]
+
+
+class Gated:
+    """An embedder whose answers are held to what it says of itself."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.model, self.dimension, self.inline = embedder.model, embedder.dimension, embedder.inline
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return a float32 array of shape (len(texts), dimension).
+
+        Raises ProviderError naming the model for any other number, width or kind of vectors, and for numbers that are
+        not finite in float32.
+        """
+        try:
+            vectors = await self._embedder.embed(texts)
+        except OMPError as error:
+            error.written = "nothing"  # texts are embedded before anything is stored
+            raise
+        return cast("Sequence[Sequence[float]]", self._checked(vectors, len(texts)))
+
+    async def close(self) -> None:
+        """Close the embedder."""
+        await self._embedder.close()
+
+    def _checked(self, vectors: Any, count: int) -> Floats:
+        try:
+            found = len(vectors)
+        except TypeError:
+            raise self._wrong(f"{type(vectors).__name__}, not a list of vectors") from None
+        if found != count:
+            raise self._wrong(f"{found} vectors for {count} texts")
+        try:
+            with np.errstate(over="ignore"):
+                array = np.asarray(vectors, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise self._wrong("vectors of unlike length, or something else than numbers") from None
+        if array.shape != (count, self.dimension):
+            raise self._wrong(f"vectors of shape {array.shape[1:]}, where {self.dimension} numbers are expected")
+        if not np.isfinite(array).all():
+            raise self._wrong("a number that is not finite in 32 bits")
+        return array
+
+    def _wrong(self, what: str) -> ProviderError:
+        return ProviderError(
+            f"the embedder {self.model} answered {what}.",
+            remedy="Correct the embedder, or its dimension.",
+            written="nothing",
+        )

@@ -1,0 +1,66 @@
+"""Repeats a request that a remote provider refused or lost, where repeating it cannot do harm."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from .errors import OMPError, ProviderUnavailableError, RateLimitedError
+
+T = TypeVar("T")
+logger = logging.getLogger("openmem")
+
+LONGEST_PAUSE = 60.0
+"""Seconds: where the provider asks for a longer pause, the caller is told instead of being kept waiting."""
+_BACKOFF = wait_random_exponential(multiplier=0.2, max=5.0)
+
+
+async def repeat(send: Callable[[], Awaitable[T]], retries: int, *, harmless: bool = False) -> T:
+    """Await send(); at most `retries` further times where it may be repeated, waiting as long as the provider asked.
+
+    It may be where nothing was written for certain, and where that is not certain, if doing it twice is harmless: equal
+    to doing it once.
+    """
+    try:  # outside the loop of attempts, which takes longer than a database nearby
+        return await send()
+    except OMPError as error:
+        if retries == 0 or not _may_repeat(error, harmless):
+            raise
+        failures = iter([error])
+
+    async def again() -> T:
+        for failure in failures:  # the attempt above counts as the first
+            raise failure
+        return await send()
+
+    attempts = AsyncRetrying(
+        stop=stop_after_attempt(retries + 1),
+        wait=_pause,
+        retry=retry_if_exception(lambda error: _may_repeat(error, harmless)),
+        before_sleep=_note,
+        reraise=True,
+    )
+    return await attempts(again)
+
+
+def _may_repeat(error: BaseException, harmless: bool) -> bool:
+    if not isinstance(error, (RateLimitedError, ProviderUnavailableError)):
+        return False
+    return (harmless or error.written == "nothing") and (error.retry_after or 0) <= LONGEST_PAUSE
+
+
+def _error(state: RetryCallState) -> Any:
+    return state.outcome and state.outcome.exception()
+
+
+def _pause(state: RetryCallState) -> float:
+    asked: float | None = _error(state).retry_after
+    return _BACKOFF(state) if asked is None else asked
+
+
+def _note(state: RetryCallState) -> None:
+    code, pause = _error(state).code, state.next_action.sleep if state.next_action else 0.0
+    logger.info("attempt %d failed with %s; the next one in %.2f s", state.attempt_number, code, pause)
