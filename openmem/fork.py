@@ -18,6 +18,7 @@ T = TypeVar("T")
 _renewals: dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]] = {}
 _of_the_parent: list[object] = []
 _undivided: weakref.WeakSet[Undivided] = weakref.WeakSet()
+_forking = threading.local()
 
 PATIENCE = 10.0
 """Seconds that a fork waits for what it is not to divide."""
@@ -84,7 +85,7 @@ class Undivided:
 
     def __exit__(self, *_: object) -> None:
         with self._free:
-            self._inside -= 1
+            self._inside = max(0, self._inside - 1)  # in a child whose parent forked inside, nobody counts as inside
             if self._forks:
                 self._free.notify_all()
 
@@ -107,13 +108,15 @@ class Undivided:
 
 
 def _quiet() -> None:
-    for each in list(_undivided):
+    _forking.held = list(_undivided)
+    for each in _forking.held:
         each.before()
 
 
 def _go_on() -> None:
-    for each in list(_undivided):
+    for each in _forking.held:
         each.after()
+    _forking.held = []
 
 
 def _renew_all() -> None:
