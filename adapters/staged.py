@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
+import logging
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
-from pydantic import BaseModel
-
 from openmem._generated import models
-from openmem.bridge import side_by_side
+from openmem.batches import in_chunks
 from openmem.errors import OMPError
 from openmem.fork import leave_to_parent
 
 from .native import NativeAdapter
+from .reads import ReadLog
 from .rules import linked, owned
 from .staging import Change, Staging, Unread, Wanted, wanted
 from .store import Logged, Records
@@ -26,8 +25,8 @@ Rule = Callable[[Any, Records], T]
 
 ATTEMPTS = 10
 """How often a change that was not written is worked out anew."""
-PENDING_READS = 256
-"""Audit entries of reads kept back until a change: a read should not wait for a write."""
+
+logger = logging.getLogger("openmem")
 
 
 class NotWritten(Exception):
@@ -61,17 +60,15 @@ class StagedAdapter(NativeAdapter):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._process = os.getpid()
-        self._reads: deque[tuple[str, Logged]] = deque()
+        self.reads = ReadLog()
+        self._flushing: asyncio.Task[None] | None = None
 
-    async def handle(self, request: BaseModel) -> Any:
-        """Answer one request; in a child of fork, as an adapter made anew."""
-        if self._process != os.getpid():
-            leave_to_parent(self.__dict__.copy())
-            embed = self.embed
-            type(self).__init__(self, self.settings, embedding=self.embedding, clock=self.clock)
-            self.embed = embed
-        return await super().handle(request)
+    def forked(self) -> None:
+        """Become, in a child of fork, an adapter made anew."""
+        leave_to_parent(self.__dict__.copy())
+        embed, retries = self.embed, self.retries
+        type(self).__init__(self, self.settings, embedding=self.embedding, clock=self.clock)
+        self.embed, self.retries = embed, retries
 
     @abstractmethod
     def transaction(self, users: Collection[str]) -> AbstractAsyncContextManager[Transaction]:
@@ -111,25 +108,54 @@ class StagedAdapter(NativeAdapter):
     async def history(self, request: models.HistoryRequest) -> models.HistoryResponse:
         """Walk the chain both ways, whatever the states of its members."""
         start = await self._read(request.id, request.user_id)
+        chain = await self.chain(start)
+        await self.log_read(start.user_id, self.rules.entry("history", start))
+        return models.HistoryResponse(items=sorted(chain, key=lambda each: (each.created_at, each.id)))
+
+    async def chain(self, start: models.Memory) -> Collection[models.Memory]:
+        """Read the chain that a memory belongs to, itself included: link by link, where the engine knows no better."""
         chain, newest = {start.id: start}, [start]
         while missing := {each for memory in newest for each in linked(memory)} - chain.keys():
             newest = list(await self.fetch(missing, start.user_id))
             if not newest:  # deleted meanwhile
                 break
             chain.update({memory.id: memory for memory in newest})
-        await self.log_read(start.user_id, self.rules.entry("history", start))
-        return models.HistoryResponse(items=sorted(chain.values(), key=lambda each: (each.created_at, each.id)))
+        return chain.values()
+
+    # --- audit entries of reads -------------------------------------------------------------------------------
 
     async def log_read(self, user_id: str, entry: Logged) -> None:
-        """Keep the audit entry of a read until the next change, audit or close."""
-        self._reads.append((user_id, entry))
-        if len(self._reads) >= PENDING_READS:
-            await self.flush()
+        """Keep the audit entry of a read until the next change, audit or close; many are stored beside the read."""
+        self.reads.keep(user_id, entry)
+        if self.reads.full and (self._flushing is None or self._flushing.done()):
+            self._flushing = asyncio.ensure_future(self._try_to_store_reads())
 
     async def flush(self) -> None:
         """Store the audit entries kept back."""
-        if self._reads:
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        await self._store_reads()
+
+    async def kept_back(self, user_id: str) -> list[Logged]:
+        """Store the entries kept back; where that fails, return the user's, most recent first."""
+        kept = self.reads.of(user_id)
+        try:
+            await self.flush()
+        except OMPError:
+            return kept
+        return []
+
+    async def _store_reads(self) -> None:
+        if len(self.reads):
             await self._change([], self.rules.add)
+
+    async def _try_to_store_reads(self) -> None:
+        try:
+            await self._store_reads()
+        except Exception as error:  # they are kept, and tried again with the next change or after as many reads
+            logger.info("audit entries of reads are not stored yet: %s", type(error).__name__)
+
+    # --- changes ----------------------------------------------------------------------------------------------
 
     async def _read(self, memory_id: str, user_id: str | None) -> models.Memory:
         found = next(iter(await self.fetch([memory_id], user_id)), None)
@@ -138,24 +164,20 @@ class StagedAdapter(NativeAdapter):
     async def _batches(self, changes: Sequence[Change], rule: Rule[models.BatchResult]) -> models.BatchResponse:
         chunks = [changes[start : start + self.batch] for start in range(0, len(changes), self.batch)]
         most = 1 if wanted(changes) else self.parallel
-        answers = await side_by_side(lambda chunk: self._change(chunk, rule), chunks, most)
-        return models.BatchResponse(results=[result for results in answers for result in results])
+        return await in_chunks(chunks, lambda chunk: self._change(chunk, rule), most)
 
     async def _change(self, changes: Sequence[Change], rule: Rule[T]) -> list[T]:
         """Work out changes and write them with the audit entries kept back, which a failure puts back."""
-        reads = [self._reads.popleft() for _ in range(len(self._reads))]
         needed: set[str] = set()
-        try:
+        with self.reads.storing() as reads:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     return await self._attempt(changes, rule, reads, needed)
                 except NotWritten as failure:
                     if attempt == ATTEMPTS:
+                        failure.error.written = "nothing"
                         raise failure.error from failure
-            raise AssertionError("the last attempt returns or raises")
-        except BaseException:
-            self._reads.extendleft(reversed(reads))
-            raise
+        raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(
         self, changes: Sequence[Change], rule: Rule[T], reads: Sequence[tuple[str, Logged]], needed: set[str]

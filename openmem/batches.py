@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ._generated.models import BatchResponse, BatchResult
+from .bridge import side_by_side
 from .calls import deadline
 from .errors import OMPError, ProviderError, ProviderUnavailableError
 
 T = TypeVar("T")
+Do = Callable[[Sequence[T]], Awaitable[list[BatchResult]]]
+"""Does a chunk, all of it or nothing; one result an item."""
 TIMEOUT_REMEDY = "Read what is there, then send the rest; or raise timeout."
 
 
@@ -23,24 +26,26 @@ async def _alone(do: Callable[[T], Awaitable[BatchResult]], item: T) -> list[Bat
     return [await do(item)]
 
 
-async def in_chunks(
-    chunks: Iterable[Sequence[Any]], do: Callable[[Sequence[Any]], Awaitable[list[BatchResult]]]
-) -> BatchResponse:
-    """Do chunks of items in order; where the provider is gone or the time is over, the rest is not tried."""
-    results: list[BatchResult] = []
+async def in_chunks(chunks: Iterable[Sequence[T]], do: Do[T], parallel: int = 1) -> BatchResponse:
+    """Do chunks of items, so many at once; where the provider is gone or the time is over, the rest is not tried."""
     lost: OMPError | None = None
-    for chunk in chunks:
-        if lost is None:
-            answers, lost = await attempt(chunk, do)
-            results += answers
-        else:
-            results += failed(chunk, lost)
-    return BatchResponse(results=results)
+
+    async def answered(chunk: Sequence[T]) -> list[BatchResult]:
+        nonlocal lost
+        if lost is not None:
+            return failed(chunk, lost)
+        answers, lost_now = await _attempt(chunk, do)
+        lost = lost or lost_now
+        return answers
+
+    if parallel == 1:
+        found = [await answered(chunk) for chunk in chunks]
+    else:
+        found = await side_by_side(answered, chunks, parallel)
+    return BatchResponse(results=[result for results in found for result in results])
 
 
-async def attempt(
-    chunk: Sequence[T], do: Callable[[Sequence[T]], Awaitable[list[BatchResult]]]
-) -> tuple[list[BatchResult], OMPError | None]:
+async def _attempt(chunk: Sequence[T], do: Do[T]) -> tuple[list[BatchResult], OMPError | None]:
     """Do one chunk; return its answers and, where trying further ones is of no use, the error for them."""
     try:
         return await _before_deadline(do(chunk)), None
