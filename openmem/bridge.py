@@ -6,7 +6,8 @@ import asyncio
 import atexit
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextvars import ContextVar
+from concurrent.futures import Executor
+from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 from .fork import Lock, in_child, leave_to_parent
@@ -30,11 +31,15 @@ def step(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a coroutine declared inline suspended; declare its adapter or embedder inline=False")
 
 
-async def offload(work: Callable[..., T], *args: Any) -> T:
-    """Run blocking work: in place when a sync caller steps us, else in a thread so that the loop goes on."""
+async def offload(work: Callable[..., T], *args: Any, within: Executor | None = None) -> T:
+    """Run blocking work: in place when a sync caller steps us, else in a thread so that the loop goes on.
+
+    within: whose threads, where those of the event loop, which are the application's too, might all be kept waiting.
+    """
     if _stepping.get():
         return work(*args)
-    return await asyncio.to_thread(work, *args)
+    context = copy_context()
+    return await asyncio.get_running_loop().run_in_executor(within, lambda: context.run(work, *args))
 
 
 async def breathe() -> None:
