@@ -8,10 +8,11 @@ from typing import Any, get_args
 
 from openmem import config
 from openmem._generated.models import CapabilitiesRequest
-from openmem._generated.verbs import VERBS
+from openmem._generated.verbs import VERB_OF, VERBS
 from openmem.adapter import Adapter
 from openmem.client import AsyncMemory, Memory
 from openmem.embedding import info, resolve
+from openmem.layers.owner import foreign
 from openmem.types import Capabilities, CapabilityFeatures
 
 from .harness import Client, Colour, Harness, TickingClock
@@ -30,16 +31,21 @@ class Backend:
         self.client = _client(target, colour, self.clock, {**_embedder(target, options), **options})
         self.raw = self.client._core.adapter
         self.reached = 0
-        self._count_requests()
+        self.leaks: list[str] = []
+        """Verbs that the raw adapter answered with another user's memory, which the client then withheld."""
+        self._watch_requests()
 
-    def _count_requests(self) -> None:
+    def _watch_requests(self) -> None:
         handle = self.raw.handle
 
-        async def counted(request: Any) -> Any:
+        async def watched(request: Any) -> Any:
             self.reached += 1
-            return await handle(request)
+            answer = await handle(request)
+            if foreign(request, answer):
+                self.leaks.append(VERB_OF[type(request)].name)
+            return answer
 
-        self.raw.handle = counted  # type: ignore[method-assign]
+        self.raw.handle = watched  # type: ignore[method-assign]
 
     def _claim_every_feature(self) -> None:
         describe = self.raw.capabilities
@@ -65,7 +71,9 @@ class Backend:
 
     def harness(self) -> Harness:
         """Make a fresh harness."""
-        return Harness(self.client, self.raw, self.capabilities, self.clock, self.colour, lambda: self.reached)
+        return Harness(
+            self.client, self.raw, self.capabilities, self.clock, self.colour, lambda: self.reached, self.leaks
+        )
 
     async def close(self) -> None:
         """Close the client."""

@@ -82,6 +82,7 @@ class Harness:
         now: Callable[[], datetime],
         colour: Colour,
         reached: Callable[[], int],
+        leaks: Sequence[str],
     ) -> None:
         self.memory = Client(client)
         self.raw = raw
@@ -89,10 +90,15 @@ class Harness:
         self.now = now
         self.colour = colour
         self.reached = reached
+        self._leaks, self._leaks_before = leaks, len(leaks)
         self.user = self.new_user()
         self.other = self.new_user()
         self._prefix = f"check-{secrets.token_hex(4)}"
         self._contents: dict[str, str] = {}
+
+    def leaked(self) -> str | None:
+        """Name the verb that the provider answered with another user's memory meanwhile, which the client withholds."""
+        return next(iter(self._leaks[self._leaks_before :]), None)
 
     async def native(self) -> Capabilities:
         """Ask the raw adapter what it supports of itself, where the client under test would ask it."""

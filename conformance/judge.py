@@ -74,6 +74,12 @@ class Judge:
 
 async def attempt(check: Check, harness: Harness) -> Verdict:
     """Run a check; a failure is the provider's, an error is of the check or of what the provider is made of."""
+    verdict = await _run(check, harness)
+    verb = harness.leaked()
+    return verdict if verb is None else ("fail", f"{verb} is answered with another user's memory")
+
+
+async def _run(check: Check, harness: Harness) -> Verdict:
     try:
         async with asyncio.timeout(SECONDS):
             await check.run(harness)

@@ -48,8 +48,8 @@ def test_it_ends_when_every_id_is_done(naps: list[float]) -> None:
 
 def test_it_bears_the_user(naps: list[float]) -> None:
     adapter = Remote(QUEUED, get=Queue(a=["done"]))
-    Memory(adapter).wait_for_ingest(["a"], "ann")
-    assert [request.user_id for request in adapter.reached] == ["ann"]
+    Memory(adapter).wait_for_ingest(["a"], "u")
+    assert [request.user_id for request in adapter.reached] == ["u"]
 
 
 def test_a_memory_that_could_not_be_stored(naps: list[float]) -> None:

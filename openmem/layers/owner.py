@@ -13,16 +13,16 @@ from openmem.errors import ProviderError
 from . import Handler
 
 logger = logging.getLogger("openmem")
-MANY = {models.ListRequest: "items", models.SearchRequest: "results", models.RememberRequest: "items"}
-"""Requests over a user, and the field of the response with what was found: what is another user's is dropped."""
-ONE = {
-    models.AddRequest: None,
-    models.GetRequest: None,
-    models.UpdateRequest: None,
-    models.RelatedRequest: "results",
-    models.HistoryRequest: "items",
+MANY: dict[type[BaseModel], str] = {
+    models.ListRequest: "items",
+    models.SearchRequest: "results",
+    models.RememberRequest: "items",
 }
-"""Requests that concern one memory, and that field where there is one: anything of another user is an error."""
+"""Requests over a user, and the field of the response with what was found: what is another user's is dropped."""
+ONE: dict[type[BaseModel], str] = {models.RelatedRequest: "results", models.HistoryRequest: "items"}
+"""Requests that concern one memory, and that field: with anything of another user all of it is withheld."""
+NAMED = (models.GetRequest, models.UpdateRequest)
+"""Requests that are answered with the memory that they name."""
 
 
 def owner(handler: Handler) -> Handler:
@@ -30,49 +30,55 @@ def owner(handler: Handler) -> Handler:
 
     async def owned(request: BaseModel) -> Any:
         response = await handler(request)
-        kind = type(request)
-        if kind in MANY:
-            _drop(response, MANY[kind], request.user_id)  # type: ignore[attr-defined]
-        elif kind in ONE:
-            field = ONE[kind]
-            _hold(request, [response] if field is None else getattr(response, field))
-        elif kind is models.AddManyRequest:
-            _withhold(request, response)  # type: ignore[arg-type]
-        elif kind is models.StatsRequest and response.user_id != request.user_id:  # type: ignore[attr-defined]
-            raise _foreign()
+        if foreign(request, response):
+            logger.error("the provider answered with other users' memories than was asked for; they are withheld")
+            _withhold(request, response)
         return response
 
     return owned
 
 
-def _drop(response: Any, field: str, user_id: str) -> None:
-    found = getattr(response, field)
-    mine = [each for each in found if _memory(each).user_id == user_id]
-    if len(mine) < len(found):
-        logger.error("the provider answered %d memories of other users; they are dropped", len(found) - len(mine))
-        setattr(response, field, mine)
+def foreign(request: Any, response: Any) -> bool:
+    """Tell whether an answer holds anything but what was asked for."""
+    kind = type(request)
+    if kind in MANY:
+        return any(_owner(each) != request.user_id for each in getattr(response, MANY[kind]))
+    if kind in ONE:
+        return len({*map(_owner, getattr(response, ONE[kind])), request.user_id or _ANY} - {_ANY}) > 1
+    if kind is models.AddManyRequest:
+        pairs = zip(request.items, response.results, strict=False)  # the guard counts them
+        return any(_mixed(item, result) for item, result in pairs)
+    if isinstance(response, (models.Memory, models.Stats)):
+        other = isinstance(request, NAMED) and isinstance(response, models.Memory) and response.id != request.id
+        return other or request.user_id not in (None, response.user_id)
+    return False
 
 
-def _hold(request: Any, found: list[Any]) -> None:
-    users = {_memory(each).user_id for each in found} | ({request.user_id} - {None})
-    named = isinstance(request, (models.GetRequest, models.UpdateRequest))
-    if len(users) > 1 or (named and found[0].id != request.id):
-        raise _foreign()
+def _withhold(request: Any, response: Any) -> None:
+    kind = type(request)
+    if kind in MANY:
+        mine = [each for each in getattr(response, MANY[kind]) if _owner(each) == request.user_id]
+        setattr(response, MANY[kind], mine)
+    elif kind is models.AddManyRequest:
+        for item, result in zip(request.items, response.results, strict=False):
+            if _mixed(item, result):
+                result.id, result.memory, result.error = None, None, _error().detail()
+    else:
+        raise _error()
 
 
-def _withhold(request: models.AddManyRequest, response: models.BatchResponse) -> None:
-    for item, result in zip(request.items, response.results, strict=False):  # the guard counts them
-        if result.memory is not None and result.memory.user_id != item.user_id:
-            result.id = result.memory = None
-            result.error = _foreign().detail()
+_ANY = ""
 
 
-def _memory(found: Any) -> models.Memory:
-    memory: models.Memory = getattr(found, "memory", found)
-    return memory
+def _owner(found: Any) -> str:
+    user_id: str = getattr(found, "memory", found).user_id
+    return user_id
 
 
-def _foreign() -> ProviderError:
-    logger.error("the provider answered with another memory or user than was asked for; the answer is withheld")
+def _mixed(item: models.AddRequest, result: models.BatchResult) -> bool:
+    return result.memory is not None and result.memory.user_id != item.user_id
+
+
+def _error() -> ProviderError:
     remedy = "Report it to the provider: it mixes its users."
     return ProviderError("the provider answered with another memory than was asked for.", remedy=remedy)
