@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openmem import ranking
+from openmem import cursors, ranking
 from openmem._generated.models import Memory, SearchRequest, SearchResult
+from openmem.selection import results
 
-from .vectors import VectorIndex, unit
+from .vectors import VectorIndex
 
 Key = TypeVar("Key")
 Scores = NDArray[np.float64]
@@ -30,13 +33,16 @@ class Source(Protocol[Key]):
 
 
 def search(request: SearchRequest, source: Source[Key], load: Load[Key]) -> list[SearchResult]:
-    """Rank one user's memories by request.mode and return the best that are selected and reach min_score."""
+    """Rank one user's memories by request.mode and return the best that are selected and reach min_score.
+
+    Cosines below zero rank as they are; the score that is told, to which min_score applies, is at least 0.
+    """
     keys, scores = _score(request, source, load)
     least = request.min_score
-    if least is not None:
-        kept = np.flatnonzero(scores >= least)
-        keys, scores = [keys[int(row)] for row in kept], scores[kept]
-    return best(keys, scores, load, request.limit)
+    if least is not None and least > 0:
+        kept = np.flatnonzero(scores >= least).tolist()
+        keys, scores = [keys[row] for row in kept], scores[kept]
+    return results(best(keys, scores, load, request.limit))
 
 
 def _score(request: SearchRequest, source: Source[Key], load: Load[Key]) -> tuple[Sequence[Key], Scores]:
@@ -45,7 +51,7 @@ def _score(request: SearchRequest, source: Source[Key], load: Load[Key]) -> tupl
     query = request.vector if request.mode != "keyword" else None
     vectors = source.vectors() if query is not None else None
     if query is not None and vectors is not None:
-        keys, cosines = vectors.keys, vectors.similarities(unit(query))
+        keys, cosines = vectors.keys, vectors.similarities(vectors.fitting(query))
     if request.mode == "vector" or request.query is None:
         return keys, cosines
     words = source.keyword_scores(list(dict.fromkeys(ranking.terms(request.query))))
@@ -61,7 +67,7 @@ def _highest(words: Mapping[Key, float], load: Load[Key]) -> float:
     if not words:
         return 0.0
     found = best(list(words), np.fromiter(words.values(), float, len(words)), load, 1)
-    return found[0].score if found else 0.0
+    return found[0][1] if found else 0.0
 
 
 def _fused(
@@ -82,13 +88,13 @@ def _fused(
     return [*keys, *beyond], np.concatenate([scores, np.array(extra, dtype=np.float64)])
 
 
-def best(keys: Sequence[Key], scores: Scores, load: Load[Key], limit: int) -> list[SearchResult]:
+def best(keys: Sequence[Key], scores: Scores, load: Load[Key], limit: int) -> list[tuple[Memory, float]]:
     """Return the `limit` best selected memories: by score, ties newest first.
 
     Walks down in bands of equal or falling score, loading only as many memories as the limit needs: exact under any
     selection, and cheap where most memories are selected.
     """
-    found: list[SearchResult] = []
+    found: list[tuple[Memory, float]] = []
     ceiling, size = np.inf, limit
     while len(found) < limit:
         below = np.flatnonzero(scores < ceiling)
@@ -99,9 +105,13 @@ def best(keys: Sequence[Key], scores: Scores, load: Load[Key], limit: int) -> li
             band = below[scores[below] >= floor]
         else:
             floor, band = -np.inf, below
-        selected = load([keys[row] for row in band])
-        ranked = [(float(scores[row]), selected[keys[row]]) for row in band if keys[row] in selected]
-        ranked.sort(key=lambda pair: (pair[0], pair[1].created_at, pair[1].id), reverse=True)
-        found += [SearchResult(memory=memory, score=score) for score, memory in ranked]
+        rows = band.tolist()
+        selected = load([keys[row] for row in rows])
+        scored = ((selected[keys[row]], float(scores[row])) for row in rows if keys[row] in selected)
+        found += heapq.nlargest(limit - len(found), scored, key=_rank)  # sorting all would hold other threads up
         ceiling, size = floor, 4 * size
-    return found[:limit]
+    return found
+
+
+def _rank(scored: tuple[Memory, float]) -> tuple[float, datetime, str]:
+    return scored[1], *cursors.position(scored[0])

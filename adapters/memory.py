@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import bisect
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 
-from openmem import cursors, ranking, records
+from pydantic import BaseModel
+
+from openmem import bridge, cursors, records
 from openmem._generated.models import Memory, Stats
 from openmem.adapter import Settings
+from openmem.fork import Lock
 from openmem.tally import Tally
 
+from .costs import LONG, cost
 from .embedded import EmbeddedAdapter
+from .indexes import UserIndex
 from .rules import linked
 from .store import Logged, Store
-from .vectors import VectorIndex, unit
+from .vectors import Floats
 
 T = TypeVar("T")
 
@@ -31,7 +38,7 @@ class MemorySettings(Settings):
 
 
 class MemoryAdapter(EmbeddedAdapter):
-    """Records in dictionaries, one lock around every verb."""
+    """Records in dictionaries, one lock around every transaction, of which an interrupt leaves all or nothing."""
 
     name = "memory"
     settings_type = MemorySettings
@@ -39,62 +46,75 @@ class MemoryAdapter(EmbeddedAdapter):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._store = _Memories(self.embedding.dimension if self.embedding else None, self.settings.audit_limit)
 
+    async def handle(self, request: BaseModel) -> Any:
+        """Answer one request: in place, or in a thread where that may hold an event loop up."""
+        if self._store.takes_long(request):
+            return await _aside(self._handle, request)
+        return await super().handle(request)
+
+    def _handle(self, request: BaseModel) -> Any:
+        return bridge.step(super().handle(request))
+
     async def transact(self, work: Callable[[Store], T], *, write: bool) -> T:
-        """Run work under the lock: microseconds, so in place also for async callers."""
+        """Run work under the lock, for which an event loop does not wait."""
+        taken: list[bool] = []
+        try:
+            taken += map(self._lock.acquire, [False])  # in one step, which no signal can split
+            if taken[0]:
+                return self._store.do(work)
+        finally:
+            if taken and taken[0]:
+                self._lock.release()
+        return await _aside(self._transact, work)
+
+    def _transact(self, work: Callable[[Store], T]) -> T:
         with self._lock:
-            return work(self._store)
+            return self._store.do(work)
 
 
-class _User:
-    """One user's records and indexes."""
+class _Caller:
+    """Who waits for a thread's answer."""
 
-    def __init__(self, dimension: int | None, audit_limit: int) -> None:
-        self.order: list[cursors.Position] = []
-        self.external: dict[str, str] = {}
-        self.index = VectorIndex[str](dimension) if dimension is not None else None
-        # Term -> memories and how often each holds it. Most terms are in one memory, once: its id alone says so.
-        self.postings: dict[str, str | dict[str, int]] = {}
-        self.lengths: dict[str, int] = {}
-        self.total_length = 0
-        self.log: deque[Logged] = deque(maxlen=audit_limit)
+    gone = False
 
-    def vectors(self) -> VectorIndex[str] | None:
-        return self.index
 
-    def keyword_scores(self, terms: Sequence[str]) -> dict[str, float]:
-        postings = [self._posting(term) for term in terms if term in self.postings]
-        return ranking.bm25(postings, self.lengths, count=len(self.lengths), total_length=self.total_length)
+_caller: ContextVar[_Caller] = ContextVar("openmem_caller", default=_Caller())  # noqa: B039  never changed
 
-    def _posting(self, term: str) -> dict[str, int]:
-        posting = self.postings[term]
-        return {posting: 1} if isinstance(posting, str) else posting
 
-    def index_content(self, memory: Memory) -> None:
-        terms = ranking.terms(memory.content)
-        key, postings = memory.id, self.postings
-        for term, count in ranking.frequencies(terms).items():
-            posting = postings.get(term)
-            if posting is None:
-                postings[term] = key if count == 1 else {key: count}
-            elif isinstance(posting, str):
-                postings[term] = {posting: 1, key: count}
-            else:
-                posting[key] = count
-        self.lengths[key] = len(terms)
-        self.total_length += len(terms)
+async def _aside(work: Callable[..., T], *args: Any) -> T:
+    """Run work in a thread, or in place for a sync caller; a caller who is cancelled ends it."""
+    caller = _Caller()
+    token = _caller.set(caller)
+    try:
+        return await bridge.offload(work, *args)
+    except asyncio.CancelledError:
+        caller.gone = True
+        raise
+    finally:
+        _caller.reset(token)
 
-    def forget_content(self, memory: Memory) -> None:
-        for term in set(ranking.terms(memory.content)):
-            posting = self._posting(term)
-            del posting[memory.id]
-            if posting:
-                self.postings[term] = posting
-            else:
-                del self.postings[term]
-        self.total_length -= self.lengths.pop(memory.id)
+
+class _Before(NamedTuple):
+    """A record as it was before a change: none where there was none."""
+
+    user_id: str
+    record: Memory | None
+    vector: Floats | None
+
+
+class _Change:
+    """What is under way: how everything it touches was before, and whether it stands."""
+
+    __slots__ = ("before", "entries", "stands", "written")
+
+    def __init__(self) -> None:
+        self.before: dict[str, _Before] = {}
+        self.entries: list[tuple[str, Logged]] = []
+        self.written = 0
+        self.stands = False
 
 
 class _Memories:
@@ -104,60 +124,132 @@ class _Memories:
         self._dimension = dimension
         self._audit_limit = audit_limit
         self._records: dict[str, Memory] = {}
-        self._users: dict[str, _User] = {}
+        self._users: dict[str, UserIndex] = {}
+        self._nobody = UserIndex(dimension)
+        self._logs: dict[str, deque[Logged]] = {}
+        self._change = _Change()
+        self._caller = _caller.get()
 
-    def _user(self, user_id: str) -> _User:
+    # --- transactions -----------------------------------------------------------------------------------------
+
+    def do(self, work: Callable[[Store], T]) -> T:
+        """Do work, all of it or nothing. What an interrupt, or another thread at a fork, left half done is settled."""
+        self._settle()
+        self._caller = _caller.get()
+        self._go_on()
+        try:
+            result = work(self)
+            self._change.stands = True
+        finally:
+            self._settle()
+        return result
+
+    def _settle(self) -> None:
+        """End the change under way; interrupted, it is done again from its beginning."""
+        change = self._change
+        if change.stands:
+            self._write_down(change)
+        elif change.before:
+            self._undo(change)
+        self._change = _Change()
+
+    def _write_down(self, change: _Change) -> None:
+        for user_id, entry in change.entries[change.written :]:
+            log = self._logs.get(user_id)
+            if log is None:
+                log = self._logs[user_id] = deque(maxlen=self._audit_limit)
+            if not log or log[-1] is not entry:
+                log.append(entry)
+            change.written += 1
+
+    def _undo(self, change: _Change) -> None:
+        for memory_id, before in change.before.items():
+            if before.record is None:
+                self._records.pop(memory_id, None)
+            else:
+                self._records[memory_id] = before.record
+        for user_id in {before.user_id for before in change.before.values()}:
+            self._users[user_id] = self._rebuilt(user_id, change)
+
+    def _rebuilt(self, user_id: str, change: _Change) -> UserIndex:
+        torn, user = self._user(user_id), UserIndex(self._dimension)
+        ids = dict.fromkeys(memory_id for _, memory_id in torn.order)
+        ids.update(dict.fromkeys(key for key, before in change.before.items() if before.user_id == user_id))
+        for memory_id in ids:
+            if memory_id in self._records:
+                before = change.before.get(memory_id)
+                kept = torn.index.get(memory_id) if before is None and torn.index is not None else None
+                user.add(self._records[memory_id], before.vector if before is not None else kept)
+        return user
+
+    def _touch(self, user: UserIndex, memory: Memory) -> None:
+        """Note how a record is before it changes."""
+        if memory.id not in self._change.before:
+            vector = user.index.get(memory.id) if user.index is not None else None
+            self._change.before[memory.id] = _Before(memory.user_id, self._records.get(memory.id), vector)
+
+    def _go_on(self) -> None:
+        if self._caller.gone:
+            raise asyncio.CancelledError
+
+    def takes_long(self, request: BaseModel) -> bool:
+        """Tell whether a request may take more than a few milliseconds; asked without the lock."""
+        memory = self._records.get(getattr(request, "id", ""))
+        user_id: str = memory.user_id if memory is not None else getattr(request, "user_id", "")
+        user = self._users.get(user_id, self._nobody)
+        return cost(request, memory, user.weight, len(self._logs.get(user_id, ()))) > LONG
+
+    # --- records ----------------------------------------------------------------------------------------------
+
+    def _known(self, user_id: str) -> UserIndex:
+        return self._users.get(user_id, self._nobody)
+
+    def _user(self, user_id: str) -> UserIndex:
         user = self._users.get(user_id)
         if user is None:
-            user = self._users[user_id] = _User(self._dimension, self._audit_limit)
+            user = self._users[user_id] = UserIndex(self._dimension)
         return user
 
     def get(self, memory_id: str) -> Memory | None:
         return self._records.get(memory_id)
 
     def by_external_id(self, user_id: str, external_id: str) -> Memory | None:
-        memory_id = self._user(user_id).external.get(external_id)
+        memory_id = self._known(user_id).external.get(external_id)
         return self.get(memory_id) if memory_id else None
 
     def insert(self, memory: Memory, vector: Sequence[float] | None) -> None:
         user = self._user(memory.user_id)
+        fitting = user.fitting(vector)
+        self._touch(user, memory)
         self._records[memory.id] = memory
-        bisect.insort(user.order, (memory.created_at, memory.id))
-        if memory.external_id is not None:
-            user.external[memory.external_id] = memory.id
-        user.index_content(memory)
-        if vector is not None and user.index is not None:
-            user.index.put(memory.id, unit(vector))
+        user.add(memory, fitting)
 
     def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
         user = self._user(new.user_id)
+        fitting = user.fitting(vector)
+        self._touch(user, old)
         self._records[new.id] = new
-        if new.content != old.content:
-            user.forget_content(old)
-            user.index_content(new)
-        if vector is not None and user.index is not None:
-            user.index.put(new.id, unit(vector))
+        user.change(old, new, fitting)
 
     def remove(self, memory: Memory) -> None:
         user = self._user(memory.user_id)
+        self._touch(user, memory)
         del self._records[memory.id]
-        del user.order[bisect.bisect_left(user.order, (memory.created_at, memory.id))]
-        if memory.external_id is not None:
-            del user.external[memory.external_id]
-        user.forget_content(memory)
-        if user.index is not None:
-            user.index.discard(memory.id)
+        user.discard(memory)
 
     def newest_first(
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
     ) -> Iterator[Memory]:
-        order = self._user(user_id).order
-        end = bisect.bisect_left(order, after) if after else len(order)
-        for created_at, memory_id in reversed(order[:end]):
+        order = self._known(user_id).order
+        end = len(order) if after is None else bisect.bisect_left(order, after)
+        if until is not None:
+            end = min(end, bisect.bisect_right(order, until, key=itemgetter(0)))
+        for place in range(end - 1, -1, -1):  # not a slice, whose copy would hold other threads up
+            created_at, memory_id = order[place]
             if since is not None and created_at < since:
                 return
-            if until is None or created_at <= until:
-                yield self._records[memory_id]
+            self._go_on()
+            yield self._records[memory_id]
 
     def chain(self, memory: Memory) -> Iterable[Memory]:
         chain, waiting = {memory.id: memory}, [memory]
@@ -171,21 +263,22 @@ class _Memories:
 
     def stats(self, user_id: str, now: datetime) -> Stats:
         tally = Tally(user_id, now)
-        tally.count(self._records[memory_id] for _, memory_id in self._user(user_id).order)
+        tally.count(self.newest_first(user_id, None, None, None))
         return tally.stats()
 
-    def source(self, user_id: str) -> AbstractContextManager[_User]:
-        return nullcontext(self._user(user_id))
+    def source(self, user_id: str) -> AbstractContextManager[UserIndex]:
+        return nullcontext(self._known(user_id))
 
     def load(self, user_id: str, keys: Sequence[str]) -> Iterator[tuple[str, Memory]]:
         for key in keys:
+            self._go_on()
             yield key, self._records[key]
 
     def hand_out(self, memory: Memory) -> Memory:
         return records.detached(memory)
 
     def log(self, user_id: str, entry: Logged) -> None:
-        self._user(user_id).log.append(entry)
+        self._change.entries.append((user_id, entry))
 
     def logged(self, user_id: str) -> Iterator[Logged]:
-        return reversed(self._user(user_id).log)
+        return reversed(self._logs.get(user_id, ()))

@@ -9,58 +9,100 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from openmem.errors import InvalidRequestError
+
 Key = TypeVar("Key", bound=Hashable)
 Floats = NDArray[np.float32]
+
+BLOCK = 4096
+"""Rows in one piece: an index that grows never copies more than this many."""
 
 
 def unit(vector: Sequence[float] | Floats) -> Floats:
     """Scale a vector to length 1, as float32; a vector of zeros stays as it is."""
     array = np.asarray(vector, dtype=np.float32)
-    squared = float(array.dot(array))
+    wide = array.astype(np.float64)  # in which no square of a float32 overflows or vanishes
+    squared = float(wide.dot(wide))
     if squared == 0 or abs(squared - 1) < 1e-6:  # nothing to scale, or of that length already
         return array
-    return array / np.float32(math.sqrt(squared))
+    return (wide / math.sqrt(squared)).astype(np.float32)
 
 
 class VectorIndex(Generic[Key]):
-    """Unit vectors under keys, in one dense matrix. Not synchronised: its owner holds a lock."""
+    """Unit vectors under keys, in dense blocks of rows. Not synchronised: its owner holds a lock.
+
+    Wherever an interrupt ends a change, all keys but the one that it is about still have their vectors.
+    """
 
     def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
         self.keys: list[Key] = []
         self.row_of: dict[Key, int] = {}
-        self._rows: Floats = np.empty((8, dimension), dtype=np.float32)
+        self._blocks: list[Floats] = []
 
     def __len__(self) -> int:
         return len(self.keys)
 
+    def fitting(self, vector: Sequence[float] | Floats) -> Floats:
+        """Scale a vector to length 1; InvalidRequestError where it is of another width."""
+        if len(vector) != self.dimension:
+            raise InvalidRequestError(
+                f"a vector has {len(vector)} numbers, not {self.dimension}.", remedy="Give one of the embedder's width."
+            )
+        return unit(vector)
+
+    def get(self, key: Key) -> Floats | None:
+        """Return a copy of a key's vector."""
+        row = self.row_of.get(key)
+        return None if row is None else self._row(row).copy()
+
     def put(self, key: Key, vector: Floats) -> None:
         """Add or replace a vector of length 1."""
         row = self.row_of.get(key)
-        if row is None:
-            row = len(self.keys)
-            if row == len(self._rows):
-                self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-            self.keys.append(key)
-            self.row_of[key] = row
-        self._rows[row] = vector
+        if row is not None:
+            self._row(row)[:] = vector
+            return
+        row = len(self.keys)
+        self._reach(row)
+        self._row(row)[:] = vector
+        self.row_of[key] = row
+        self.keys.append(key)
 
     def discard(self, key: Key) -> None:
         """Remove a key if it is there; the last row takes its place."""
-        row = self.row_of.pop(key, None)
+        row = self.row_of.get(key)
         if row is None:
             return
-        last = self.keys.pop()
+        last = self.keys[-1]
         if last != key:
+            self._row(row)[:] = self._row(len(self.keys) - 1)
             self.keys[row] = last
             self.row_of[last] = row
-            self._rows[row] = self._rows[len(self.keys)]
+        self.keys.pop()
+        del self.row_of[key]
+
+    def _row(self, row: int) -> Floats:
+        row_of_block: Floats = self._blocks[row // BLOCK][row % BLOCK]
+        return row_of_block
+
+    def _reach(self, row: int) -> None:
+        """Make room for a row, which is the first beyond those in use."""
+        block, used = divmod(row, BLOCK)
+        if block == len(self._blocks):
+            self._blocks.append(np.empty((BLOCK if block else 8, self.dimension), dtype=np.float32))
+        elif used == len(self._blocks[block]):
+            full = self._blocks[block]
+            self._blocks[block] = np.concatenate([full, np.empty_like(full)])
 
     def similarities(self, query: Floats) -> NDArray[np.float64]:
-        """Return the cosine of every vector with a query of length 1, clamped to [0, 1], in the order of keys.
+        """Return the cosine of every vector with a query of length 1, in the order of keys.
 
         einsum sums each row in the same order wherever it lies, which BLAS does not: equal vectors score equally, so
         that ties are ties on every backend. It also leaves BLAS's threads alone.
         """
-        cosines = np.einsum("ij,j->i", self._rows[: len(self.keys)], query)
-        clamped: NDArray[np.float64] = np.clip(cosines.astype(np.float64), 0.0, 1.0)
-        return clamped
+        cosines: NDArray[np.float64] = np.empty(len(self.keys))
+        for start, block in zip(range(0, len(cosines), BLOCK), self._blocks, strict=False):
+            rows = block[: len(cosines) - start]
+            cosines[start : start + len(rows)] = np.einsum("ij,j->i", rows, query)
+        np.clip(cosines, -1.0, 1.0, out=cosines)
+        return cosines

@@ -19,7 +19,7 @@ CHANGES = st.lists(st.tuples(st.sampled_from("abcdefghijkl"), st.none() | VECTOR
 
 def cosine(one: list[int], other: list[int]) -> float:
     lengths = math.hypot(*one) * math.hypot(*other)
-    return max(0.0, sum(a * b for a, b in zip(one, other, strict=True)) / lengths) if lengths else 0.0
+    return sum(a * b for a, b in zip(one, other, strict=True)) / lengths if lengths else 0.0
 
 
 @given(CHANGES, VECTORS)

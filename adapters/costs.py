@@ -1,0 +1,60 @@
+"""What a request may take: rough, but enough to tell a few milliseconds from many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from openmem._generated import models
+
+LONG = 2000
+"""Microseconds beyond which work on memory:// leaves the event loop."""
+CHANGE = 25
+"""Microseconds that it takes to store and index a small memory; to test or copy one takes about one."""
+
+
+def cost(request: BaseModel, memory: models.Memory | None, user: int, log: int) -> int:
+    """Estimate the microseconds of a request.
+
+    memory: the one whose id it names; user: the weight of all the user's memories; log: the entries of the user's log.
+    """
+    about = weight(memory) if memory is not None else 1
+    match request:
+        case models.AddManyRequest(items=items):
+            return CHANGE * (len(items) if len(items) > LONG // CHANGE else sum(map(weight, items)))
+        case models.DeleteManyRequest(ids=ids):
+            return CHANGE * len(ids)
+        case models.AddRequest() | models.UpdateRequest():
+            return CHANGE * (about + weight(request))
+        case models.DeleteRequest():
+            return CHANGE * about
+        case models.GetRequest():
+            return about
+        case models.AuditRequest():
+            return log
+    return user
+
+
+def weight(item: models.Memory | models.AddRequest | models.UpdateRequest) -> int:
+    """Estimate how many small memories one weighs, by the length of its content and the values in what is nested."""
+    found = 1 + len(item.content or "") // 1000
+    if item.metadata:
+        found += _values(item.metadata) // 4
+    if item.__pydantic_extra__:
+        found += _values(item.__pydantic_extra__) // 4
+    source = getattr(item, "source", None)
+    if source is not None and source.__pydantic_extra__:
+        found += _values(source.__pydantic_extra__) // 4
+    return found
+
+
+def _values(value: Any) -> int:
+    """Count the values in a JSON value, as far as it matters."""
+    count, waiting = 0, [value]
+    while waiting and count < 4 * LONG:
+        each = waiting.pop()
+        inner = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        count += len(inner)
+        waiting.extend(inner)
+    return count
