@@ -182,7 +182,7 @@ class Platform(Twin):
         check(body.keys() <= LIST, f"unknown fields {sorted(body.keys() - LIST)}")
         page, size = int(query.get("page", 1)), int(query.get("page_size", 100))
         check(1 <= size <= 200, "page_size must be between 1 and 200")
-        rows = sorted(self._selected(body), key=lambda row: row["created_at"], reverse=True)
+        rows = sorted(self._selected(body), key=lambda row: str(row["created_at"]), reverse=True)
         part = rows[(page - 1) * size : page * size]
         more = f"https://api.mem0.ai/v3/memories/?page={page + 1}&page_size={size}" if page * size < len(rows) else None
         return {"count": len(rows), "next": more, "previous": None, "results": [shown(row) for row in part]}
@@ -203,7 +203,7 @@ class Platform(Twin):
         matches(dict.fromkeys((*ENTITIES, "metadata")), filters)  # a wrong filter is refused whatever there is
         whole, today = [filters, *filters.get("AND", ())], datetime.now(UTC).date()
         user = next((each["user_id"] for each in whole if "user_id" in each), None)
-        few = user not in (None, "*") and not self.leaks
+        few = isinstance(user, str) and user != "*" and not self.leaks
         for row in list(self.of_users.get(user, {}).values() if few else self.rows.values()):
             ended = row["expiration_date"] and date.fromisoformat(row["expiration_date"]) < today
             if (self.leaks or matches(row, filters)) and (body.get("show_expired") or not ended):
@@ -236,7 +236,7 @@ def shown(row: Row, *, score: float | None = None) -> Row:
     answer = {name: value for name, value in row.items() if name not in ("words", "history", "run_id")}
     if score is None:
         return answer | {"session_id": row["run_id"], "structured_attributes": {}}
-    moments = {name: row[name].replace("+00:00", "Z") for name in ("created_at", "updated_at")}
+    moments = {name: str(row[name]).replace("+00:00", "Z") for name in ("created_at", "updated_at")}
     return answer | moments | {"run_id": row["run_id"], "score": score, "score_breakdown": {"semantic": score}}
 
 
@@ -268,7 +268,7 @@ def _holds(row: Row, name: str, value: Any) -> bool:
 def _metadata(metadata: Row, key: str, value: Any) -> bool:
     operators = value if isinstance(value, dict) else {"eq": value}
     check(operators.keys() <= {"eq", "ne", "contains"}, "unknown operator of metadata")
-    held = metadata.get(key)
+    held = metadata.get(key) if isinstance(metadata, dict) else None
     tests = {"eq": lambda v: held == v, "ne": lambda v: held != v, "contains": lambda v: v in (held or "")}
     return all(tests[operator](wanted) for operator, wanted in operators.items())
 

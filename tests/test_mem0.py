@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from llm_server import Endpoint, serving
 from openmem.adapters.mem0.envelope import Stored, memory_of, metadata_of
 from openmem.conformance import run
+from plain_mem0 import PlainMem0
 
 from openmem import (
     AsyncMemory,
@@ -44,39 +45,11 @@ def endpoint() -> Iterator[Endpoint]:
         yield served
 
 
-def plain(tmp_path: Path, config: dict[str, Any]) -> Any:
-    """Open the same store by mem0 alone."""
-    from openmem.adapters.mem0.library import _FOLDERS, _open
-
-    assert not _FOLDERS._folders, "a client left its store open"
-    return _open(tmp_path / "mem0" / "qdrant", tmp_path / "mem0", config, 32)
-
-
-def embed_by_letters(mem0: Any) -> None:
-    mem0.embedding_model.vectors_of = lambda texts: [[float(len(text))] * 32 for text in texts]
-
-
 def finished(script: str, *arguments: str, **options: Any) -> str:
     """Run a script to its good end and return what it printed."""
     process = python(script, *arguments, **options)
     assert process.returncode == 0, process.stderr
     return process.stdout
-
-
-class PlainMem0:
-    """mem0 alone over the store of a test, closed afterwards."""
-
-    def __init__(self, folder: Path, config: dict[str, Any] | None = None) -> None:
-        self.folder, self.config = folder, config or {}
-
-    def __enter__(self) -> Any:
-        self.mem0 = plain(self.folder, self.config)
-        embed_by_letters(self.mem0)
-        return self.mem0
-
-    def __exit__(self, *_: object) -> None:
-        self.mem0.vector_store.client.close()
-        self.mem0.close()
 
 
 # --- the suite --------------------------------------------------------------------------------------------------

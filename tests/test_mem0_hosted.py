@@ -144,19 +144,18 @@ def test_another_users_records_are_never_answered_though_the_platform_answers_th
     assert platform.rows == before
 
 
-def test_an_envelope_of_one_user_in_a_record_of_another_is_nobodys(platform: Platform, mem: Memory) -> None:
-    theirs = mem.add("a secret", "bob")
+def test_an_envelope_of_one_user_in_a_record_of_another_is_none(platform: Platform, mem: Memory) -> None:
+    theirs = mem.add("a secret", "bob", scope="s")
     copied = platform.store("a secret", {"user_id": "ann", "metadata": row_of(platform, theirs.id)["metadata"]})
-    assert everything(mem, "ann") == []
-    assert everything(mem, "bob") == [theirs]
-    assert mem.get(theirs.id) == theirs
-    with pytest.raises(NotFoundError):
-        mem.get(copied["id"])
-    platform.leaks = True
-    assert everything(mem, "bob") == [theirs]
-    platform.remove(platform.rows[next(iter(platform.rows))])
-    with pytest.raises(NotFoundError):
-        mem.get(theirs.id)
+    for platform.leaks in (False, True):
+        assert [(each.id, each.user_id, each.scope) for each in everything(mem, "ann")] == [(copied["id"], "ann", None)]
+        assert everything(mem, "bob") == [theirs]
+        assert mem.get(theirs.id) == theirs == mem.get(theirs.id, user_id="bob")
+        assert mem.get(copied["id"], user_id="ann").content == "a secret"
+        with pytest.raises(NotFoundError):
+            mem.get(copied["id"], user_id="bob")
+    mem.delete(theirs.id)
+    assert [row["id"] for row in platform.rows.values()] == [copied["id"]]
 
 
 # --- pages ------------------------------------------------------------------------------------------------------

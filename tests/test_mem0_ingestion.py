@@ -123,7 +123,7 @@ def test_an_extraction_that_fails_says_so_and_one_without_facts_is_empty(platfor
 
 
 def test_an_item_that_is_refused_fails_alone(platform: Platform, mem: Memory) -> None:
-    refusals = {b"bad": httpx.Response(400, json={"error": "no"}), b"slow down": httpx.Response(429)}
+    refusals = {b'"bad"': httpx.Response(400, json={"error": "no"}), b'"slow down"': httpx.Response(429)}
     platform.fault = lambda request: next((r for text, r in refusals.items() if text in request.content), None)
     items = [{"content": each} for each in ("one", "bad", "two", "slow down", "three")]
     results = mem.add_many(items, user_id="ann")

@@ -23,6 +23,7 @@ from ..native import other_embedding
 from ..staged import StagedAdapter, Transaction
 from ..staging import Staging, Wanted
 from ..store import Logged
+from . import changes
 from . import records as stored
 from .library import Library, home
 from .search import Search
@@ -50,6 +51,8 @@ class Mem0Settings(Settings):
     """An OpenAI-compatible endpoint, for remember."""
     llm_model: str | None = None
     llm_api_key: SecretStr | None = None
+    private: bool = True
+    """Whether a new folder is for nobody else; false: as the umask says."""
 
 
 class Mem0Adapter(StagedAdapter):
@@ -119,7 +122,8 @@ class Mem0Adapter(StagedAdapter):
     async def open(self) -> None:
         """Import mem0, open its store and hold it to the embedding."""
         embedding = self.configured_embedding()
-        library = Library(self.settings.path or home(), self._config, embedding.dimension)
+        folder, private = self.settings.path or home(), self.settings.private
+        library = Library(folder, self._config, embedding.dimension, private=private)
         await library.open()
         try:
             await library.call(_hold_to, embedding)
@@ -162,10 +166,10 @@ class Mem0Adapter(StagedAdapter):
 
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         vectors_of = self._vectors_of(asyncio.get_running_loop())
-        items = await self._call(stored.remember, messages, request.user_id, vectors_of, made)
+        items = await self._call(changes.remember, messages, request.user_id, vectors_of, made)
         return models.RememberResponse(items=items)
 
-    def _vectors_of(self, loop: asyncio.AbstractEventLoop) -> stored.VectorsOf:
+    def _vectors_of(self, loop: asyncio.AbstractEventLoop) -> changes.Embeds:
         """Let a thread embed by the client's embedder, which belongs to the loop."""
 
         def vectors_of(texts: Sequence[str]) -> Sequence[Sequence[float]]:
@@ -182,8 +186,7 @@ class Mem0Adapter(StagedAdapter):
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
         """Read records by id."""
         found = await self._call(stored.read, ids)
-        memories = [stored.record(each, payload) for each, payload in found.items()]
-        return [memory for memory in memories if user_id is None or memory.user_id == user_id]
+        return [memory for memory in stored.memories(found) if user_id is None or memory.user_id == user_id]
 
     @asynccontextmanager
     async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
@@ -215,12 +218,12 @@ class Mem0Transaction:
         """Read records by id, and by external_id as it stands beside the envelope."""
         found = await self._library.call(stored.read_wanted, wanted)
         self._payloads.update(found)
-        return [stored.record(each, payload) for each, payload in found.items()]
+        return [*stored.memories(found)]
 
     async def write(self, staging: Staging) -> None:
-        """Write all that is staged."""
+        """Write all that is staged, or nothing."""
         if staging.inserted or staging.replaced or staging.removed:
-            await finished(self._library.call(stored.write, staging, self._payloads))
+            await finished(self._library.call(changes.write, staging, self._payloads))
 
 
 def _configured(settings: Mem0Settings) -> dict[str, Any]:

@@ -199,8 +199,8 @@ class HostedMem0Adapter(Adapter):
             scored, floor = await self._platform.search(request.query, request.user_id, depth)
             best = _best(scored, request, selected)
             filled = len(best) == request.limit and floor is not None
-            if floor is None or floor < least or (filled and (best[-1].score > floor or depth == DEEPEST)):
-                return models.SearchResponse(results=best)
+            if floor is None or floor < least or (filled and (best[-1][1] > floor or depth == DEEPEST)):
+                return models.SearchResponse(results=selection.results(best))
         return await self._search_by_name(request.query, request, selected)
 
     async def _search_by_name(
@@ -216,7 +216,7 @@ class HostedMem0Adapter(Adapter):
                 f"mem0 ranks {DEEPEST} memories at the most, too few to find those that are selected.",
                 remedy="Ask for fewer results or with min_score, select otherwise, or read the selection with list.",
             )
-        return models.SearchResponse(results=_best(scored, request, selected))
+        return models.SearchResponse(results=selection.results(_best(scored, request, selected)))
 
     async def remember(self, request: models.RememberRequest) -> models.RememberResponse:
         """Let mem0 extract facts from a conversation.
@@ -245,5 +245,7 @@ def _wire(settings: HostedMem0Settings) -> Wire:
     return Wire(f"{scheme}://{host}{port}", "Token", settings.api_key)
 
 
-def _best(scored: Sequence[Scored], request: models.SearchRequest, selected: Predicate) -> list[models.SearchResult]:
+def _best(
+    scored: Sequence[Scored], request: models.SearchRequest, selected: Predicate
+) -> list[tuple[models.Memory, float]]:
     return selection.best(((row.memory, score) for row, score in scored), request, selected)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,8 +17,7 @@ from typing import Any, TypeVar
 from openmem.bridge import offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, UnsupportedProviderError
 
-from ..folders import Folder, FolderEngine, Folders, in_use
-from ..native import check_place
+from ..folders import Folder, FolderEngine, Folders, claim, in_use
 
 T = TypeVar("T")
 OURS = "openmem"
@@ -60,18 +60,16 @@ class NoModel:
 class Library(FolderEngine[Any]):
     """mem0's Memory over one configuration; clients of one store share it, since a folder opens but once."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], dimension: int) -> None:
-        super().__init__(_place(folder, config), _FOLDERS)
+    engine = "mem0"
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], dimension: int, *, private: bool) -> None:
+        super().__init__(_place(folder, config), _FOLDERS, private=private)
         self._configured = (folder, config, dimension)
 
-    async def open(self) -> None:
-        """Import mem0 and open the store."""
-        self._folder = self._folder or await offload(self._guarded, self._take)
-
     def _take(self) -> Folder[Any]:
-        check_place(self._configured[0])
-        self._configured[0].mkdir(exist_ok=True)
-        folder = self._folders.take(self._path, *self._configured)
+        """Import mem0 and open the store, which may lie outside of the folder claimed."""
+        self._claim = claim(self._configured[0], self.engine, private=self._private)
+        folder = self._folders.take(self._path, *self._configured, claimed=self._claim)
         if folder.opened.openmem_configured != self._configured:
             self._folders.give_back(folder)
             raise ConfigurationError(f"{self._path} is open with another configuration.", remedy="Close it first.")
@@ -84,7 +82,8 @@ class Library(FolderEngine[Any]):
     def _explained(self, error: Exception) -> OMPError:
         if "already accessed" in str(error):
             return in_use(self._path, "configure a vector store that has a server")
-        return ProviderError(f"mem0 failed: {type(error).__name__}.", remedy="See the cause.")
+        # What is written says so itself; the rest of what is called here reads.
+        return ProviderError(f"mem0 failed: {type(error).__name__}.", remedy="See the cause.", written="nothing")
 
 
 def home() -> Path:
@@ -173,11 +172,13 @@ def _part(module: str, name: str, given: Mapping[str, Any] | None) -> Any:
 
 
 def _close(memory: Any) -> None:
-    for name in ("client", "connection_pool"):
-        close = getattr(getattr(memory.vector_store, name, None), "close", None)
-        if close is not None:
-            close()
-    memory.close()
+    """Close all of it, and only then raise what failed."""
+    with ExitStack() as stack:
+        stack.callback(memory.close)
+        for name in ("client", "connection_pool"):
+            close = getattr(getattr(memory.vector_store, name, None), "close", None)
+            if close is not None:
+                stack.callback(close)
 
 
 _FOLDERS = Folders[Any](_open, _close)

@@ -11,7 +11,22 @@ from openmem.bridge import side_by_side
 from openmem.errors import InvalidRequestError, NotFoundError, ProviderUnavailableError
 
 from ..wire import Route, Wire
-from .envelope import ENVELOPE, ID, OWN, Stored, in_bounds, is_id, memory_of, metadata_of, own_of, user_name
+from .envelope import (
+    ENVELOPE,
+    ID,
+    OWN,
+    Stored,
+    came_along,
+    is_id,
+    keeps,
+    leave_out,
+    memory_of,
+    metadata_of,
+    own_of,
+    rounded,
+    user_name,
+    user_names,
+)
 
 T = TypeVar("T")
 Filters = Mapping[str, Any]
@@ -151,7 +166,7 @@ class Platform:
         answer = await self._wire.send(SEARCH, body)
 
         def read(found: Any) -> tuple[list[Scored], float | None]:
-            scores = {str(each["id"]): in_bounds(each.get("score") or 0.0) for each in found["results"]}
+            scores = {str(each["id"]): rounded(each.get("score") or 0.0) for each in found["results"]}
             rows = {row.id: row for row in _rows(found["results"], user_id)}
             scored = [Scored(row, scores[row.id]) for row in rows.values()]
             return scored, min(scores.values()) if len(found["results"]) >= depth else None
@@ -215,7 +230,10 @@ def labelled(memory: Memory) -> dict[str, Any]:
 
 
 def _of(user_id: str | None) -> dict[str, Any]:
-    return {"user_id": "*" if user_id is None else user_name(user_id)}
+    if user_id is None:
+        return {"user_id": "*"}
+    names = [each for each in user_names(user_id) if keeps(each)]
+    return {"user_id": names[0] if len(names) == 1 else {"in": names}}
 
 
 def _any_of(ids: Iterable[str]) -> dict[str, Any]:
@@ -237,18 +255,33 @@ def _event(answer: Mapping[str, Any]) -> Event:
 
 
 def _rows(answers: Iterable[Mapping[str, Any]], user_id: str | None) -> Iterator[Row]:
-    """Read records, and let through what is the user's, by the envelope and by mem0 alike; of no user, nothing."""
+    """Read records, and let through what is the user's; of no user, nothing.
+
+    One that cannot be a memory is told of in the log, once, and left out.
+    """
     for answer in answers:
         stored = _stored(answer)
-        memory = _memory(stored)
-        if stored.user_id and user_name(memory.user_id) == stored.user_id and user_id in (None, memory.user_id):
-            # The id is one that finds the record again: not an envelope's, which may have come along from elsewhere.
-            memory_id = str(stored.metadata.get(ID) or stored.id)
-            yield Row(stored.id, memory.model_copy(update={"id": memory_id}), stored.metadata)
+        if not stored.user_id.strip():
+            continue
+        try:
+            memory = memory_of(stored)
+        except (ValueError, TypeError, RecursionError) as error:
+            leave_out(stored.id, type(error).__name__)
+            continue
+        if user_id in (None, memory.user_id):
+            yield Row(stored.id, memory.model_copy(update={"id": _name(stored)}), stored.metadata)
+
+
+def _name(stored: Stored) -> str:
+    """Return the id that finds a record again; one that came along from elsewhere does not."""
+    name = stored.metadata.get(ID)
+    return name if isinstance(name, str) and not came_along(stored) else stored.id
 
 
 def _stored(answer: Mapping[str, Any]) -> Stored:
-    metadata = answer.get("metadata") or {}
+    metadata = answer.get("metadata")
+    if not isinstance(metadata, Mapping):
+        metadata = {}
     # What mem0 makes of a memory of ours is not a part of it; a list and a search call one field by two names.
     own = {name: answer[name] for name in OWN if answer.get(name)}
     if ENVELOPE in metadata:
@@ -258,17 +291,9 @@ def _stored(answer: Mapping[str, Any]) -> Stored:
     return Stored(
         id=str(answer["id"]),
         text=answer.get("memory") or "",
-        user_id=answer.get("user_id") or "",
+        user_id=str(answer.get("user_id") or ""),
         created_at=answer.get("created_at"),
         updated_at=answer.get("updated_at"),
         metadata=metadata,
         own=own,
     )
-
-
-def _memory(stored: Stored) -> Memory:
-    try:
-        return memory_of(stored)
-    except (ValueError, TypeError, AttributeError):  # another application wrote over the envelope
-        bare = {name: value for name, value in stored.metadata.items() if name != ENVELOPE}
-        return memory_of(Stored(**{**stored.__dict__, "metadata": bare}))

@@ -1,25 +1,28 @@
-"""What is read and written in mem0's store and history, as mem0 itself writes it; each function runs in a thread."""
+"""What is read in mem0's store; each function runs in a thread."""
 
 from __future__ import annotations
 
-import hashlib
+import importlib
+import json
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from openmem._generated.models import EmbeddingInfo, Memory
-from openmem.clock import utc_now
 
-from ..staging import Staging, Wanted
-from .envelope import EXTERNAL_ID, OWN, Stored, in_bounds, is_id, memory_of, metadata_of, own_of, user_name
-from .library import OurEmbedder
+from ..staging import Wanted
+from ..vectors import unit
+from .envelope import EXTERNAL_ID, OWN, Stored, is_id, leave_out, memory_of, moment, plain, rounded, user_names
 
 EVERYTHING = 1_000_000
 """Rows asked for where all are wanted: mem0's stores have no pages."""
 SAMPLE = 20
 """Rows looked at for the model of their vectors."""
-VectorsOf = Callable[[Sequence[str]], Sequence[Sequence[float]]]
-"""Texts in, one vector each out."""
+_DATED = frozenset({"created_at", "updated_at"})
+_MEM0S = frozenset({*OWN, *_DATED, "data", "hash", "user_id", "text_lemmatized"})
+"""What of a payload is mem0's; the rest is its application's metadata, and ours."""
+_NUMBER = re.compile(r"0|-?[1-9]\d{0,17}")
 Payload = Mapping[str, Any]
 
 
@@ -30,10 +33,18 @@ class Scored(NamedTuple):
     score: float
 
 
+class Nearest(NamedTuple):
+    """The nearest records of a user, the least score read, and whether that was all there is."""
+
+    scored: list[Scored]
+    floor: float
+    complete: bool
+
+
 def read(mem0: Any, ids: Iterable[str]) -> dict[str, Payload]:
     """Read payloads by id; those of no user are nobody's."""
     rows = [(each, mem0.vector_store.get(vector_id=each)) for each in ids if is_id(each)]
-    return {each: row.payload for each, row in rows if row is not None and (row.payload or {}).get("user_id")}
+    return {each: row.payload for each, row in rows if row is not None and _user(row.payload or {})}
 
 
 def read_wanted(mem0: Any, wanted: Wanted) -> dict[str, Payload]:
@@ -41,27 +52,33 @@ def read_wanted(mem0: Any, wanted: Wanted) -> dict[str, Payload]:
     found = read(mem0, wanted.ids)
     external_ids: dict[str, set[str]] = defaultdict(set)
     for user_id, external_id in wanted.keys:
-        external_ids[user_name(user_id)].add(external_id)
-    for name, some in external_ids.items():  # one reading a user: local stores look through all rows for each
-        filters = {"user_id": name} | ({EXTERNAL_ID: next(iter(some))} if len(some) == 1 else {})
-        rows = _listed(mem0, filters)
-        found.update((str(row.id), row.payload) for row in rows if row.payload.get(EXTERNAL_ID) in some)
+        external_ids[user_id].add(external_id)
+    for user_id, some in external_ids.items():  # one reading a user: local stores look through all rows for each
+        also = {EXTERNAL_ID: next(iter(some))} if len(some) == 1 else {}
+        rows = [row for each in _filters(user_id) for row in listed(mem0, each | also)]
+        found.update((str(row.id), row.payload) for row in rows if str(row.payload.get(EXTERNAL_ID)) in some)
     return found
 
 
 def every(mem0: Any, user_id: str) -> list[Memory]:
     """Read all memories of a user."""
-    rows = _listed(mem0, {"user_id": user_name(user_id)})
-    memories = [record(str(row.id), row.payload) for row in rows]
-    return [memory for memory in memories if memory.user_id == user_id]  # whatever the store makes of its filter
+    found: dict[str, Payload] = {}
+    for filters in _filters(user_id):
+        found.update((str(row.id), row.payload) for row in listed(mem0, filters))
+    return [memory for memory in memories(found) if memory.user_id == user_id]  # whatever the store makes of a filter
 
 
-def nearest(mem0: Any, vector: Sequence[float], user_id: str, depth: int) -> list[Scored]:
-    """Read the memories nearest to a vector; as many as asked for where there may be more."""
-    filters = {"user_id": user_name(user_id)}
-    rows = mem0.vector_store.search(query="", vectors=[*map(float, vector)], top_k=depth, filters=filters)
-    scored = [Scored(record(str(row.id), row.payload), in_bounds(row.score)) for row in rows]
-    return [each for each in scored if each.memory.user_id == user_id]
+def nearest(mem0: Any, vector: Sequence[float], user_id: str, depth: int) -> Nearest:
+    """Read the memories nearest to a vector, so many of each name of the user."""
+    query, scores, found, complete = [*map(float, vector)], dict[str, float](), dict[str, Payload](), True
+    for filters in _filters(user_id):
+        rows = mem0.vector_store.search(query="", vectors=query, top_k=depth, filters=filters)
+        complete = complete and len(rows) < depth
+        scores.update((str(row.id), rounded(row.score)) for row in rows)
+        found.update((str(row.id), row.payload) for row in rows)
+    scores.update(_below_zero(mem0, query, [each for each, score in scores.items() if score <= 0]))
+    scored = [Scored(m, scores[m.id]) for m in memories(found) if m.user_id == user_id]
+    return Nearest(scored, min(scores.values(), default=0.0), complete)
 
 
 def embedded(mem0: Any, texts: Sequence[str]) -> Sequence[Sequence[float]]:
@@ -74,117 +91,80 @@ def embedding_of(mem0: Any, ours: EmbeddingInfo) -> EmbeddingInfo:
     dimension = ours.dimension
     if mem0.config.vector_store.provider == "qdrant":
         dimension = mem0.vector_store.col_info().config.params.vectors.size
-    rows = _listed(mem0, None, SAMPLE)
-    models = [model for row in rows if (model := record(str(row.id), row.payload).embedding_model)]
+    sample = {str(row.id): row.payload for row in listed(mem0, None, SAMPLE)}
+    models = [memory.embedding_model for memory in memories(sample) if memory.embedding_model]
     usual = ours.model if dimension == ours.dimension else "another embedder"
     return EmbeddingInfo(model=models[0] if models else usual, dimension=dimension)
 
 
-def remember(
-    mem0: Any,
-    messages: list[dict[str, str]],
-    user_id: str,
-    vectors_of: VectorsOf,
-    made: Callable[[str, str], Memory],
-) -> list[Memory]:
-    """Extract facts; made: from an id and a text to the memory that takes the place of mem0's record."""
-    embedder = mem0.embedding_model
-    if isinstance(embedder, OurEmbedder):
-        embedder.vectors_of = vectors_of
-    answer = mem0.add(messages, user_id=user_name(user_id), infer=True)
-    payloads = read(mem0, [result["id"] for result in answer["results"] if result.get("event") == "ADD"])
-    memories = [made(each, payload["data"]) for each, payload in payloads.items()]
-    for memory in memories:
-        replace(mem0, memory, payloads[memory.id], None)
-    return memories
+def vectors_of(mem0: Any, ids: Sequence[str]) -> dict[str, list[float]]:
+    """Read vectors, which mem0 itself never does, from the stores that we know; none from others."""
+    store, provider = mem0.vector_store, mem0.config.vector_store.provider
+    if not ids:
+        return {}
+    if provider == "qdrant":
+        points = store.client.retrieve(store.collection_name, list(ids), with_payload=False, with_vectors=True)
+        dense = {str(each.id): each.vector for each in points}
+        return {each: found[""] if isinstance(found, dict) else found for each, found in dense.items()}
+    if provider == "pgvector":
+        sql = importlib.import_module("mem0.vector_stores.pgvector").sql
+        query = sql.SQL("SELECT id, vector::text FROM {} WHERE id = ANY(%s::uuid[])").format(store._col())
+        with store._get_cursor() as cursor:
+            cursor.execute(query, [list(ids)])
+            return {str(each): json.loads(vector) for each, vector in cursor.fetchall()}
+    return {}
 
 
-def write(mem0: Any, staging: Staging, payloads: Mapping[str, Payload]) -> None:
-    """Write all that is staged, with mem0's history of it; payloads: of what was read."""
-    history = []
-    vectors = {**_embedded(mem0, staging), **staging.vectors}
-    if staging.inserted:
-        memories = list(staging.inserted.values())
-        mem0.vector_store.insert(
-            vectors=[[*map(float, vectors[memory.id])] for memory in memories],
-            payloads=[payload_of(memory, {}) for memory in memories],
-            ids=[memory.id for memory in memories],
-        )
-        history += [_event("ADD", None, memory) for memory in memories]
-    for memory in staging.replaced.values():
-        replace(mem0, memory, payloads[memory.id], vectors.get(memory.id))
-        if memory.content != staging.read[memory.id].content:
-            history.append(_event("UPDATE", staging.read[memory.id], memory))
-    for memory in staging.removed.values():
-        mem0.vector_store.delete(vector_id=memory.id)
-        history.append(_event("DELETE", memory, None))
-    if history:
-        mem0.db.batch_add_history(history)
+def memories(found: Mapping[str, Payload]) -> Iterator[Memory]:
+    """Read memories out of payloads; one that cannot be a memory is told of in the log, once, and left out."""
+    for record_id, payload in found.items():
+        user_id, text = _user(payload or {}), (payload or {}).get("data")
+        if user_id is None:  # an agent's, or nobody's
+            continue
+        try:
+            if not is_id(record_id) or not isinstance(text, str):
+                raise TypeError("no id of mem0's" if isinstance(text, str) else "no text")
+            yield _memory(record_id, text, user_id, payload)
+        except (ValueError, TypeError, RecursionError) as error:
+            leave_out(record_id, type(error).__name__)
 
 
-def _embedded(mem0: Any, staging: Staging) -> dict[str, Sequence[float]]:
-    """Embed by mem0's own embedder what has a new text and no vector."""
-    changed = [m for m in staging.replaced.values() if m.content != staging.read[m.id].content]
-    lacking = [m for m in (*staging.inserted.values(), *changed) if m.id not in staging.vectors]
-    return {memory.id: mem0.embedding_model.embed(memory.content, memory_action="add") for memory in lacking}
-
-
-def replace(mem0: Any, memory: Memory, former: Payload, vector: Sequence[float] | None) -> None:
-    """Write a memory in the place of a record; some stores keep what a new payload does not name."""
-    payload = payload_of(memory, former)
-    cleared = dict.fromkeys(name for name in former if name not in payload and former[name] is not None)
-    if vector is None:
-        mem0.vector_store.update(vector_id=memory.id, payload=payload | cleared)
-    else:
-        mem0.vector_store.update(vector_id=memory.id, vector=[*map(float, vector)], payload=payload | cleared)
-
-
-def record(record_id: str, payload: Payload) -> Memory:
-    """Read a memory out of a payload."""
-    return memory_of(
-        Stored(
-            id=record_id,
-            text=payload.get("data") or "",
-            user_id=payload.get("user_id") or "",
-            created_at=payload.get("created_at"),
-            updated_at=payload.get("updated_at"),
-            metadata=payload,
-            own={name: payload[name] for name in OWN if payload.get(name) is not None},
-        )
-    )
-
-
-def payload_of(memory: Memory, former: Payload) -> dict[str, Any]:
-    """Write a memory as mem0's own add would; former: what it replaces."""
-    return {
-        **metadata_of(memory),
-        "user_id": user_name(memory.user_id),
-        "role": former.get("role") or "user",
-        **own_of(memory),
-        "data": memory.content,
-        "hash": hashlib.md5(memory.content.encode(), usedforsecurity=False).hexdigest(),
-        "created_at": memory.created_at.isoformat(),
-        "updated_at": (memory.updated_at or memory.created_at).isoformat(),
-        "text_lemmatized": memory.content,
-    }
-
-
-def _listed(mem0: Any, filters: dict[str, str] | None, most: int = EVERYTHING) -> list[Any]:
+def listed(mem0: Any, filters: Mapping[str, Any] | None, most: int = EVERYTHING) -> list[Any]:
+    """Read rows; the stores of mem0 answer in two shapes."""
     found = mem0.vector_store.list(filters=filters, top_k=most)
     return list(found[0]) if found and isinstance(found[0], (list, tuple)) else list(found or ())
 
 
-def _event(event: str, old: Memory | None, new: Memory | None) -> dict[str, Any]:
-    memory = new or old
-    assert memory is not None  # noqa: S101
-    return {
-        "memory_id": memory.id,
-        "old_memory": old and old.content,
-        "new_memory": new and new.content,
-        "event": event,
-        "created_at": memory.created_at.isoformat(),
-        "updated_at": ((new and new.updated_at) or utc_now()).isoformat(),
-        "is_deleted": int(new is None),
-        "actor_id": None,
-        "role": "user",
-    }
+def _memory(record_id: str, text: str, user_id: str, payload: Payload) -> Memory:
+    own = {name: payload[name] for name in OWN if payload.get(name) is not None}
+    created, updated = payload.get("created_at"), payload.get("updated_at")
+    beside = {name: value for name, value in payload.items() if name not in _MEM0S or _is_odd_date(name, value)}
+    stored = Stored(record_id, text, user_id, created, updated, beside, own)
+    memory = memory_of(stored)
+    return memory if memory.id == record_id else plain(stored)  # an envelope that was copied from another record
+
+
+def _is_odd_date(name: str, value: Any) -> bool:
+    """Tell whether an application's metadata has the place of a date of mem0's."""
+    return name in _DATED and not (isinstance(value, str) and moment(value))
+
+
+def _user(payload: Payload) -> str | None:
+    """Return the user of a record; earlier versions of mem0 kept numbers as they came."""
+    user_id = payload.get("user_id")
+    known = isinstance(user_id, str) or (isinstance(user_id, int) and not isinstance(user_id, bool))
+    return str(user_id) if known and str(user_id).strip() else None
+
+
+def _filters(user_id: str) -> list[dict[str, Any]]:
+    """Select what stands under each name of a user."""
+    number = [int(user_id)] if _NUMBER.fullmatch(user_id) else []
+    return [{"user_id": name} for name in (*user_names(user_id), *number)]
+
+
+def _below_zero(mem0: Any, query: Sequence[float], ids: Sequence[str]) -> dict[str, float]:
+    """Return the cosines of rows to which pgvector's store gives 0, as it does to all below."""
+    if not ids or mem0.config.vector_store.provider != "pgvector":
+        return {}
+    towards = unit(query)
+    return {each: rounded(float(unit(vector) @ towards)) for each, vector in vectors_of(mem0, ids).items()}

@@ -15,7 +15,7 @@ from openmem._generated.models import Memory, SearchRequest, SearchResponse
 
 from ..vectors import unit
 from . import records
-from .envelope import in_bounds
+from .envelope import rounded
 from .records import Scored
 
 DEPTH = 60
@@ -48,16 +48,15 @@ class Search:
             vector = (await self._embed([request.query or ""]))[0]
         depth = max(DEPTH, 4 * request.limit)
         while True:
-            rows = await self._call(records.nearest, vector, request.user_id, depth)
-            complete = len(rows) < depth
+            rows, floor, complete = await self._call(records.nearest, vector, request.user_id, depth)
             if complete and not self._whole:
                 rest = await self._unfound(rows)
                 complete = not rest or depth > records.EVERYTHING
                 rows += await self._scored(rest, vector) if complete else []
             best = selection.best(rows, request, self._selected)
             # What was not read scores no better than what was, and may be as good as an equal score.
-            if complete or (len(best) == request.limit and best[-1].score > min(row.score for row in rows)):
-                return SearchResponse(results=best)
+            if complete or (len(best) == request.limit and best[-1][1] > floor):
+                return SearchResponse(results=selection.results(best))
             depth *= 4
 
     async def _unfound(self, rows: Sequence[Scored]) -> list[Memory]:
@@ -69,4 +68,4 @@ class Search:
             return []
         vectors = await self._embed([memory.content for memory in memories])
         query = unit(vector)
-        return [Scored(m, in_bounds(float(unit(v) @ query))) for m, v in zip(memories, vectors, strict=True)]
+        return [Scored(m, rounded(float(unit(v) @ query))) for m, v in zip(memories, vectors, strict=True)]
