@@ -79,10 +79,11 @@ def remember(
     embedder, name, batch, undo = mem0.embedding_model, user_name(user_id), uuid4().hex, Undo()
     if isinstance(embedder, OurEmbedder):
         embedder.vectors_of = embeds
-    undo.note(_forget, mem0, {"user_id": name, BATCH: batch})
+    payloads: dict[str, Payload] = {}
+    undo.note(_forget, mem0, {"user_id": name, BATCH: batch}, payloads)
     try:
         answer = mem0.add(messages, user_id=name, metadata={BATCH: batch}, infer=True)
-        payloads = read(mem0, [result["id"] for result in answer["results"] if result.get("event") == "ADD"])
+        payloads |= read(mem0, [result["id"] for result in answer["results"] if result.get("event") == "ADD"])
         memories = [made(each, payload["data"]) for each, payload in payloads.items()]
         for memory in memories:
             replace(mem0, memory, payloads[memory.id], None)
@@ -150,11 +151,12 @@ def _bring_back(mem0: Any, memory_id: str, payload: Payload, former: Vectors) ->
         mem0.vector_store.insert(vectors=[former[memory_id]], payloads=[dict(payload)], ids=[memory_id])
 
 
-def _forget(mem0: Any, filters: Payload) -> None:
-    """Undo an extraction, whatever it came to store."""
-    for row in listed(mem0, filters):
-        mem0.vector_store.delete(vector_id=str(row.id))
-        mem0.db.add_history(str(row.id), row.payload.get("data"), None, "DELETE", is_deleted=1)
+def _forget(mem0: Any, filters: Payload, known: Mapping[str, Payload]) -> None:
+    """Undo an extraction: what it is known to have stored, and what stands under its mark."""
+    marked = {str(row.id): row.payload for row in listed(mem0, filters)}
+    for each, payload in {**known, **marked}.items():
+        mem0.vector_store.delete(vector_id=each)
+        mem0.db.add_history(each, payload.get("data"), None, "DELETE", is_deleted=1)
 
 
 def _tell(mem0: Any, events: Sequence[Mapping[str, Any]]) -> None:
