@@ -1,0 +1,70 @@
+"""A batch answers item by item, whatever becomes of a chunk of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from conftest import Remote, record, run
+
+from openmem import Memory, ProviderError, ProviderUnavailableError
+from openmem._generated.models import BatchResult
+from openmem.batches import in_chunks
+
+Result = Sequence[BatchResult]
+
+
+async def _store(chunk: Sequence[int]) -> list[BatchResult]:
+    return [BatchResult(id=f"m{number}") for number in chunk]
+
+
+def _outcomes(results: Result) -> list[tuple[str | None, str | None]]:
+    return [(each.id, each.error.written if each.error else None) for each in results]
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_chunk_that_fails_fails_alone(parallel: int) -> None:
+    async def do(chunk: Sequence[int]) -> list[BatchResult]:
+        if 3 in chunk:
+            raise ProviderError("the disk is full.", written="nothing")
+        if 5 in chunk:
+            raise ValueError("a defect")
+        return await _store(chunk)
+
+    found = run(lambda: in_chunks([[1, 2], [3, 4], [5], [6]], do, parallel)).results
+    assert _outcomes(found) == [
+        ("m1", None),
+        ("m2", None),
+        (None, "nothing"),
+        (None, "nothing"),
+        (None, "perhaps"),
+        ("m6", None),
+    ]
+
+
+def test_where_the_provider_is_gone_the_rest_is_not_tried() -> None:
+    tried: list[Sequence[int]] = []
+
+    async def do(chunk: Sequence[int]) -> list[BatchResult]:
+        tried.append(chunk)
+        if 2 in chunk:
+            raise ProviderUnavailableError("gone.")
+        return await _store(chunk)
+
+    found = run(lambda: in_chunks([[1], [2], [3], [4]], do)).results
+    assert _outcomes(found) == [("m1", None), (None, "perhaps"), (None, "nothing"), (None, "nothing")]
+    assert tried == [[1], [2]]
+
+
+def test_a_batch_that_takes_too_long_tells_what_was_stored() -> None:
+    async def add(request: Any) -> Any:
+        if request.content == "c":
+            await asyncio.Event().wait()
+        return record(f"m-{request.content}", content=request.content)
+
+    items = [{"content": each} for each in "abcd"]
+    found = Memory(Remote(add=add), timeout=0.05).add_many(items, user_id="u")
+    assert _outcomes(found) == [("m-a", None), ("m-b", None), (None, "perhaps"), (None, "nothing")]
+    assert {each.error.code for each in found if each.error} == {"provider_unavailable"}
