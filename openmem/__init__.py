@@ -114,7 +114,10 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'openmem' has no attribute {name!r}")
     home = _HOMES.get(name) or ("errors" if name.endswith("Error") else "types")
-    value = getattr(import_module(f".{home}", __name__), name)
+    try:
+        value = getattr(import_module(f".{home}", __name__), name)
+    except AttributeError as error:  # which `from openmem import …` would take for a name that is not there
+        raise ImportError(f"openmem.{home} cannot be imported: {error}") from error
     globals()[name] = value
     return value
 

@@ -43,6 +43,10 @@ def adapter_class(scheme: str) -> type[Adapter]:
     try:
         loaded: type[Adapter] = entry.load()
     except ImportError as error:
+        if not isinstance(error, ModuleNotFoundError) or (error.name or "").partition(".")[0] == "openmem":
+            raise UnsupportedProviderError(
+                f"the adapter for '{scheme}' cannot be imported: {error}.", remedy="See the cause; reinstall openmem-sdk."
+            ) from error
         raise UnsupportedProviderError(
             f"the adapter for '{scheme}' needs a package that is not installed: {error.name or error}.",
             remedy=f"Run: pip install 'openmem-sdk[{scheme}]'" if entry.dist is None else _install_hint(entry),

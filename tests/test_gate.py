@@ -1,0 +1,143 @@
+"""The gate that every vector passes: an embedder's, an endpoint's, a caller's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import everything
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openmem import ConfigurationError, InvalidRequestError, Memory, ProviderError
+
+GOOD = [1.0, 0.0, 0.0, 0.0]
+WRONG: dict[str, Callable[[int], Any]] = {
+    "none": lambda n: None,
+    "no list": lambda n: 7,
+    "too few": lambda n: [GOOD] * (n - 1),
+    "too many": lambda n: [GOOD] * (n + 1),
+    "too narrow": lambda n: [GOOD[:3]] * n,
+    "too wide": lambda n: [[*GOOD, 0.0]] * n,
+    "one is ragged": lambda n: [GOOD] * (n - 1) + [GOOD[:2]],
+    "one is none": lambda n: [GOOD] * (n - 1) + [None],
+    "a number is none": lambda n: [[1.0, None, 0.0, 0.0]] * n,
+    "a number is text": lambda n: [["one", 0.0, 0.0, 0.0]] * n,
+    "a number is complex": lambda n: [[1j, 0.0, 0.0, 0.0]] * n,
+    "nan": lambda n: [[float("nan"), 0.0, 0.0, 0.0]] * n,
+    "inf": lambda n: [[float("inf"), 0.0, 0.0, 0.0]] * n,
+    "over float32": lambda n: [[1e39, 0.0, 0.0, 0.0]] * n,
+    "over float32 in numpy": lambda n: np.full((n, 4), 1e300),
+    "a single row": lambda n: np.zeros(4),
+    "a cube": lambda n: np.zeros((n, 4, 1)),
+}
+
+
+class Lying:
+    """An embedder that answers as told."""
+
+    model, dimension, inline = "lying-4", 4, True
+
+    def __init__(self) -> None:
+        self.answer: Callable[[int], Any] = lambda n: [GOOD] * n
+        self.closed = 0
+
+    async def embed(self, texts: Sequence[str]) -> Any:
+        return self.answer(len(texts))
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture(params=["memory", "sqlite", "edge"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    kinds = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/a.db", "edge": f"qdrant+edge:///{tmp_path}/edge"}
+    return kinds[request.param]
+
+
+def test_a_wrong_vector_is_refused_and_nothing_changes(store: str) -> None:
+    embedder = Lying()
+    with Memory(store, embedder=embedder) as memory:
+        known = memory.add("one", "u")
+        calls: list[Callable[[], Any]] = [
+            lambda: memory.add("two", "u"),
+            lambda: memory.add("two", "u", external_id="e"),
+            lambda: memory.update(known.id, content="changed"),
+            lambda: memory.add_many([{"content": "two"}, {"content": "three"}], user_id="u"),
+            lambda: memory.search("one", "u"),
+        ]
+        for name, answer in WRONG.items():
+            embedder.answer = answer
+            for call in calls:
+                with pytest.raises(ProviderError, match="lying-4") as caught:
+                    call()
+                assert caught.value.written == "nothing", name
+        embedder.answer = lambda n: [GOOD] * n
+        assert everything(memory, "u") == [known]
+        assert [hit.memory for hit in memory.search("one", "u", mode="vector")] == [known]
+
+
+@pytest.mark.parametrize(
+    "number", [float("nan"), float("inf"), -float("inf"), 1e39, -1e39, 3.4028235677973366e38, None, "one", True]
+)
+def test_a_callers_vector_passes_the_same_gate(number: Any) -> None:
+    memory = Memory("memory://", embedder=Lying())
+    known = memory.add("one", "u", vector=[3.4028234e38, 0.0, 0.0, -3.4028234e38])
+    vector = [number, 0.0, 0.0, 0.0]
+    if number is True:  # which is 1 everywhere
+        assert memory.search(None, "u", vector=vector)
+        return
+    for call in (
+        lambda: memory.add("two", "u", vector=vector),
+        lambda: memory.update(known.id, content="two", vector=vector),
+        lambda: memory.search(None, "u", vector=vector),
+    ):
+        with pytest.raises(InvalidRequestError, match="vector"):
+            call()
+    (item,) = memory.add_many([{"content": "two", "vector": vector}], user_id="u")
+    assert item.error
+    assert item.error.code == "invalid_request"
+    assert everything(memory, "u") == [known]
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=4, max_size=4))
+def test_whatever_is_finite_is_stored_and_searched(vector: list[float]) -> None:
+    memory = Memory("memory://", embedder=Lying())
+    memory.add("one", "u", vector=vector)
+    (hit,) = memory.search(None, "u", vector=vector)
+    assert hit.score == pytest.approx(1.0 if any(vector) else 0.0, abs=1e-5)
+
+
+def test_who_lends_an_embedder_closes_it() -> None:
+    embedder = Lying()
+    first, second = Memory("memory://", embedder=embedder), Memory("memory://", embedder=embedder)
+    first.add("one", "u")
+    first.close()
+    assert second.add("two", "u")
+    second.close()
+    assert embedder.closed == 0
+
+
+@pytest.mark.parametrize("dimension", [0, -1, 4.0, "4", None, True])
+def test_an_embedder_says_its_dimension(dimension: Any) -> None:
+    embedder = Lying()
+    embedder.dimension = dimension
+    with pytest.raises(ConfigurationError, match="dimension"):
+        Memory("memory://", embedder=embedder)
+
+
+def test_an_embedder_is_within_the_timeout() -> None:
+    class Stuck(Lying):
+        inline = False
+
+        async def embed(self, texts: Sequence[str]) -> Any:
+            await asyncio.Event().wait()
+
+    with Memory("memory://", embedder=Stuck(), timeout=0.05) as memory:
+        with pytest.raises(ProviderError, match=r"within 0\.05 s"):
+            memory.add("one", "u")
+        assert memory.stats("u").total == 0
