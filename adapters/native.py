@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from openmem._generated import models
 from openmem.adapter import Adapter
@@ -19,6 +19,9 @@ UNFINISHED = models.EmbeddingInfo(model="an unfinished reembed", dimension=1)
 
 class NativeAdapter(Adapter):
     """A backend that keeps whole records itself, and so has every feature of the protocol."""
+
+    durable: ClassVar[bool] = True
+    """Whether what was acknowledged outlives the client that wrote it, and other clients see it."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -49,6 +52,7 @@ class NativeAdapter(Adapter):
             supports_vectors=vectors,
             filters="native",
             ingestion="sync",
+            durable=self.durable,
             scores=self.scores(),
             embedding=self.embedding,
             token_counter=TOKEN_COUNTER,
