@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
 
-from pydantic import Field
-
-from openmem.adapter import Embed, Settings
+from openmem._generated import models
+from openmem.adapter import Embed
 from openmem.bridge import offload
-from openmem.errors import ConfigurationError, OMPError, ProviderError, ProviderUnavailableError
+from openmem.errors import ClosedError, ConfigurationError
 from openmem.fork import leave_to_parent
 
 from ..embedded import EmbeddedAdapter
-from ..native import check_place, newer_schema
-from ..store import Logged, Store
-from .records import CachedVectors, Records
-from .schema import APPLICATION_ID, MIGRATIONS
+from ..native import check_place
+from ..store import Store
+from . import opening
+from .file import PAUSES, File, pauses
+from .records import Records
+from .settings import SqliteSettings
 
 T = TypeVar("T")
-PAUSE = 0.01
-"""Seconds between attempts at what SQLite does not wait for."""
-PENDING_READS = 256
-"""Audit entries of reads kept back until a write: a read should not wait for the disk."""
-
-
-class SqliteSettings(Settings):
-    """Options of sqlite://."""
-
-    path: Path
-    synchronous: Literal["full", "normal"] = "full"
-    """full: an acknowledged write survives a power cut; normal: it survives the end of the process."""
-    busy_timeout: float = Field(default=30.0, gt=0)
-    """Seconds to wait for another process's write."""
-    cached_users: int = Field(default=1000, ge=1)
-    """Users whose vectors are kept in memory."""
+READERS = 8
+"""Threads that read for async callers; one writes."""
 
 
 class SqliteAdapter(EmbeddedAdapter):
@@ -55,29 +37,62 @@ class SqliteAdapter(EmbeddedAdapter):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._file = File(self.settings, self.embedding)
         self._start()
+
+    def _start(self) -> None:
+        self._closed = False
+        self._readers = ThreadPoolExecutor(READERS, "openmem-sqlite")
+        self._writer = ThreadPoolExecutor(1, "openmem-sqlite")
 
     @classmethod
     def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
         """Read the path: sqlite:///relative.db, sqlite:////absolute.db."""
         path = unquote(url.path.removeprefix("/"))
-        if url.netloc or path == ":memory:":
+        if url.netloc:
             raise ConfigurationError(
                 "a sqlite URL has three slashes and a file name.", remedy="Write sqlite:///memory.db, or memory://."
             )
         return {"path": path} if path else {}
 
+    def forked(self) -> None:
+        """Begin anew in a child of fork."""
+        super().forked()
+        leave_to_parent((self._readers, self._writer))
+        self._file.forked()
+        self._start()
+
     async def transact(self, work: Callable[[Store], T], *, write: bool) -> T:
-        """Run work on a connection of its own: in one transaction when it writes, else statement by statement."""
-        return await offload(self._transact, work, write)
+        """Run work in a transaction of its own: one that writes, or one snapshot."""
+        if self._closed:
+            raise ClosedError("this adapter is closed.")
+        if write:
+            return await offload(self._file.write, work, monotonic(), within=self._writer)
+        return await offload(self._file.read, work, within=self._readers)
 
     async def open(self) -> None:
         """Open or make the file, bring its schema up to date and hold it to its embedding."""
-        await offload(self._open)
+        await offload(self._open, within=self._writer)
 
     async def close(self) -> None:
-        """Store the audit entries kept back and close every connection."""
-        await offload(self._close)
+        """Release everything, then raise what could not be stored."""
+        self._closed = True
+        try:
+            await offload(self._file.close)
+        finally:
+            for threads in (self._writer, self._readers):
+                await offload(threads.shutdown)
+
+    async def stats(self, request: models.StatsRequest) -> models.Stats:
+        """Count one user's memories, and the audit entries of reads that are lost."""
+        stats = await super().stats(request)
+        stats.audit_dropped = self._file.reads.dropped.get(request.user_id)
+        return stats
+
+    async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
+        """Read the audit log, those entries too that cannot be stored now."""
+        await offload(self._file.store_reads, within=self._readers)
+        return await super().audit(request)
 
     async def reembed(self, embed: Embed) -> int:
         """Make every vector anew with the configured embedder; return how many memories there are.
@@ -85,175 +100,45 @@ class SqliteAdapter(EmbeddedAdapter):
         Interrupted, the store refuses to open until it is run again.
         """
         embedding = self.configured_embedding()
-        await offload(self._migrate)
-        await offload(self._transact, Records.drop_vectors, True)
+        await offload(self._begin)
+        await offload(self._to_the_end, partial(opening.migrate_only, path=self.settings.path))
+        await offload(self._file.write, opening.drop_vectors)
         done = last = 0
-        while rows := await offload(self._transact, partial(Records.contents_after, key=last, limit=1000), False):
+        while rows := await offload(self._file.read, partial(opening.contents_after, key=last, limit=1000)):
             vectors = await embed([content for _, _, content in rows])
-            put = partial(Records.put_vectors, rows=rows, vectors=vectors, model=embedding.model)
-            await offload(self._transact, put, True)
+            put = partial(opening.put_vectors, rows=rows, vectors=vectors, model=embedding.model)
+            await offload(self._file.write, put)
             done, last = done + len(rows), rows[-1][0]
-        await offload(self._transact, partial(Records.set_embedding, embedding=embedding), True)
+        await offload(self._file.write, partial(opening.set_embedding, embedding=embedding))
         return done
-
-    # --- connections ------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        if self._owner != os.getpid():
-            leave_to_parent(self._idle)
-            self._start()
-        connection = None
-        try:
-            connection = self._idle_or_new()
-            yield connection
-        except sqlite3.Error as error:
-            raise _translated(error, self.settings.path) from error
-        finally:
-            if connection is not None:
-                self._idle.append(connection)
-                if self._closed:
-                    self._close_idle()
-
-    def _start(self) -> None:
-        self._owner = os.getpid()
-        self._closed = False
-        self._idle: list[sqlite3.Connection] = []
-        self._writing = threading.Lock()  # in this process writers queue here, not in SQLite's polling
-        self._reads: deque[tuple[str, Logged]] = deque()
-        self._caching = threading.Lock()
-        self._caches: OrderedDict[int, CachedVectors] = OrderedDict()
-
-    def _idle_or_new(self) -> sqlite3.Connection:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.settings.path, timeout=self.settings.busy_timeout, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.execute(f"PRAGMA synchronous={self.settings.synchronous}")
-        except sqlite3.Error:  # the file is no database
-            connection.close()
-            raise
-        return connection
-
-    def _transact(self, work: Callable[[Any], T], write: bool) -> T:
-        with self._connection() as connection:
-            if write:
-                return self._write(connection, work)
-            result = work(Records(self, connection, writes=False))
-            if len(self._reads) >= PENDING_READS:
-                self.flush(connection)
-            return result
-
-    def _write(self, connection: sqlite3.Connection, work: Callable[[Records], T]) -> T:
-        with self._writing:
-            connection.execute("BEGIN IMMEDIATE")
-            reads = [self._reads.popleft() for _ in range(len(self._reads))]
-            try:
-                store = Records(self, connection, writes=True)
-                if reads:
-                    store.log_all(reads)
-                result = work(store)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite itself rolls back where the disk fails
-                    connection.execute("ROLLBACK")
-                self._reads.extendleft(reversed(reads))
-                raise
-            return result
-
-    def flush(self, connection: sqlite3.Connection) -> None:
-        """Store the audit entries kept back."""
-        if self._reads:
-            self._write(connection, lambda store: None)
-
-    def keep_back(self, user_id: str, entry: Logged) -> None:
-        """Keep the audit entry of a read until the next write."""
-        self._reads.append((user_id, entry))
-
-    def _close(self) -> None:
-        if self._opening.done:
-            with self._connection() as connection:
-                self.flush(connection)
-        self._closed = True
-        self._close_idle()
-
-    def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
 
     # --- opening ----------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._migrate()
-        with self._connection() as connection:
-            self._write(connection, Records.reindex)
-            self._write(connection, lambda store: store.hold_to(self.embedding))
+        path, embedding = self.settings.path, self.embedding
+        self._begin()
+        if not self._file.connections.writable:
+            self._file.read(partial(opening.check_readable, path=path, embedding=embedding))
+        elif not self._file.read(partial(opening.is_ready, path=path, embedding=embedding)):
+            self._to_the_end(partial(opening.prepare, path=path, embedding=embedding))
 
-    def _migrate(self) -> None:
-        path = self.settings.path
-        check_place(path)
-        with self._connection() as connection:
-            used = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-            if used and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-                raise ConfigurationError(f"{path} is another program's database.", remedy="Name a new file.")
-            _use_log(connection, self.settings.busy_timeout)
-            self._write(connection, lambda store: _apply_migrations(connection, path))
+    def _begin(self) -> None:
+        check_place(self.settings.path)
+        self._file.connections.open()
+        self._file.read(partial(opening.check_ours, path=self.settings.path))
+        if self._file.connections.writable:
+            self._use_log()
 
-    def cache(self, user: int) -> CachedVectors | None:
-        """Return a user's cached vectors, forgetting those of the user longest unused; None without an embedding."""
-        if self.embedding is None:
-            return None
-        with self._caching:
-            cached = self._caches.get(user)
-            if cached is None:
-                cached = self._caches[user] = CachedVectors(self.embedding.dimension)
-                if len(self._caches) > self.settings.cached_users:
-                    self._caches.popitem(last=False)
-            self._caches.move_to_end(user)
-            return cached
+    def _use_log(self) -> None:
+        """Switch the file to its write-ahead log; SQLite does not wait for others that do so too."""
+        deadline = monotonic() + self._file.patience
+        for pause in pauses():
+            with self._file.connections.lend() as connection:
+                if opening.uses_log(connection, patient=monotonic() < deadline):
+                    return
+            sleep(pause)
 
-
-def _apply_migrations(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise newer_schema(str(path), version, len(MIGRATIONS))
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
-            connection.execute(statement)
-    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
-
-
-def _use_log(connection: sqlite3.Connection, patience: float) -> None:
-    """Switch a database to its write-ahead log; SQLite itself does not wait for others that do so too."""
-    deadline = monotonic() + patience
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or monotonic() > deadline:
-                raise
-        sleep(PAUSE)
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def _translated(error: sqlite3.Error, path: Path) -> OMPError:
-    code = getattr(error, "sqlite_errorcode", None)
-    if _is_busy(error):
-        return ProviderUnavailableError(
-            f"{path} is locked by another writer.", remedy="Raise busy_timeout, or find what holds the lock."
-        )
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN):
-        return ConfigurationError(f"{path} cannot be opened as a database.", remedy="Check the path and its rights.")
-    return ProviderError(f"SQLite failed: {error}.", remedy=f"Check the disk and the file {path}.")
+    def _to_the_end(self, step: Callable[[Records], bool]) -> None:
+        """Do long work piece by piece, together with other processes that open the file."""
+        while not self._file.write(step):
+            sleep(2 * PAUSES[-1])  # longer than others pause, so that they have their turn

@@ -1,9 +1,50 @@
 """The schema of a sqlite:// file and the steps that lead to it."""
 
-APPLICATION_ID = 0x6F6D656D  # "omem": tells an openmem file from any other SQLite database
+from __future__ import annotations
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from sqlite3 import Connection
+
+from openmem._generated.models import Memory
+from openmem.clock import micros
+from openmem.errors import ConfigurationError
+
+from ..native import newer_schema
+
+APPLICATION_ID = 0x6F6D656D  # "omem": tells an openmem file from any other SQLite database
+PIECE = 2000
+"""Memories that one transaction of a long step moves or indexes: it lets others in, and is kept when the next ends."""
+
+logger = logging.getLogger("openmem")
+
+COLUMNS = (
+    *("id", "user", "external_id", "created_at"),
+    *("valid_from", "valid_to", "superseded_at", "archived", "scope", "kind", "tags", "record"),
+)
+"""What is kept of a memory: the record, and beside it what is looked up or counted."""
+
+
+def row(memory: Memory, user: int | None) -> tuple[object, ...]:
+    """Return a memory as the columns have it, tags once each."""
+    return (
+        memory.id,
+        user,
+        memory.external_id,
+        micros(memory.created_at),
+        *(each and micros(each) for each in (memory.valid_from, memory.valid_to, memory.superseded_at)),
+        bool(memory.archived),
+        memory.scope,
+        memory.kind,
+        json.dumps(sorted(set(memory.tags)), ensure_ascii=False) if memory.tags else None,
+        memory.model_dump_json(exclude_none=True),
+    )
+
+
+def _tables(connection: Connection) -> bool:
+    for statement in (
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
         """CREATE TABLE users (
             key INTEGER PRIMARY KEY,
@@ -13,14 +54,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             vectors INTEGER NOT NULL DEFAULT 0,
             revision INTEGER NOT NULL DEFAULT 0)""",
         """CREATE TABLE memories (
-            key INTEGER PRIMARY KEY,
-            id TEXT NOT NULL UNIQUE,
-            user INTEGER NOT NULL,
-            external_id TEXT,
-            created_at INTEGER NOT NULL,
-            record TEXT NOT NULL)""",
-        "CREATE INDEX memories_newest ON memories (user, created_at, id)",
-        "CREATE UNIQUE INDEX memories_external ON memories (user, external_id) WHERE external_id IS NOT NULL",
+            key INTEGER PRIMARY KEY, id TEXT, user INTEGER, external_id TEXT, created_at INTEGER, record TEXT)""",
         """CREATE TABLE postings (
             user INTEGER NOT NULL, term TEXT NOT NULL, memory INTEGER NOT NULL,
             count INTEGER NOT NULL, length INTEGER NOT NULL,
@@ -32,6 +66,79 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             key INTEGER PRIMARY KEY, user INTEGER NOT NULL, timestamp INTEGER NOT NULL,
             app TEXT, action TEXT NOT NULL, memory_id TEXT, scope TEXT, request_id TEXT)""",
         "CREATE INDEX audit_user ON audit (user)",
-    ),
-)
-"""Statements that bring the schema from version n to n + 1; PRAGMA user_version counts them."""
+        f"PRAGMA application_id={APPLICATION_ID}",
+    ):
+        connection.execute(statement)
+    return True
+
+
+def _records(connection: Connection) -> bool:
+    """Make the table that replaces `memories`.
+
+    The name is another one, so that an older program that still has the file open fails and does no harm.
+    """
+    for statement in (
+        """CREATE TABLE records (
+            key INTEGER PRIMARY KEY AUTOINCREMENT, -- a key used again could be taken for the memory that had it before
+            id TEXT NOT NULL UNIQUE,
+            user INTEGER NOT NULL,
+            external_id TEXT,
+            created_at INTEGER NOT NULL,
+            valid_from INTEGER,
+            valid_to INTEGER,
+            superseded_at INTEGER,
+            archived INTEGER NOT NULL,
+            scope TEXT,
+            kind TEXT,
+            tags TEXT,
+            record TEXT NOT NULL)""",
+        "CREATE INDEX records_newest ON records (user, created_at, id)",
+        "CREATE UNIQUE INDEX records_external ON records (user, external_id) WHERE external_id IS NOT NULL",
+        """CREATE TABLE removed (
+            user INTEGER NOT NULL, revision INTEGER NOT NULL, memory INTEGER NOT NULL,
+            PRIMARY KEY (user, revision)) WITHOUT ROWID""",
+        "ALTER TABLE memories RENAME TO unmoved",
+    ):
+        connection.execute(statement)
+    return True
+
+
+def _move(connection: Connection) -> bool:
+    """Move a piece of the memories to their new table."""
+    rows = connection.execute("SELECT key, user, record FROM unmoved ORDER BY key LIMIT ?", (PIECE,)).fetchall()
+    if not rows:
+        connection.execute("DROP TABLE unmoved")
+        return True
+    marks = ", ".join("?" * len(COLUMNS))
+    connection.executemany(
+        f"INSERT INTO records (key, {', '.join(COLUMNS)}) VALUES (?, {marks})",  # noqa: S608
+        [(key, *row(Memory.model_validate_json(record), user)) for key, user, record in rows],
+    )
+    connection.execute("DELETE FROM unmoved WHERE key <= ?", (rows[-1][0],))
+    highest = connection.execute("SELECT max(key) FROM unmoved").fetchone()[0]
+    logger.info("sqlite: moved memories up to number %d of %d to the new schema", rows[-1][0], highest or rows[-1][0])
+    return False
+
+
+STEPS: tuple[Callable[[Connection], bool], ...] = (_tables, _records, _move)
+"""Steps from version n of the schema to n + 1, which PRAGMA user_version counts; False: not at the end yet."""
+
+
+def version_of(connection: Connection, path: Path) -> int:
+    """Return the version of a file's schema; ConfigurationError where it is a later one, or another program's."""
+    used = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if used and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise ConfigurationError(f"{path} is another program's database.", remedy="Name a new file.")
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(STEPS):
+        raise newer_schema(str(path), version, len(STEPS))
+    return version
+
+
+def migrate(connection: Connection, path: Path) -> bool:
+    """Bring the schema up to date, as far as one transaction should; False: there is more to do."""
+    for version in range(version_of(connection, path), len(STEPS)):
+        if not STEPS[version](connection):
+            return False
+        connection.execute(f"PRAGMA user_version={version + 1}")
+    return True

@@ -1,0 +1,182 @@
+"""The connections of one adapter: to one file, which must stay where it was, and none of them inherited by a fork."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from sqlite3 import Connection
+
+from openmem.errors import ConfigurationError, OMPError, ProviderError
+from openmem.fork import Lock, Undivided, leave_to_parent
+
+from .errors import code_of, translated
+
+RIGHTS = 0o600
+"""Of a new file: its owner alone reads it. SQLite gives its log and index the same."""
+_making = Lock()
+"""Held while a file is made, since closing any handle of a file releases all locks that this process has on it."""
+BESIDE = (
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM),
+)
+"""What SQLite says where it cannot make or change the files beside a database."""
+
+logger = logging.getLogger("openmem")
+
+
+class Connections:
+    """Connections to a file, lent one by one.
+
+    Before a fork all are closed: SQLite takes what a child inherits of its parent's locks for the child's own, so that
+    the parent, when it closes, would delete the log that the child writes to.
+    """
+
+    def __init__(self, path: Path, *, private: bool, synchronous: str, patience: float) -> None:
+        self.path = path.absolute()
+        self.writable = True
+        self._private, self._synchronous, self._patience = private, synchronous, patience
+        self._how = ""
+        self._file: tuple[int, ...] | None = None
+        self._idle: list[Connection] = []
+        self._closed = False
+        self._undivided = Undivided(self._close_idle)
+
+    def open(self) -> None:
+        """Make the file where there is none, and find out whether it can be written or only read."""
+        with self._undivided:
+            self._make()
+            try:
+                self.writable = self._may_write() and self._works("mode=rw")
+                if self.writable:
+                    return
+                if not self._works("mode=ro"):
+                    self._open_still()
+            except sqlite3.Error as error:
+                raise translated(error, self.path) from error
+            logger.warning("%s can only be read here; reads leave no audit entries in it", self.path)
+
+    @contextmanager
+    def lend(self) -> Iterator[Connection]:
+        """Lend a connection; a fork waits until it is given back, and an error of SQLite's is told as ours."""
+        with self._undivided:
+            self.check()
+            connection = None
+            try:
+                connection = self._idle.pop() if self._idle else self._connect()
+                yield connection
+            except sqlite3.Error as error:
+                if connection is not None:
+                    connection.close()
+                    connection = None
+                raise translated(error, self.path) from error
+            finally:
+                if connection is not None:
+                    self._idle.append(connection)
+                    if self._closed:
+                        self._close_idle()
+
+    def check(self) -> None:
+        """Refuse to go on with a file that is no longer the one at the path: nobody would see what is written."""
+        if self._file is None:
+            return
+        try:
+            found = self._identity()
+        except OSError as error:
+            raise self._gone("was deleted or moved away") from error
+        if found[:2] != self._file[:2]:
+            raise self._gone("was replaced by another file")
+        if found != self._file:  # only what cannot be locked is looked at so closely
+            self._close_idle()
+            self._file = found
+
+    def forked(self) -> None:
+        """Begin anew in a child of fork."""
+        leave_to_parent(self._idle)
+        self._idle, self._file, self._closed = [], None, False
+
+    def close(self) -> None:
+        """Close every connection, those in use when they are given back."""
+        self._closed = True
+        with self._undivided:
+            self._close_idle()
+
+    def _make(self) -> None:
+        with _making:
+            if self.path.exists():
+                return
+            try:
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, RIGHTS if self._private else 0o666))
+            except FileExistsError:
+                pass  # another process was quicker
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{self.path} cannot be made: {error.strerror}.", remedy="Check the path and its rights."
+                ) from error
+
+    def _may_write(self) -> bool:
+        return all(os.access(each, os.W_OK) for each in (self.path, self.path.resolve().parent))
+
+    def _works(self, how: str) -> bool:
+        """Try to read the file; False where SQLite cannot have the log and the index that it needs beside it."""
+        self._how, self._file = how, None
+        connection = self._connect()
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.Error as error:
+            connection.close()
+            if code_of(error) in BESIDE:
+                return False
+            raise
+        self._file = self._identity()
+        self._idle.append(connection)
+        return True
+
+    def _open_still(self) -> None:
+        """Read a file that nobody can be writing, unlocked, unless its log holds what the file has not."""
+        place = self.path.resolve()
+        log = place.with_name(place.name + "-wal")
+        if (log.exists() and log.stat().st_size) or not self._works("mode=ro&immutable=1"):
+            raise ConfigurationError(
+                f"{self.path} and its log can only be read together where they can be written.",
+                remedy="Open it once as somebody who may write, and close it.",
+            )
+
+    def _connect(self) -> Connection:
+        if self._undivided.divided:
+            raise ProviderError(
+                f"this process was forked in the midst of work on {self.path}.",
+                remedy="Fork before the store is used, or start processes with spawn.",
+                written="nothing",
+            )
+        connection = sqlite3.connect(
+            f"{self.path.as_uri()}?{self._how}",
+            uri=True,
+            timeout=self._patience,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        except sqlite3.Error:  # the file is no database
+            connection.close()
+            raise
+        return connection
+
+    def _identity(self) -> tuple[int, ...]:
+        found = self.path.stat()
+        if self._how.endswith("immutable=1"):
+            return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+        return found.st_dev, found.st_ino
+
+    def _gone(self, what: str) -> OMPError:
+        remedy = "Put it back, or open a new client."
+        return ProviderError(f"{self.path} {what} while it was open.", remedy=remedy, written="nothing")
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            with closing(self._idle.pop()):
+                pass

@@ -1,0 +1,144 @@
+"""One SQLite file as one adapter has it open: its transactions, and what they have in common."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
+from sqlite3 import Connection
+from time import monotonic, sleep
+from typing import TypeVar
+
+from openmem._generated.models import EmbeddingInfo
+from openmem.errors import OMPError
+from openmem.fork import Lock
+
+from ..reads import ReadLog
+from .connections import Connections
+from .errors import code_of, is_busy, locked, only_read, translated
+from .index import Caches
+from .records import Records
+from .settings import SqliteSettings
+
+T = TypeVar("T")
+PAUSES = (0.001, 0.002, 0.005, 0.01)
+"""Seconds between attempts at what SQLite does not wait for, or would wait for within itself; the last repeats."""
+
+logger = logging.getLogger("openmem")
+
+
+def pauses() -> Iterator[float]:
+    """Say how long to wait between attempts."""
+    return chain(PAUSES, repeat(PAUSES[-1]))
+
+
+class File:
+    """Transactions of one adapter: any number that read, each of one snapshot, beside one that writes."""
+
+    def __init__(self, settings: SqliteSettings, embedding: EmbeddingInfo | None) -> None:
+        self.patience = settings.busy_timeout
+        self.connections = Connections(
+            settings.path, private=settings.private, synchronous=settings.synchronous, patience=self.patience
+        )
+        self._dimension = embedding.dimension if embedding else None
+        self._cached_users = settings.cached_users
+        self._begin()
+        self._writing = Lock()  # in this process writers queue here, in their order
+        self._obtained = 0.0
+
+    def _begin(self) -> None:
+        self.reads = ReadLog()
+        self._caches = Caches(self._dimension, self._cached_users)
+
+    def forked(self) -> None:
+        """Begin anew in a child of fork."""
+        self.connections.forked()
+        self._begin()
+
+    def read(self, work: Callable[[Records], T]) -> T:
+        """Do work that reads, all of it in one snapshot; then store the entries of reads if it is time to."""
+        with self.connections.lend() as connection:
+            store = Records(connection, self.reads, self._caches, writes=False)
+            connection.execute("BEGIN")
+            try:
+                result = work(store)
+            finally:
+                store.release()
+                connection.execute("COMMIT")
+        if self.reads.full:
+            self.store_reads()
+        return result
+
+    def write(self, work: Callable[[Records], T], since: float | None = None) -> T:
+        """Do work that writes: all of it or nothing; since: the moment from which busy_timeout counts."""
+        if not self.connections.writable:
+            raise only_read(self.connections.path)
+        since = since or monotonic()
+        with self._writing:
+            for pause in pauses():
+                with self.connections.lend() as connection:
+                    if self._begun(connection):
+                        return self._finish(connection, work)
+                # Only waiting for other processes counts: from the last time that this one had its turn.
+                if monotonic() > max(since, self._obtained) + self.patience:
+                    break
+                sleep(pause)
+            raise locked(self.connections.path)
+
+    def store_reads(self) -> None:
+        """Store the audit entries of reads if that is possible at once; a read neither waits for it nor fails by it."""
+        if not (self.connections.writable and len(self.reads) and self._writing.acquire(blocking=False)):
+            return
+        try:
+            with self.connections.lend() as connection:
+                if self._begun(connection):
+                    self._finish(connection, lambda store: None)
+        except OMPError as error:
+            logger.debug("audit entries of reads are kept back: %s", error)
+        finally:
+            self._writing.release()
+
+    def close(self) -> None:
+        """Store the audit entries kept back and close every connection; raises what could not be stored."""
+        try:
+            if len(self.reads) and self.connections.writable:
+                self.write(lambda store: None)
+        finally:
+            self.connections.close()
+
+    def _begun(self, connection: Connection) -> bool:
+        """Begin to write unless another does; not waiting within SQLite, where a fork would have to wait along."""
+        connection.execute("PRAGMA busy_timeout=0")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            return False
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={int(self.patience * 1000)}")
+        self._obtained = monotonic()
+        return True
+
+    def _finish(self, connection: Connection, work: Callable[[Records], T]) -> T:
+        store = Records(connection, self.reads, self._caches, writes=True)
+        try:
+            with self.reads.storing() as entries:
+                if entries:
+                    store.log_all(entries)
+                result = work(store)
+                self.connections.check()
+                self._commit(connection)
+        finally:
+            store.release()
+            if connection.in_transaction:  # SQLite itself rolls back where the disk fails
+                connection.execute("ROLLBACK")
+        return result
+
+    def _commit(self, connection: Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            undone = connection.in_transaction or code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL)
+            raise translated(error, self.connections.path, "nothing" if undone else "perhaps") from error

@@ -1,0 +1,116 @@
+"""One user's search index: words in the file, vectors in memory as of one snapshot of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from sqlite3 import Connection
+
+import numpy as np
+
+from openmem import ranking
+from openmem.errors import ConfigurationError
+from openmem.fork import Lock
+
+from ..vectors import VectorIndex
+
+FEW = 500
+"""Values that one statement is given in a list."""
+KEPT = 4096
+"""Revisions of a user for which removals are kept: who last looked before that reads every vector anew."""
+
+
+class CachedVectors:
+    """A user's vectors as of a revision of the user; the lock is held while they are used."""
+
+    def __init__(self, dimension: int) -> None:
+        self.lock = Lock()
+        self._dimension = dimension
+        self._forget()
+
+    def _forget(self) -> None:
+        self.revision = 0
+        self.index = VectorIndex[int](self._dimension)
+
+    def at(self, connection: Connection, user: int) -> VectorIndex[int]:
+        """Return the vectors of the snapshot that the connection reads, by what has changed since those held.
+
+        All are read where that cannot be known: the snapshot is an older one, or removals are no longer kept.
+        """
+        revision, count = connection.execute("SELECT revision, vectors FROM users WHERE key = ?", (user,)).fetchone()
+        if revision == self.revision:
+            return self.index
+        try:
+            if revision > self.revision > 0:
+                self._follow(connection, user)
+            if revision < self.revision or len(self.index) != count:
+                self._forget()
+                self._read(connection, user)
+            self.revision = revision
+        except BaseException:  # an interrupt too: what is half-way is no revision
+            self._forget()
+            raise
+        return self.index
+
+    def _follow(self, connection: Connection, user: int) -> None:
+        self._read(connection, user)
+        query = "SELECT memory FROM removed WHERE user = ? AND revision > ?"
+        for (key,) in connection.execute(query, (user, self.revision)).fetchall():
+            self.index.discard(key)
+
+    def _read(self, connection: Connection, user: int) -> None:
+        query = "SELECT memory, data FROM vectors WHERE user = ? AND revision > ? ORDER BY revision, memory"
+        for key, data in connection.execute(query, (user, self.revision)):
+            if len(data) != 4 * self._dimension:
+                raise ConfigurationError("the store was embedded anew meanwhile.", remedy="Open a new client.")
+            self.index.put(key, np.frombuffer(data, dtype="<f4"))
+
+
+class Caches:
+    """The vectors of the users last searched."""
+
+    def __init__(self, dimension: int | None, most: int) -> None:
+        self._dimension, self._most = dimension, most
+        self._lock = Lock()
+        self._users: OrderedDict[str, CachedVectors] = OrderedDict()
+
+    def of(self, user_id: str, *, new: bool) -> CachedVectors | None:
+        """Return a user's vectors; None without an embedding, and where there are none yet unless new ones may be."""
+        if self._dimension is None:
+            return None
+        with self._lock:
+            cached = self._users.get(user_id)
+            if cached is None:
+                if not new:
+                    return None
+                cached = self._users[user_id] = CachedVectors(self._dimension)
+                if len(self._users) > self._most:
+                    self._users.popitem(last=False)
+            self._users.move_to_end(user_id)
+            return cached
+
+
+class UserIndex:
+    """What search reads of one user."""
+
+    def __init__(self, connection: Connection, user: int, vectors: VectorIndex[int] | None) -> None:
+        self._connection, self._user, self._vectors = connection, user, vectors
+
+    def vectors(self) -> VectorIndex[int] | None:
+        """Return the user's vectors."""
+        return self._vectors
+
+    def keyword_scores(self, terms: Sequence[str]) -> dict[int, float]:
+        """Return the BM25 scores of the user's memories that hold any of the terms."""
+        query = "SELECT memories, length FROM users WHERE key = ?"
+        count, length = self._connection.execute(query, (self._user,)).fetchone() or (0, 0)
+        postings: dict[str, dict[int, int]] = {term: {} for term in terms}
+        lengths: dict[int, int] = {}
+        for start in range(0, len(terms), FEW):
+            some = terms[start : start + FEW]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT term, memory, count, length FROM postings WHERE user = ? AND term IN ({marks})"  # noqa: S608
+            for term, key, frequency, size in self._connection.execute(query, (self._user, *some)):
+                postings[term][key] = frequency
+                lengths[key] = size
+        return ranking.bm25(postings.values(), lengths, count=count, total_length=length)
