@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from openmem.errors import ConflictError, InvalidRequestError, NotFoundError, UnsupportedCapabilityError
 
-REFUSALS = (NotFoundError, InvalidRequestError, ConflictError, UnsupportedCapabilityError)
+REFUSALS = (NotFoundError, InvalidRequestError, ConflictError, UnsupportedCapabilityError, PayloadTooLargeError)
 """Answers, not breakdowns: a check that meets one where it does not expect it has found a failure."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -203,7 +203,7 @@ def _operand(key: str, path: tuple[str, ...], operator: str, value: Any) -> Any:
     if operator in ("in", "nin"):
         if not isinstance(value, (list, tuple)) or not value:
             raise _invalid(f"'{operator}' on '{key}' takes a list, at least one value.", "List the values.")
-        return tuple(_scalar(key, path, operator, item) for item in value)
+        return Values(_scalar(key, path, operator, item) for item in value)
     return _scalar(key, path, operator, value)
 
 
@@ -276,8 +276,22 @@ def _contains(stored: Any, value: Any) -> bool:
     return isinstance(stored, str) and isinstance(value, str) and value in stored
 
 
-def _among(stored: Any, values: tuple[Any, ...]) -> bool:
-    return any(_equal(stored, value) for value in values)
+class Values(tuple[Any, ...]):
+    """What `in` and `nin` compare with, found by what is stored whatever their number."""
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        self.keys = frozenset(map(_key, self))
+
+
+def _key(value: Any) -> Any:
+    """Make of a value what is equal where _equal holds."""
+    if _is_number(value):
+        return "number", value
+    return (type(value), value) if isinstance(value, (str, bool, datetime)) else None
+
+
+def _among(stored: Any, values: Values) -> bool:
+    return _key(stored) in values.keys
 
 
 _TESTS: dict[str, Callable[[Any, Any], bool]] = {

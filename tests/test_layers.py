@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from opentelemetry.trace import StatusCode
 from openmem import (
     Adapter,
     AsyncMemory,
+    ClosedError,
     InvalidRequestError,
     Memory,
     NotFoundError,
@@ -190,6 +192,108 @@ def test_a_read_that_takes_too_long_is_cancelled_and_not_repeated() -> None:
     assert (hanging.begun, hanging.cancelled) == (1, 1)
     assert isinstance(caught.value.__cause__, TimeoutError)
     assert caught.value.written == "nothing"
+
+
+def test_a_call_that_does_not_end_when_it_is_cancelled_is_given_up_all_the_same() -> None:
+    async def work() -> None:
+        release = asyncio.Event()
+        ended: list[bool] = []
+
+        async def get(request: Any) -> Any:
+            while not release.is_set():
+                with suppress(asyncio.CancelledError):
+                    await release.wait()
+            ended.append(True)
+            return record()
+
+        memory = AsyncMemory(Remote(get=get), timeout=0.05)
+        with pytest.raises(ProviderUnavailableError, match=r"within 0\.05 s"):
+            await memory.get("m1")
+        assert not ended
+        release.set()
+        await memory.close()  # which waits for what still goes on
+        assert ended
+
+    run(work)
+
+
+def test_a_cancelled_call_ends_before_its_caller_goes_on() -> None:
+    async def work() -> None:
+        hanging = Hanging()
+        memory = AsyncMemory(Remote(get=hanging))
+        call = asyncio.create_task(memory.get("m1"))
+        while not hanging.begun:
+            await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert hanging.cancelled == 1
+
+    run(work)
+
+
+class Slow(Remote):
+    """Takes longer to open than a verb may."""
+
+    def __init__(self, *failures: Exception, **verbs: Any) -> None:
+        super().__init__(**verbs)
+        self.failures = list(failures)
+
+    async def open(self) -> None:
+        await super().open()
+        await asyncio.sleep(0.1)
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+def test_opening_is_not_within_the_timeout() -> None:
+    adapter = Slow(get=lambda request: record())
+    memory = Memory(adapter, timeout=0.02)
+    assert memory.get("m1").id == "m1"
+    memory.open()
+    assert adapter.opened == 1
+
+
+def test_opening_is_a_step_of_its_own_and_is_repeated_where_the_provider_is_away(naps: list[float]) -> None:
+    adapter = Slow(ProviderUnavailableError("away."), get=lambda request: record())
+    Memory(adapter).open()
+    assert (adapter.opened, adapter.reached) == (2, [])
+
+
+def test_a_store_that_does_not_open_has_written_nothing(naps: list[float]) -> None:
+    away = [ProviderUnavailableError("away.") for _ in range(3)]
+    with pytest.raises(ProviderUnavailableError) as caught:
+        Memory(Slow(*away, add=unreachable)).add("x", "u")
+    assert caught.value.written == "nothing"
+
+
+def test_a_closed_client_does_not_open() -> None:
+    memory = Memory(Slow())
+    memory.close()
+    with pytest.raises(ClosedError):
+        memory.open()
+
+
+def test_closing_releases_all_of_it_and_then_tells() -> None:
+    class Broken(Remote):
+        async def close(self) -> None:
+            await super().close()
+            raise ValueError("the disk is full")
+
+    class Made(WordEmbedder):
+        closed = 0
+
+        async def close(self) -> None:
+            self.closed += 1
+
+    made, adapter = Made(), Broken()
+    memory = Memory(adapter, embedder="test")
+    memory._core.embedder = made
+    with pytest.raises(ProviderError, match="ValueError"):
+        memory.close()
+    assert (adapter.closed, made.closed) == (1, 1)
+    memory.close()
+    assert adapter.closed == 1
 
 
 def test_a_write_that_takes_too_long_is_not_repeated() -> None:

@@ -25,7 +25,9 @@ from openmem import (
     Memory,
     NotFoundError,
     OMPError,
+    PayloadTooLargeError,
     UnsupportedCapabilityError,
+    filters,
 )
 from openmem._generated.models import AddManyRequest
 from openmem._generated.verbs import VERBS
@@ -914,3 +916,85 @@ def test_the_async_client_refuses_alike(verb: str, text: str) -> None:
         asyncio.run(call())
     assert (adapter.reached, adapter.opened) == ([], 0)
     assert str(caught.value) == str(refused(ask(verb, user_id=text)))
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------
+
+CONDITION = {"metadata.a": {"gte": 0, "lt": 9}}
+LARGE_FILTERS: list[dict[str, Any]] = [
+    {"or": [CONDITION] * 251},
+    {"not": {"and": [{"or": [{"not": {"kind": "a"}}] * 167}] * 3}},
+    {"kind": {"in": ["x" * 60] * 1100}},
+    {"kind": "x" * 65_530},
+    {"kind": "\u20ac" * 22_000},
+    {"metadata." + "a" * 66_000: 1},
+    {"or": [{"kind": "x" * 1000}] * 10_000},
+]
+
+
+@pytest.mark.parametrize("filter_", LARGE_FILTERS, ids=range(len(LARGE_FILTERS)))
+@pytest.mark.parametrize("verb", ["list", "search", "context"])
+def test_a_filter_that_is_too_large_reaches_nothing(verb: str, filter_: dict[str, Any]) -> None:
+    fields = {"user_id": "u", "filter": filter_, **({} if verb == "list" else {"query": "x"})}
+    with pytest.raises(PayloadTooLargeError, match="filter"):
+        getattr(Memory(trap()), verb)(**fields)
+
+
+def test_a_filter_as_large_as_may_be_is_answered() -> None:
+    memory = Memory("memory://", embedder="none")
+    known = memory.add("x", "u", metadata={"a": 3}, kind="k7")
+    assert memory.list("u", filter={"or": [CONDITION] * 250}).items == [known]
+    assert memory.list("u", filter={"kind": {"in": [f"k{n}" for n in range(6000)]}}).items == [known]
+    limits = memory.capabilities().limits
+    assert limits
+    declared = (limits.max_filter_conditions, limits.max_filter_bytes, limits.max_metadata_bytes)
+    assert declared == (500, 64 * 1024, 1024 * 1024)
+
+
+def test_a_filter_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    entry = filters._entry
+
+    def counted(*arguments: Any) -> Any:
+        read.append(arguments)
+        return entry(*arguments)
+
+    monkeypatch.setattr(filters, "_entry", counted)
+    memory = Memory("memory://", embedder="test")
+    memory.add("x", "u")
+    for ask in (memory.search, memory.context, lambda _, user, **how: memory.list(user, **how)):
+        read.clear()
+        ask("x", "u", filter={"kind": {"exists": False}})
+        assert len(read) == 1
+
+
+MEBIBYTE = "x" * (1 << 20)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"metadata": {"a": MEBIBYTE}},
+        {"metadata": {"a": "\u20ac" * 350_000}},
+        {"x-own": MEBIBYTE},
+        {"metadata": {"a": "x" * 600_000}, "x-own": "x" * 600_000},
+    ],
+    ids=["metadata", "in bytes", "an extension", "together"],
+)
+def test_metadata_that_is_too_large_is_refused(fields: dict[str, Any]) -> None:
+    adapter = trap()
+    with pytest.raises(PayloadTooLargeError, match="metadata"):
+        Memory(adapter).add("x", "u", **fields)
+    with pytest.raises(PayloadTooLargeError, match="metadata"):
+        Memory(adapter).update("m1", **fields)
+    (item,) = Memory(adapter).add_many([{"content": "x", **fields}], user_id="u")
+    assert item.error
+    assert item.error.code == "payload_too_large"
+
+
+def test_patches_do_not_add_up_to_what_is_too_large() -> None:
+    memory = Memory("memory://", embedder="none")
+    known = memory.add("x", "u", metadata={"a": "x" * 600_000})
+    with pytest.raises(PayloadTooLargeError, match="metadata"):
+        memory.update(known.id, metadata={"b": "x" * 600_000})
+    assert everything(memory, "u") == [known]

@@ -259,3 +259,20 @@ async def refuses_what_does_not_fit(h: Harness) -> None:
     for fields in bad:
         await h.refused(h.memory.add(**{"content": "fact", "user_id": h.user, **fields}), InvalidRequestError)
     await _only(h, record)
+
+
+@check("CON-9", "metadata that is too large is refused, also where it grows", requires=["supports_metadata"])
+async def metadata_has_a_size(h: Harness) -> None:
+    """Store most of what may be, then add more than is left."""
+    limits = h.capabilities.limits
+    most = (limits and limits.max_metadata_bytes) or 1 << 20
+    large = "x" * (most * 3 // 5)
+    await h.refused(h.memory.add("fact", h.user, metadata={"a": large, "b": large}), PayloadTooLargeError)
+    await h.refused(h.memory.add("fact", h.user, metadata={"a": large}, **{"x-own": large}), PayloadTooLargeError)
+    record = await h.add("fact", metadata={"a": large})
+    if "update" in h.capabilities.verbs:
+        call = h.memory.update(record.id, user_id=h.user, metadata={"b": large})
+        await h.refused(call, PayloadTooLargeError)
+    stored = await h.memory.get(record.id, user_id=h.user)
+    h.require(stored.metadata == {"a": large}, "the metadata that fits is not stored whole")
+    h.require(await h.all_ids() == [record.id], "a refused add was stored")

@@ -67,3 +67,21 @@ async def empty_ids_are_refused(h: Harness) -> None:
     for memory_id in ("", " ", "x" * 257, "a\x00b"):
         await h.refused(h.memory.get(memory_id), InvalidRequestError)
         await h.refused(h.memory.delete(memory_id), InvalidRequestError)
+
+
+@check("ERR-4", "what is refused, and what only reads, has written nothing", level="core")
+async def say_what_was_written(h: Harness) -> None:
+    """Look at what refused writes and reads say, in errors and on the wire."""
+    record = await h.add("fact")
+    calls = [
+        h.memory.add("fact", h.user, confidence=7),
+        h.memory.get("unknown", user_id=h.user),
+        h.memory.delete("unknown", user_id=h.user),
+        h.memory.search("x", h.user, limit=0),
+    ]
+    if "update" in h.capabilities.verbs:
+        calls.append(h.memory.update(record.id, content="new", user_id=h.other))
+    for call in calls:
+        error = await h.refused(call, OMPError)
+        h.require(error.written == "nothing", f"{error.code} says that {error.written} was written")
+        h.require(error.detail().written == "nothing", "the wire says otherwise")

@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from openmem.errors import InvalidRequestError
+from openmem.errors import InvalidRequestError, PayloadTooLargeError
 
 from ..check import check
 from ..filter_table import QUERY, RECORDS, ROWS, Row, needs, supported
@@ -364,3 +364,17 @@ async def injections(h: Harness) -> None:
             h.require(not await found(h, mine[0].content, filter=filter_), f"search by {filter_} found a record.")
     h.require(set(await h.all_ids()) == set(h.ids(mine)), "records are gone.")
     h.require(await h.all_ids(user_id=h.other) == h.ids(theirs), "another user's records are gone.")
+
+
+@check("FIL-7", "a filter that is too large is refused, one as large as may be is answered", requires=METADATA)
+async def sizes(h: Harness) -> None:
+    """Filter by as many conditions as are declared, by one more, and by too long a text."""
+    limits = h.capabilities.limits
+    most, longest = (limits and limits.max_filter_conditions) or 500, (limits and limits.max_filter_bytes) or 65_536
+    good, other = await h.seed([{"content": h.marker(), "metadata": {"n": n}} for n in (1, 2)])
+    condition = {"metadata.n": 1}
+    found_ids = await h.all_ids(filter={"or": [condition] * most})
+    h.expect(found_ids, [good.id], among=[good.id, other.id], what=f"list by {most} conditions")
+    for filter_ in ({"or": [condition] * (most + 1)}, {"metadata.n": "x" * longest}):
+        for call in (h.memory.list(h.user, filter=filter_), h.memory.search("x", h.user, filter=filter_)):
+            await h.refused(call, PayloadTooLargeError, InvalidRequestError)

@@ -6,10 +6,11 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from openmem.errors import InvalidRequestError
+from openmem.errors import ConflictError, InvalidRequestError
 
 from ..check import check
 from ..harness import Harness
+from ._shared import rich
 
 KEYS = ["supports_external_id"]
 
@@ -101,8 +102,8 @@ async def concurrent_upserts_make_one_record(h: Harness) -> None:
     h.require(await h.all_ids() == [records[0].id], "concurrent adds of one key made several records")
 
 
-@check("IDN-4", "a repeated add changes what it gives and leaves the rest", requires=KEYS)
-async def repeated_adds_merge(h: Harness) -> None:
+@check("IDN-4", "a repeated add stores what it gives and leaves the rest", requires=KEYS)
+async def repeated_adds_leave_the_rest(h: Harness) -> None:
     """Add a key again with some of its fields."""
     await h.add("at first", external_id="key", tags=["a"], confidence=0.5)
     again = await h.add("at last", external_id="key", confidence=0.75)
@@ -110,6 +111,126 @@ async def repeated_adds_merge(h: Harness) -> None:
         h.require(record.tags == ["a"], f"a field that was not given became {record.tags}")
         h.require((record.content, record.confidence) == ("at last", 0.75), f"given fields became {record!r}")
         h.require(record.version in (None, 2), f"version is {record.version} after two adds")
+
+
+@check("IDN-4", "a repeated add stores metadata as a whole", requires=(*KEYS, "supports_metadata"))
+async def repeated_metadata_is_stored_whole(h: Harness) -> None:
+    """Add a key again with other metadata, nulls among it, and another extension."""
+    await h.add("fact", external_id="key", metadata={"a": {"b": 1}, "c": 2}, **{"x-own": {"d": 1}})
+    given: dict[str, Any] = {"metadata": {"a": {"e": None}, "f": [None]}, "x-own": {"g": 2}}
+    again = await h.add("fact", external_id="key", **given)
+    for record in (again, await h.memory.get(again.id, user_id=h.user)):
+        h.require(record.metadata == given["metadata"], f"metadata became {record.metadata}")
+        extension = (record.model_extra or {}).get("x-own")
+        h.require(extension == given["x-own"], f"the extension became {extension}")
+
+
+@check("IDN-4", "the same add twice changes nothing but version and updated_at", requires=KEYS)
+async def repeating_changes_nothing(h: Harness) -> None:
+    """Repeat an add that gives every field."""
+    fields = rich(h)
+    first = await h.add("fact", external_id="key", **fields)
+    again = await h.add("fact", external_id="key", **fields)
+    passing = {"version", "updated_at"}
+    before, after = first.model_dump(exclude=passing), again.model_dump(exclude=passing)
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    h.require(not changed, f"{', '.join(sorted(changed))} changed")
+    stored = await h.memory.get(first.id, user_id=h.user)
+    h.require(stored == again, "get answers otherwise than the second add")
+
+
+@check("IDN-6", "a repeated add brings an archived record back", requires=(*KEYS, "supports_archive"))
+async def repeated_adds_bring_back_the_archived(h: Harness) -> None:
+    """Archive a record and add its key again, without and with archived."""
+    first = await h.add("fact", external_id="key", archived=True)
+    beside = await h.add("beside")
+    ids = [first.id, beside.id]
+    h.expect(await h.all_ids(), [beside.id], among=ids, what="list beside an archived record")
+    again = await h.add("fact", external_id="key")
+    h.require(not again.archived, "the answer is archived")
+    h.expect(await h.all_ids(), ids, among=ids, what="list after the second add", all_expected=True)
+    await h.add("fact", external_id="key", archived=True)
+    h.expect(await h.all_ids(), [beside.id], among=ids, what="list after an add that archives")
+
+
+@check("IDN-6", "a repeated add brings an expired record back", requires=(*KEYS, "temporal"))
+async def repeated_adds_bring_back_the_expired(h: Harness) -> None:
+    """Let a record expire and add its key again, without and with a valid_to; one to come stays."""
+    past, future = h.now() - timedelta(days=1), h.now() + timedelta(days=1)
+    first = await h.add("fact", external_id="key", valid_to=past)
+    beside = await h.add("beside", external_id="later", valid_to=future)
+    ids = [first.id, beside.id]
+    h.expect(await h.all_ids(), [beside.id], among=ids, what="list beside an expired record")
+    again = await h.add("fact", external_id="key")
+    h.require(again.valid_to is None, f"valid_to is {again.valid_to}")
+    h.expect(await h.all_ids(), ids, among=ids, what="list after the second add", all_expected=True)
+    expired = await h.add("fact", external_id="key", valid_to=past)
+    h.require(expired.valid_to == past, f"a given valid_to became {expired.valid_to}")
+    later = await h.add("beside", external_id="later")
+    h.require(later.valid_to == future, f"a valid_to to come became {later.valid_to}")
+
+
+@check("IDN-6", "a superseded record stays so when it is added again", requires=(*KEYS, "supports_supersession"))
+async def superseded_records_stay_so(h: Harness) -> None:
+    """Supersede a record and add its key again."""
+    first = await h.add("at first", external_id="key")
+    successor = await h.add("successor", supersedes=[first.id])
+    again = await h.add("at last", external_id="key")
+    h.require((again.id, again.superseded_by) == (first.id, successor.id), f"the answer is {again!r}")
+    h.expect(await h.all_ids(), [successor.id], among=[first.id, successor.id], what="list")
+
+
+@check("IDN-7", "on_conflict=replace clears what is not given", requires=KEYS)
+async def conflicts_are_replaced(h: Harness) -> None:
+    """Put a bare record in the place of a full one."""
+    first = await h.add("at first", external_id="key", **rich(h))
+    again = await h.add("at last", external_id="key", on_conflict="replace", tags=["new"])
+    for record in (again, await h.memory.get(again.id, user_id=h.user)):
+        h.require((record.id, record.created_at) == (first.id, first.created_at), "id or created_at is another")
+        h.require((record.content, record.tags) == ("at last", ["new"]), f"given fields became {record!r}")
+        kept = {name for name in rich(h) if name != "tags" and record.model_dump().get(name) not in (None, False)}
+        h.require(not kept, f"{', '.join(sorted(kept))} stayed")
+        h.require(record.version in (None, 2), f"version is {record.version}")
+
+
+@check("IDN-7", "on_conflict=replace frees a superseded record", requires=(*KEYS, "supports_supersession"))
+async def replacing_frees(h: Harness) -> None:
+    """Replace a record that was superseded; its successor loses it."""
+    first = await h.add("at first", external_id="key")
+    successor = await h.add("successor", supersedes=[first.id])
+    again = await h.add("at last", external_id="key", on_conflict="replace")
+    h.require(again.superseded_by is None, f"it is superseded by {again.superseded_by}")
+    ids = [first.id, successor.id]
+    h.expect(await h.all_ids(), ids, among=ids, what="list", all_expected=True)
+    stored = await h.memory.get(successor.id, user_id=h.user)
+    h.require(not stored.supersedes, f"the successor supersedes {stored.supersedes}")
+
+
+@check("IDN-7", "on_conflict=skip answers the stored record", requires=KEYS)
+async def conflicts_are_skipped(h: Harness) -> None:
+    """Skip a key that is there, and store one that is not."""
+    first = await h.add("at first", external_id="key", tags=["a"])
+    again = await h.memory.add("at last", h.user, external_id="key", tags=["b"], on_conflict="skip")
+    h.require(again == first, f"the answer is {again!r}")
+    h.require(await h.memory.get(first.id, user_id=h.user) == first, "the stored record changed")
+    other = await h.memory.add("other", h.user, external_id="another", on_conflict="skip")
+    h.require(other.content == "other", "a key that was not there was not stored")
+
+
+@check("IDN-7", "on_conflict=error is a conflict that names the record", requires=KEYS)
+async def conflicts_are_refused(h: Harness) -> None:
+    """Refuse a key that is there, alone and in a batch, and store one that is not."""
+    first = await h.add("at first", external_id="key")
+    error = await h.refused(h.memory.add("x", h.user, external_id="key", on_conflict="error"), ConflictError)
+    h.require(first.id in error.message, f"the conflict does not name {first.id}: {error}")
+    h.require(await h.memory.get(first.id, user_id=h.user) == first, "the stored record changed")
+    theirs = await h.memory.add("theirs", h.other, external_id="key", on_conflict="error")
+    h.require(theirs.id != first.id, "another user's key is the same record")
+    if "add_many" in h.capabilities.verbs:
+        items = [{"content": "x", "external_id": each, "on_conflict": "error"} for each in ("key", "new")]
+        bad, good = await h.memory.add_many(items, user_id=h.user)
+        h.require(bad.error and bad.error.code == "conflict", f"the item is answered with {bad!r}")
+        h.require(good.id and not good.error, f"the item beside it is answered with {good!r}")
 
 
 @check("IDN-5", "created_at and updated_at are equal at first, version is 1", level="core")

@@ -243,3 +243,8 @@ def confidence_is_clamped():
         return fields
 
     return asking(clamped)
+
+
+@plant("CON-9")
+def metadata_of_any_size():
+    return mock.patch("openmem.validation.MAX_METADATA_BYTES", 10**9)

@@ -97,3 +97,13 @@ def values_as_patterns():
         return re.search(re.escape(value).replace("%", ".*").replace("_", "."), stored, re.DOTALL) is not None
 
     return _test(contains=like)
+
+
+@plant("FIL-7")
+def filters_of_any_size():
+    return mock.patch.multiple(filters, MAX_CONDITIONS=10**9, MAX_BYTES=10**9)
+
+
+@plant("FIL-7")
+def fewer_conditions_than_declared():
+    return mock.patch.object(filters, "MAX_CONDITIONS", 400)

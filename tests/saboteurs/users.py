@@ -8,7 +8,7 @@ from unittest import mock
 
 from openmem.adapters import native
 
-from openmem import NotFoundError, OMPError, client
+from openmem import NotFoundError, OMPError, client, records
 from openmem._generated import models
 
 from .base import MemoryAdapter, but, plant
@@ -142,6 +142,47 @@ class RepeatedAddForgets(MemoryAdapter):
         if known is not None:
             store.replace(known, but(known, tags=None, metadata=None, confidence=None), None)
         return super()._add(request, store)
+
+
+class _AddsAgain(MemoryAdapter):
+    """Changes the request of an add that comes again."""
+
+    def bent(self, request, known):
+        raise NotImplementedError
+
+    def _add(self, request, store):
+        known = store.by_external_id(request.user_id, request.external_id) if request.external_id else None
+        return super()._add(self.bent(request, known) if known is not None else request, store)
+
+
+@plant("IDN-4")
+class RepeatedAddMerges(_AddsAgain):  # OMP 0.2 before it was settled
+    def bent(self, request, known):
+        return but(request, metadata=records.merge(known.metadata, request.metadata)) if request.metadata else request
+
+
+@plant("IDN-6")
+class ArchivedForGood(_AddsAgain):
+    def bent(self, request, known):
+        return but(request, archived=True) if known.archived and request.archived is None else request
+
+
+@plant("IDN-6")
+class ExpiredForGood(_AddsAgain):
+    def bent(self, request, known):
+        return but(request, valid_to=known.valid_to) if known.valid_to and request.valid_to is None else request
+
+
+@plant("IDN-7")
+class ConflictsAlwaysUpdate(_AddsAgain):
+    def bent(self, request, known):
+        return but(request, on_conflict=None)
+
+
+@plant("IDN-7")
+class ReplacingKeepsTheRest(_AddsAgain):
+    def bent(self, request, known):
+        return but(request, on_conflict=None) if request.on_conflict == "replace" else request
 
 
 @plant("IDN-1")

@@ -221,3 +221,8 @@ def errors_without_remedy():
 @plant("SYN-1")
 def the_bound_view_forgets_its_user():
     return mock.patch.object(client, "_bound", lambda verb, fields, user_id: {**fields, "user_id": f"{user_id} "})
+
+
+@plant("ERR-4")
+def errors_never_know():
+    return mock.patch("openmem.errors.OMPError.default_written", "perhaps")
