@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from openmem.errors import ConflictError, InvalidRequestError, NotFoundError, UnsupportedCapabilityError
+from openmem.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    PayloadTooLargeError,
+    UnsupportedCapabilityError,
+)
 
 REFUSALS = (NotFoundError, InvalidRequestError, ConflictError, UnsupportedCapabilityError, PayloadTooLargeError)
 """Answers, not breakdowns: a check that meets one where it does not expect it has found a failure."""
