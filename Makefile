@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format generate bench clean
+.PHONY: help demo test soak check format generate bench clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -14,6 +14,9 @@ demo: .venv/demo ## one script on five backends, then the conformance matrix of 
 
 test: .venv/dev ## run the whole test suite
 	$(BIN)/python -m pytest
+
+soak: .venv/dev ## run the long soaks: many searches under churn, interrupts, forks, faults in turn
+	$(BIN)/python -m pytest tests/soak
 
 check: .venv/dev ## lint, strict types, and drift between the spec and the generated code
 	$(BIN)/ruff check .
