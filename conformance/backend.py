@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, get_args
 
 from openmem import config
@@ -26,17 +26,24 @@ class Backend:
     """A client over the target, and its raw adapter with the requests counted that reach it."""
 
     def __init__(self, target: Target, colour: Colour, options: Mapping[str, Any]) -> None:
+        self._target, self._settings = target, {**_embedder(target, options), **options}
         self.colour = colour
         self.clock = TickingClock()
-        self.client = _client(target, colour, self.clock, {**_embedder(target, options), **options})
-        self.raw = self.client._core.adapter
         self.reached = 0
         self.leaks: list[str] = []
-        """Verbs that the raw adapter answered with another user's memory, which the client then withheld."""
-        self._watch_requests()
+        """Verbs that a raw adapter answered with another user's memory, which its client then withheld."""
+        self.beside: list[Backend] = []
+        """The others over the same target, which are closed with this one where it is reopened."""
+        self._connect()
 
-    def _watch_requests(self) -> None:
-        handle = self.raw.handle
+    def _connect(self) -> None:
+        self.client = self._watched()
+        self.raw = self.client._core.adapter
+
+    def _watched(self) -> AsyncMemory | Memory:
+        """Make a client whose requests are counted, and their answers looked at."""
+        client = _client(self._target, self.colour, self.clock, self._settings)
+        handle = client._core.adapter.handle
 
         async def watched(request: Any) -> Any:
             self.reached += 1
@@ -45,7 +52,8 @@ class Backend:
                 self.leaks.append(VERB_OF[type(request)].name)
             return answer
 
-        self.raw.handle = watched  # type: ignore[method-assign]
+        client._core.adapter.handle = watched  # type: ignore[method-assign]
+        return client
 
     def _claim_every_feature(self) -> None:
         describe = self.raw.capabilities
@@ -58,6 +66,7 @@ class Backend:
 
     async def open(self, *, admit_everything: bool = False) -> None:
         """Reach the backend; with admit_everything the guard lets undeclared verbs and features through."""
+        self._admit_everything = admit_everything
         memory = Client(self.client)
         if admit_everything:
             self._claim_every_feature()
@@ -69,11 +78,27 @@ class Backend:
         with suppress(*REFUSALS):  # a backend that refuses can be reached, and is the checks' to judge
             await memory.list(self.harness().user, limit=1)
 
+    async def reopen(self) -> None:
+        """Close every client over the target, and only then open them again."""
+        every = (self, *self.beside)
+        for each in every:
+            await each.close()
+        for each in every:
+            each._connect()
+            await each.open(admit_everything=each._admit_everything)
+
+    @asynccontextmanager
+    async def second(self) -> AsyncIterator[Client]:
+        """Open a client beside the one under test, over the same target."""
+        client = Client(self._watched())
+        try:
+            yield client
+        finally:
+            await client.close()
+
     def harness(self) -> Harness:
         """Make a fresh harness."""
-        return Harness(
-            self.client, self.raw, self.capabilities, self.clock, self.colour, lambda: self.reached, self.leaks
-        )
+        return Harness(self)
 
     async def close(self) -> None:
         """Close the client."""

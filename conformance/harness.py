@@ -7,10 +7,11 @@ import inspect
 import secrets
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from openmem import bridge
 from openmem._generated.models import CapabilitiesRequest
@@ -71,34 +72,53 @@ class Client:
         return call
 
 
+class Place(Protocol):
+    """A backend under test."""
+
+    client: AsyncMemory | Memory
+    raw: Adapter
+    capabilities: Capabilities
+    clock: TickingClock
+    colour: Colour
+    reached: int
+    leaks: list[str]
+
+    async def reopen(self) -> None:
+        """Close every client over the target, and only then open them again."""
+
+    def second(self) -> AbstractAsyncContextManager[Client]:
+        """Open a client beside the one under test, over the same target."""
+
+
 class Harness:
     """One check's own corner of the provider; made anew for each check and colour."""
 
-    def __init__(
-        self,
-        client: AsyncMemory | Memory,
-        raw: Adapter,
-        capabilities: Capabilities,
-        now: Callable[[], datetime],
-        colour: Colour,
-        reached: Callable[[], int],
-        leaks: Sequence[str],
-    ) -> None:
-        self.memory = Client(client)
-        self.raw = raw
-        self.capabilities = capabilities
-        self.now = now
-        self.colour = colour
-        self.reached = reached
-        self._leaks, self._leaks_before = leaks, len(leaks)
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.memory = Client(place.client)
+        self.raw = place.raw
+        self.capabilities = place.capabilities
+        self.now: Callable[[], datetime] = place.clock
+        self.colour = place.colour
+        self.second = place.second
+        self._leaks_before = len(place.leaks)
         self.user = self.new_user()
         self.other = self.new_user()
         self._prefix = f"check-{secrets.token_hex(4)}"
         self._contents: dict[str, str] = {}
 
+    def reached(self) -> int:
+        """Count the requests that reached the adapter."""
+        return self._place.reached
+
     def leaked(self) -> str | None:
         """Name the verb that the provider answered with another user's memory meanwhile, which the client withholds."""
-        return next(iter(self._leaks[self._leaks_before :]), None)
+        return next(iter(self._place.leaks[self._leaks_before :]), None)
+
+    async def reopen(self) -> None:
+        """Close every client over the target, and only then open them again."""
+        await self._place.reopen()
+        self.memory, self.raw = Client(self._place.client), self._place.raw
 
     async def native(self) -> Capabilities:
         """Ask the raw adapter what it supports of itself, where the client under test would ask it."""

@@ -71,6 +71,7 @@ async def _run_colour(
     hide: Callable[[str], str],
 ) -> None:
     guarded, unguarded = Backend(target, colour, options), Backend(target, colour, options)
+    guarded.beside, unguarded.beside = [unguarded], [guarded]
     try:
         await guarded.open()
         await unguarded.open(admit_everything=True)

@@ -84,6 +84,7 @@ class HostedMem0Adapter(Adapter):
             supports_metadata=True,
             filters="client",
             ingestion="queued",
+            durable=True,
             scores=models.ScoreKinds(vector="mem0"),
             # The platform tells neither its model nor the dimension, and takes no vectors that they would matter to.
             embedding=models.EmbeddingInfo(model="mem0", dimension=1),

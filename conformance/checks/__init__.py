@@ -26,6 +26,8 @@ GROUPS = (
     "capabilities",
     "errors",
     "clients",
+    "durability",
+    "concurrency",
 )
 
 for _group in GROUPS:

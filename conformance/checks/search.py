@@ -564,6 +564,28 @@ async def bad_vectors(h: Harness) -> None:
     h.require(set(await h.all_ids()) == {near.id, far.id}, "a refused add stored a record.")
 
 
+def _towards(h: Harness, degrees: float) -> list[float]:
+    """Make a unit vector at an angle to the first axis."""
+    vector = [0.0] * _dimension(h)
+    vector[:2] = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return vector
+
+
+@check("SEA-13", "vectors that point away are ranked by how far", requires=VECTORS, level="core")
+async def below_zero(h: Harness) -> None:
+    """Store vectors at growing angles to the one searched with, the farthest last, and cut the answer at each place."""
+    near, *away = [await h.add(h.marker(), vector=_towards(h, degrees)) for degrees in (30, 95, 120, 150, 180)]
+    every = [near.id, *h.ids(away)]
+    for limit in range(1, len(every) + 1):
+        results = await h.memory.search(None, h.user, vector=_towards(h, 0), limit=limit)
+        what, whole = f"the nearest {limit}", limit == len(every)
+        h.expect(h.ids(results), every[:limit], among=every, what=what, ordered=True, all_expected=whole)
+    scores = [result.score for result in results]
+    h.require(scores[0] > 0 and not any(scores[1:]), f"scores are {scores}, not 0 for all that point away.")
+    results = await h.memory.search(None, h.user, vector=_towards(h, 0), min_score=0.01)
+    h.expect(h.ids(results), [near.id], among=every, what="those of at least 0.01")
+
+
 # --- records ----------------------------------------------------------------------------------------------------
 
 
