@@ -44,6 +44,8 @@ def build(verb: str, fields: Mapping[str, Any]) -> BaseModel:
 
 def parse(model: type[Request], fields: Mapping[str, Any]) -> Request:
     """Validate fields into a model, its error turned into InvalidRequestError."""
+    if isinstance(fields.get("user_id"), bytes):  # which the model would read as text: a user is named, never guessed
+        check_user(fields["user_id"])
     try:
         return model.model_validate(fields)
     except ValidationError as error:
