@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -20,6 +19,8 @@ Key = TypeVar("Key")
 Scores = NDArray[np.float64]
 Load = Callable[[Sequence[Key]], Mapping[Key, Memory]]
 """Returns those of the keys whose memories the request selects."""
+MANY = 1000
+"""Memories beyond which sorting, which lets no other thread run, is not for all of them."""
 
 
 class Source(Protocol[Key]):
@@ -105,13 +106,13 @@ def best(keys: Sequence[Key], scores: Scores, load: Load[Key], limit: int) -> li
             band = below[scores[below] >= floor]
         else:
             floor, band = -np.inf, below
-        rows = band.tolist()
-        selected = load([keys[row] for row in rows])
-        scored = ((selected[keys[row]], float(scores[row])) for row in rows if keys[row] in selected)
-        found += heapq.nlargest(limit - len(found), scored, key=_rank)  # sorting all would hold other threads up
+        asked = [keys[row] for row in band.tolist()]
+        selected = load(asked)
+        scored = zip(asked, scores[band].tolist(), strict=True)
+        ranked = [(score, *cursors.position(selected[key]), selected[key]) for key, score in scored if key in selected]
+        if len(ranked) > MANY:
+            ranked = heapq.nlargest(limit - len(found), ranked)
+        ranked.sort(reverse=True)
+        found += [(memory, score) for score, _, _, memory in ranked]
         ceiling, size = floor, 4 * size
-    return found
-
-
-def _rank(scored: tuple[Memory, float]) -> tuple[float, datetime, str]:
-    return scored[1], *cursors.position(scored[0])
+    return found[:limit]

@@ -42,6 +42,10 @@ class UserIndex:
         """Return the vector as the index keeps it; InvalidRequestError where it is of another width."""
         return None if vector is None or self.index is None else self.index.fitting(vector)
 
+    def vector(self, memory_id: str) -> Floats | None:
+        """Return a copy of the vector of a memory, if it has one."""
+        return None if self.index is None else self.index.get(memory_id)
+
     def add(self, memory: Memory, vector: Floats | None) -> None:
         """Index a memory."""
         bisect.insort(self.order, cursors.position(memory))

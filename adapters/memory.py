@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -41,6 +41,7 @@ class MemoryAdapter(EmbeddedAdapter):
     """Records in dictionaries, one lock around every transaction, of which an interrupt leaves all or nothing."""
 
     name = "memory"
+    durable = False
     settings_type = MemorySettings
     settings: MemorySettings
 
@@ -97,24 +98,8 @@ async def _aside(work: Callable[..., T], *args: Any) -> T:
         _caller.reset(token)
 
 
-class _Before(NamedTuple):
-    """A record as it was before a change: none where there was none."""
-
-    user_id: str
-    record: Memory | None
-    vector: Floats | None
-
-
-class _Change:
-    """What is under way: how everything it touches was before, and whether it stands."""
-
-    __slots__ = ("before", "entries", "stands", "written")
-
-    def __init__(self) -> None:
-        self.before: dict[str, _Before] = {}
-        self.entries: list[tuple[str, Logged]] = []
-        self.written = 0
-        self.stands = False
+Before = tuple[str, Memory | None, Floats | None]
+"""A user, and the record and vector as they were before a change; no record where there was none."""
 
 
 class _Memories:
@@ -127,8 +112,11 @@ class _Memories:
         self._users: dict[str, UserIndex] = {}
         self._nobody = UserIndex(dimension)
         self._logs: dict[str, deque[Logged]] = {}
-        self._change = _Change()
         self._caller = _caller.get()
+        # The change under way: what it touched, by id, what is to be logged of it, and whether it stands.
+        self._before: dict[str, Before] = {}
+        self._entries: deque[tuple[str, Logged]] = deque()
+        self._stands = False
 
     # --- transactions -----------------------------------------------------------------------------------------
 
@@ -136,66 +124,67 @@ class _Memories:
         """Do work, all of it or nothing. What an interrupt, or another thread at a fork, left half done is settled."""
         self._settle()
         self._caller = _caller.get()
-        self._go_on()
+        if self._caller.gone:
+            raise asyncio.CancelledError
         try:
             result = work(self)
-            self._change.stands = True
+            self._stands = True
         finally:
             self._settle()
         return result
 
     def _settle(self) -> None:
-        """End the change under way; interrupted, it is done again from its beginning."""
-        change = self._change
-        if change.stands:
-            self._write_down(change)
-        elif change.before:
-            self._undo(change)
-        self._change = _Change()
+        """End the change under way; where that is interrupted, it may be begun anew."""
+        if self._stands:
+            self._write_down()
+        elif self._before:
+            self._undo()
+        elif not self._entries:
+            return
+        self._before.clear()
+        self._entries.clear()
+        self._stands = False
 
-    def _write_down(self, change: _Change) -> None:
-        for user_id, entry in change.entries[change.written :]:
+    def _write_down(self) -> None:
+        while self._entries:
+            user_id, entry = self._entries[0]
             log = self._logs.get(user_id)
             if log is None:
                 log = self._logs[user_id] = deque(maxlen=self._audit_limit)
             if not log or log[-1] is not entry:
                 log.append(entry)
-            change.written += 1
+            self._entries.popleft()
 
-    def _undo(self, change: _Change) -> None:
-        for memory_id, before in change.before.items():
-            if before.record is None:
+    def _undo(self) -> None:
+        for memory_id, (_, record, _) in self._before.items():
+            if record is None:
                 self._records.pop(memory_id, None)
             else:
-                self._records[memory_id] = before.record
-        for user_id in {before.user_id for before in change.before.values()}:
-            self._users[user_id] = self._rebuilt(user_id, change)
+                self._records[memory_id] = record
+        for user_id in {user_id for user_id, _, _ in self._before.values()}:
+            self._users[user_id] = self._rebuilt(user_id)
 
-    def _rebuilt(self, user_id: str, change: _Change) -> UserIndex:
+    def _rebuilt(self, user_id: str) -> UserIndex:
         torn, user = self._user(user_id), UserIndex(self._dimension)
         ids = dict.fromkeys(memory_id for _, memory_id in torn.order)
-        ids.update(dict.fromkeys(key for key, before in change.before.items() if before.user_id == user_id))
-        for memory_id in ids:
-            if memory_id in self._records:
-                before = change.before.get(memory_id)
-                kept = torn.index.get(memory_id) if before is None and torn.index is not None else None
-                user.add(self._records[memory_id], before.vector if before is not None else kept)
+        ids.update(dict.fromkeys(memory_id for memory_id, before in self._before.items() if before[0] == user_id))
+        for memory_id in ids.keys() & self._records.keys():
+            before = self._before.get(memory_id)
+            user.add(self._records[memory_id], torn.vector(memory_id) if before is None else before[2])
         return user
 
     def _touch(self, user: UserIndex, memory: Memory) -> None:
         """Note how a record is before it changes."""
-        if memory.id not in self._change.before:
-            vector = user.index.get(memory.id) if user.index is not None else None
-            self._change.before[memory.id] = _Before(memory.user_id, self._records.get(memory.id), vector)
-
-    def _go_on(self) -> None:
-        if self._caller.gone:
-            raise asyncio.CancelledError
+        if memory.id not in self._before:
+            record = self._records.get(memory.id)
+            vector = None if record is None else user.vector(memory.id)
+            self._before[memory.id] = (memory.user_id, record, vector)
 
     def takes_long(self, request: BaseModel) -> bool:
         """Tell whether a request may take more than a few milliseconds; asked without the lock."""
-        memory = self._records.get(getattr(request, "id", ""))
-        user_id: str = memory.user_id if memory is not None else getattr(request, "user_id", "")
+        fields = request.__dict__
+        memory = self._records.get(fields.get("id", ""))
+        user_id = fields.get("user_id", "") if memory is None else memory.user_id
         user = self._users.get(user_id, self._nobody)
         return cost(request, memory, user.weight, len(self._logs.get(user_id, ()))) > LONG
 
@@ -248,7 +237,8 @@ class _Memories:
             created_at, memory_id = order[place]
             if since is not None and created_at < since:
                 return
-            self._go_on()
+            if self._caller.gone:
+                raise asyncio.CancelledError
             yield self._records[memory_id]
 
     def chain(self, memory: Memory) -> Iterable[Memory]:
@@ -271,14 +261,15 @@ class _Memories:
 
     def load(self, user_id: str, keys: Sequence[str]) -> Iterator[tuple[str, Memory]]:
         for key in keys:
-            self._go_on()
+            if self._caller.gone:
+                raise asyncio.CancelledError
             yield key, self._records[key]
 
     def hand_out(self, memory: Memory) -> Memory:
         return records.detached(memory)
 
     def log(self, user_id: str, entry: Logged) -> None:
-        self._change.entries.append((user_id, entry))
+        self._entries.append((user_id, entry))
 
     def logged(self, user_id: str) -> Iterator[Logged]:
         return reversed(self._logs.get(user_id, ()))

@@ -1,0 +1,95 @@
+"""memory:// under Ctrl-C and fork: each change is whole or not at all, the indexes are those of the records."""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+
+import pytest
+from interrupts import at_bytecodes
+from openmem.adapters.memory import MemoryAdapter
+from stand import VERBS, WAYS, Stand, check, hold_indexes, interrupt, traced
+
+from openmem import InvalidRequestError, bridge
+from openmem._generated import models
+
+ROUNDS = 40
+"""Interrupts a verb and way; tests/soak has more."""
+
+
+# An interrupt between the making of a coroutine and its first step leaves one that nobody awaits.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_interrupted_change_is_whole_or_nothing(verb: str, way: str) -> None:
+    stand = Stand(verb + way)
+    came = 0
+    for _ in range(ROUNDS):
+        came += interrupt(stand, verb, WAYS[way])
+        hold_indexes(stand.memory)
+    assert came > 0.8 * ROUNDS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_child_finds_no_change_of_another_thread_half_done(verb: str) -> None:
+    stand = Stand(verb)
+    stand.refill()
+    change = getattr(stand, verb)()
+    with at_bytecodes(None, traced) as count:
+        stand.do(change)
+    for share in range(1, 6):
+        stand.refill()
+        halted_and_forked(stand, verb, share * count.seen // 6)
+
+
+def halted_and_forked(stand: Stand, verb: str, at: int) -> None:
+    """Fork while another thread stands in the midst of a change, and use the store in the child, then here."""
+    change, before = getattr(stand, verb)(), stand.state()
+    halted, go_on = threading.Event(), threading.Event()
+
+    def halt() -> None:
+        halted.set()
+        go_on.wait()
+
+    def work() -> None:
+        with at_bytecodes(at, traced, halt):
+            stand.do(change)
+        halted.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    halted.wait()
+    child = os.fork()
+    if child == 0:
+        try:
+            check(stand, before, verb)
+            hold_indexes(stand.memory)
+            stand.do(stand.add())
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    go_on.set()
+    thread.join()
+    assert status == 0
+    assert check(stand, before, verb)
+    hold_indexes(stand.memory)
+
+
+def test_a_vector_that_does_not_fit_changes_nothing() -> None:
+    adapter = MemoryAdapter(embedding=models.EmbeddingInfo(model="m", dimension=2))
+    kept = bridge.step(adapter.handle(models.AddRequest(content="tea", user_id="u", vector=[1.0, 0.0])))
+    requests = [
+        models.AddRequest(content="more tea", user_id="u", vector=[1.0, 0.0, 0.0]),
+        models.UpdateRequest(id=kept.id, content="coffee", vector=[1.0]),
+        models.AddRequest(content="more tea", user_id="u", vector=[1.0, 0.0, 0.0], supersedes=[kept.id]),
+    ]
+    for request in requests:
+        with pytest.raises(InvalidRequestError, match="numbers, not 2"):
+            bridge.step(adapter.handle(request))
+        page = bridge.step(adapter.handle(models.ListRequest(user_id="u", include=["superseded"])))
+        assert page.items == [kept]
+        assert bridge.step(adapter.handle(models.SearchRequest(query="tea", user_id="u", mode="keyword"))).results
