@@ -19,6 +19,7 @@ from openmem.conformance.probes import PROBES, UNASKED
 from openmem.conformance.report import LEVELS
 from pydantic import SecretStr
 from saboteurs import base as bent
+from saboteurs import concurrency
 
 from openmem import Adapter, CapabilityFeatures, NotFoundError, OMPError, ProviderUnavailableError
 
@@ -92,6 +93,7 @@ def test_embedded_backends_conform(scheme: str, embedder: str, tmp_path: Path) -
     colours = Counter(result.colour for result in report.results)
     assert colours == {"async": len(CHECKS), "sync": len(CHECKS)}
     lacking = {"vector_search", "hybrid_search", "supports_vectors"} if embedder == "none" else set()
+    lacking |= {"durable"} if scheme == "memory" else set()
     told = {r.message.removeprefix("without ") for r in report.results if r.outcome != "pass"}
     assert {need for message in told for need in message.split(", ")} == lacking
 
@@ -99,7 +101,7 @@ def test_embedded_backends_conform(scheme: str, embedder: str, tmp_path: Path) -
 # --- not vacuous ------------------------------------------------------------------------------------------------
 
 WITHOUT_RECORDS = {"CON-2", "CON-3", "CON-8", "SEA-10", "BAT-1", "BAT-2", "AUD-1", "AUD-3"}
-WITHOUT_RECORDS |= {"CAP-1", "CAP-3", "CAP-4", "ERR-1", "ERR-3"}
+WITHOUT_RECORDS |= {"CAP-1", "CAP-3", "CAP-4", "ERR-1", "ERR-3", "ERR-4"}
 """Clauses of which a check can pass where nothing is stored: refusals, capabilities, and a log of what was done."""
 
 
@@ -111,6 +113,8 @@ class DropsWrites(bent.MemoryAdapter):
 
 
 class SeesNothing(MemoryAdapter):
+    stats = Adapter.stats
+
     async def list(self, request: Any) -> Any:
         return (await super().list(request)).model_copy(update={"items": [], "next_cursor": None})
 
@@ -253,6 +257,30 @@ def test_an_adapter_that_claims_too_much_is_caught(claim: str) -> None:
     assert {r.colour for r in report.results if r.outcome == "fail"} == {"async", "sync"}, report.summary()
 
 
+class ClaimsToLast(MemoryAdapter):
+    durable = True
+
+
+class LastsAndDoesNotSay(concurrency.Durable):
+    durable = False
+
+
+def test_durability_is_held_to_the_truth_in_both_directions() -> None:
+    report = conform(ClaimsToLast, "DUR")
+    assert not report.counts["pass"], report.summary()
+    assert {r.outcome for r in report.results} == {"fail"}, report.summary()
+    report = conform(LastsAndDoesNotSay, "DUR")
+    assert {r.message for r in report.results} == {"durable works, though it is not declared"}
+    report = conform(concurrency.Durable)
+    assert (report.exit_code, report.level) == (0, "full"), report.summary()
+    assert report.counts["verified-unsupported"] == 0
+
+
+def test_calls_that_let_others_in_conform() -> None:
+    report = conform(concurrency.Slow, "CONC")
+    assert report.exit_code == 0, report.summary()
+
+
 @pytest.mark.parametrize("verb", ["update", "history", "audit", "remember"])
 def test_a_verb_that_is_declared_and_missing_is_caught(verb: str) -> None:
     class Declares(Plain):
@@ -324,6 +352,8 @@ KNOWN = "LST-2.nothing-caps-a-list"
 
 
 class Capped(MemoryAdapter):
+    stats = Adapter.stats
+
     async def list(self, request: Any) -> Any:
         page = await super().list(request.model_copy(update={"limit": min(request.limit, 20)}))
         return page.model_copy(update={"next_cursor": None}) if request.limit > 20 else page
@@ -519,4 +549,6 @@ def test_a_report_of_a_whole_run_names_every_check(tmp_path: Path) -> None:
     cases = ET.parse(tmp_path / "junit.xml").getroot().findall("testcase")
     assert Counter(case.attrib["name"] for case in cases) == dict.fromkeys(ids, 2)
     rows = (tmp_path / "matrix.md").read_text("utf-8").partition("| clause |")[2].splitlines()[2:]
-    assert rows == [f"| {check.clause} | {check.id.partition('.')[2]} | ✓ |" for check in CHECKS]
+    marks = ["–" if "durable" in check.requires else "✓" for check in CHECKS]
+    names = [f"| {check.clause} | {check.id.partition('.')[2]} |" for check in CHECKS]
+    assert rows == [f"{name} {mark} |" for name, mark in zip(names, marks, strict=True)]

@@ -7,17 +7,19 @@ from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+from openmem.bridge import side_by_side
 from openmem.errors import ConflictError, NotFoundError, OMPError
 from openmem.types import MemoryRecord
 
 from ..check import check
 from ..harness import Client, Harness
+from ..verdicts import Failure
 from ._shared import modes
 
 AT_ONCE = 8
 """Calls that race each other."""
-ROUNDS = 12
-"""Records that come and go beside the reads."""
+READERS, READS = 2, 8
+"""Who reads of each user beside its changes, and how often."""
 
 
 async def _gathered(calls: Iterable[Awaitable[Any]]) -> list[Any]:
@@ -76,7 +78,7 @@ def _owners(answer: Any) -> set[str]:
 async def two_users_at_once(h: Harness) -> None:
     """Call every verb for two users at the same time, over and over, and look whose records come."""
     word = h.marker()
-    for _ in range(3):
+    for _ in range(2):
         own = {user: await h.seed([{"content": f"{word} {n}"} for n in range(4)], user) for user in (h.user, h.other)}
         asked = [(user, verb, call) for user in own for verb, call in _calls(h, user, word, own[user]).items()]
         answers = await _gathered(call for _, _, call in asked)
@@ -92,42 +94,63 @@ async def two_users_at_once(h: Harness) -> None:
         h.require(page.items and _owners(page) == {user}, "list answers another user's records afterwards.")
 
 
-async def _churn(h: Harness, user: str, word: str, gone: set[str]) -> None:
-    """Add and delete, so that whatever the provider keeps records by is used again by turns of both users."""
-    for number in range(ROUNDS):
-        record = await h.add(f"{word} {number}", user)
-        await asyncio.sleep(0)  # a provider in this process lets nobody in by itself
-        await h.memory.delete(record.id, user_id=user)
-        gone.add(record.id)
+class _Churn:
+    """Records of a user that come and go until all who read beside it have read enough."""
 
+    def __init__(self, h: Harness, user: str, word: str) -> None:
+        self._h, self._user, self._word = h, user, word
+        self._reading = READERS
+        self._gone: set[str] = set()
 
-async def _read(h: Harness, user: str, word: str, stays: str, gone: set[str], churning: Sequence[Any]) -> int:
-    """Read until nothing comes and goes any more; count the reads."""
-    reads, verbs = 0, [None, *modes(h)]
-    while not all(task.done() for task in churning):
-        known, mode = set(gone), verbs[reads % len(verbs)]
-        call = h.memory.list(user) if mode is None else h.memory.search(word, user, mode=mode, limit=50)
-        found, what = await call, "list" if mode is None else f"{mode} search"
-        ids, reads = h.ids(found), reads + 1
-        h.require(_owners(found) <= {user}, f"{what} answers another user's record beside adds and deletes.")
-        h.require(not known & set(ids), f"{what} answers a record whose deletion had been acknowledged.")
-        h.require(stays in ids, f"{what} misses a record that was there throughout.")
-        await asyncio.sleep(0)
-    return reads
+    async def begin(self) -> None:
+        """Add the one that stays."""
+        self._stays = (await self._h.add(f"{self._word} stays", self._user)).id
+
+    async def change(self) -> None:
+        """Add and delete, so that whatever the provider keeps records by is used again by turns of all users."""
+        while self._reading:
+            record = await self._h.add(f"{self._word} goes", self._user)
+            await asyncio.sleep(0)  # a provider in this process lets nobody in by itself
+            await self._h.memory.delete(record.id, user_id=self._user)
+            self._gone.add(record.id)
+
+    async def read(self) -> None:
+        """List and search by turns."""
+        verbs = [None, *modes(self._h)]
+        for number in range(READS):
+            mode = verbs[number % len(verbs)]
+            await self._look("list" if mode is None else f"{mode} search", mode)
+            await asyncio.sleep(0)
+        self._reading -= 1
+
+    async def end(self) -> None:
+        """Look for what stayed, and nothing else."""
+        self._h.require(await self._h.all_ids(self._user) == [self._stays], "list has more than what stayed.")
+
+    async def _look(self, what: str, mode: str | None) -> None:
+        h, known = self._h, set(self._gone)
+        call = h.memory.list(self._user) if mode is None else h.memory.search(self._word, self._user, mode=mode)
+        try:
+            found = await call
+        except OMPError as error:
+            raise Failure(f"{what} beside adds and deletes raised {type(error).__name__}: {error}") from error
+        h.require(_owners(found) <= {self._user}, f"{what} answers another user's record beside adds and deletes.")
+        h.require(not known & set(h.ids(found)), f"{what} answers a record whose deletion had been acknowledged.")
+        h.require(self._stays in h.ids(found), f"{what} misses a record that was there throughout.")
 
 
 @check("CONC-6", "reads beside adds and deletes are right", level="core")
 async def reads_beside_changes(h: Harness) -> None:
     """Let two users' records come and go while both read; every answer is one that was true at some moment."""
-    word, users = h.marker(), (h.user, h.other)
-    stays = {user: (await h.add(f"{word} stays", user)).id for user in users}
-    gone: dict[str, set[str]] = {user: set() for user in users}
-    async with asyncio.TaskGroup() as group:
-        churning = [group.create_task(_churn(h, user, word, gone[user])) for user in users]
-        reading = [group.create_task(_read(h, u, word, stays[u], gone[u], churning)) for u in users for _ in range(2)]
-    h.require(all(task.result() for task in reading), "nothing was read beside the changes.")
-    for user in users:
-        h.require(await h.all_ids(user) == [stays[user]], "list has more than what stayed.")
+    word = h.marker()
+    users = [_Churn(h, user, word) for user in (h.user, h.other)]
+    for each in users:
+        await each.begin()
+    reads = [each.read for each in users for _ in range(READERS)]
+    work = [*reads, *(each.change for each in users)]  # which go on until the reads end
+    await side_by_side(lambda call: call(), work, len(work))
+    for each in users:
+        await each.end()
 
 
 # --- changes of one record ---------------------------------------------------------------------------------------

@@ -1,6 +1,18 @@
 """Backends with one planted defect each, taken from real ones, and the clauses that must notice it."""
 
-from . import changes, content, filtering, listing, search, states, users, verbs
+from . import changes, concurrency, content, filtering, listing, search, states, users, verbs
 from .base import SABOTEURS, Saboteur
 
-__all__ = ["SABOTEURS", "Saboteur", "changes", "content", "filtering", "listing", "search", "states", "users", "verbs"]
+__all__ = [
+    "SABOTEURS",
+    "Saboteur",
+    "changes",
+    "concurrency",
+    "content",
+    "filtering",
+    "listing",
+    "search",
+    "states",
+    "users",
+    "verbs",
+]

@@ -1,0 +1,166 @@
+"""Stores that forget, and stores that look first and act later."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from openmem.adapters.rules import owned
+
+from openmem import NotFoundError, records
+from openmem._generated import models
+
+from .base import MemoryAdapter, but, plant
+
+
+class Durable(MemoryAdapter):
+    """memory:// whose store is that of all adapters of the class."""
+
+    durable = True
+    shared: Any = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if type(self).shared is None:
+            type(self).shared = self._store, self._lock
+        self._store, self._lock = type(self).shared
+
+
+@plant("DUR-1")
+class TheLastIsNotWritten(Durable):  # a buffer that close forgets
+    async def close(self):
+        for memory in sorted(self._store._records.values(), key=lambda each: each.created_at)[-1:]:
+            self._store.do(lambda store, memory=memory: store.remove(memory))
+
+
+@plant("DUR-2")
+class DeletionsComeBack(Durable):  # tombstones in memory only
+    dead: list[models.Memory] = []  # noqa: RUF012
+
+    def _delete(self, request, store):
+        self.dead.append(store.get(request.id))
+        return super()._delete(request, store)
+
+    async def open(self):
+        while self.dead:
+            memory = self.dead.pop()
+            if memory is not None and self._store.get(memory.id) is None:
+                self._store.do(lambda store, memory=memory: store.insert(memory, None))
+
+
+@plant("DUR-3")
+class SeesWhatWasThereWhenItOpened(Durable):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.known = set(self._store._records)
+
+    def _add(self, request, store):
+        memory = super()._add(request, store)
+        self.known.add(memory.id)
+        return memory
+
+    async def get(self, request):
+        if request.id not in self.known:
+            raise NotFoundError(f"there is no memory {request.id}.")
+        return await super().get(request)
+
+
+class Slow(MemoryAdapter):
+    """memory:// as if behind a wire: between looking and acting, others are let in."""
+
+    inline = False
+
+    async def others(self) -> None:
+        await asyncio.sleep(0.02)
+
+    def put(self, memory: models.Memory) -> None:
+        """Store a record as it is."""
+        known = self._store.get(memory.id)
+        if known is not None:
+            self._store.do(lambda store: store.replace(known, memory, None))
+
+
+@plant("CONC-1")
+class UserInAGlobal(Slow):
+    async def list(self, request):
+        self.user = request.user_id
+        await self.others()
+        return await super().list(but(request, user_id=self.user))
+
+
+@plant("CONC-2")
+class UpdatesAreLost(Slow):  # read, change, write
+    async def update(self, request):
+        before = self._store.get(request.id)
+        await self.others()
+        if before is not None and request.user_id == before.user_id:
+            self.put(before)
+        return await super().update(request)
+
+
+@plant("CONC-3")
+class KeysAreLookedUpFirst(Slow):
+    async def add(self, request):
+        known = request.external_id and self._store.by_external_id(request.user_id, request.external_id)
+        await self.others()
+        if request.external_id and not known:
+            self._store._user(request.user_id).external.pop(request.external_id, None)
+        return await super().add(request)
+
+
+@plant("CONC-4")
+class VersionsAreLookedUpFirst(Slow):
+    async def update(self, request):
+        records.check_version(owned(self._store.get(request.id), request.id, request.user_id), request.if_version)
+        await self.others()
+        return await super().update(but(request, if_version=None))
+
+
+@plant("CONC-5")
+class SuccessorsAreLookedUpFirst(Slow):
+    async def add(self, request):
+        former = [self._store.get(each) for each in request.supersedes or ()]
+        await self.others()
+        for memory in filter(None, former):
+            self.put(memory)
+        return await super().add(request)
+
+
+@plant("CONC-6")
+class ReadsByKeysUsedAgain(Slow):  # SQLite's rowid: by the time it is loaded, it is another's
+    async def search(self, request):
+        found = (await super().search(request)).results
+        await self.others()
+        newest = max(self._store._records.values(), key=lambda each: each.created_at)
+        return models.SearchResponse(
+            results=[but(each, memory=self._store.get(each.memory.id) or newest) for each in found]
+        )
+
+
+@plant("CONC-6")
+class FailsOnWhatIsGone(Slow):
+    async def search(self, request):
+        found = await super().search(request)
+        await self.others()
+        for each in found.results:
+            owned(self._store.get(each.memory.id), each.memory.id, request.user_id)
+        return found
+
+
+@plant("CONC-7")
+class DeletesWhatIsDeleted(Slow):
+    async def delete(self, request):
+        owned(self._store.get(request.id), request.id, request.user_id)
+        await self.others()
+        try:
+            return await super().delete(request)
+        except NotFoundError:
+            return None
+
+
+@plant("SEA-13")
+class ClampedBeforeRanking(MemoryAdapter):
+    async def search(self, request):
+        found = (await super().search(but(request, limit=100))).results
+        found.sort(key=lambda each: (-each.score, -each.memory.created_at.timestamp()))
+        return models.SearchResponse(results=found[: request.limit])
