@@ -13,7 +13,7 @@ from sqlite3 import Connection
 from openmem.errors import ConfigurationError, OMPError, ProviderError
 from openmem.fork import Lock, Undivided, leave_to_parent
 
-from .errors import code_of, translated
+from .errors import code_of, no_database, translated
 
 RIGHTS = 0o600
 """Of a new file: its owner alone reads it. SQLite gives its log and index the same."""
@@ -123,11 +123,9 @@ class Connections:
     def _works(self, how: str) -> bool:
         """Try to read the file; False where SQLite cannot have the log and the index that it needs beside it."""
         self._how, self._file = how, None
-        connection = self._connect()
         try:
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            connection = self._connect()
         except sqlite3.Error as error:
-            connection.close()
             if code_of(error) in BESIDE:
                 return False
             raise
@@ -139,7 +137,10 @@ class Connections:
         """Read a file that nobody can be writing, unlocked, unless its log holds what the file has not."""
         place = self.path.resolve()
         log = place.with_name(place.name + "-wal")
-        if (log.exists() and log.stat().st_size) or not self._works("mode=ro&immutable=1"):
+        if not log.exists() or not log.stat().st_size:
+            if not self._works("mode=ro&immutable=1"):
+                raise no_database(self.path)
+        else:
             raise ConfigurationError(
                 f"{self.path} and its log can only be read together where they can be written.",
                 remedy="Open it once as somebody who may write, and close it.",
@@ -161,7 +162,8 @@ class Connections:
         )
         try:
             connection.execute(f"PRAGMA synchronous={self._synchronous}")
-        except sqlite3.Error:  # the file is no database
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log and its index
+        except sqlite3.Error:
             connection.close()
             raise
         return connection

@@ -34,10 +34,15 @@ def translated(error: sqlite3.Error, path: Path, written: Written = "nothing") -
         return locked(path)
     code = code_of(error)
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN):
-        return ConfigurationError(f"{path} cannot be opened as a database.", remedy="Check the path and its rights.")
+        return no_database(path)
     if code == sqlite3.SQLITE_READONLY:
         return only_read(path)
     return ProviderError(f"SQLite failed: {error}.", remedy=f"Check the disk and the file {path}.", written=written)
+
+
+def no_database(path: Path) -> OMPError:
+    """Say that a file cannot be opened."""
+    return ConfigurationError(f"{path} cannot be opened as a database.", remedy="Check the path and its rights.")
 
 
 def only_read(path: Path) -> OMPError:

@@ -16,7 +16,7 @@ from openmem.fork import Lock
 
 from ..reads import ReadLog
 from .connections import Connections
-from .errors import code_of, is_busy, locked, only_read, translated
+from .errors import is_busy, locked, only_read, translated
 from .index import Caches
 from .records import Records
 from .settings import SqliteSettings
@@ -24,6 +24,8 @@ from .settings import SqliteSettings
 T = TypeVar("T")
 PAUSES = (0.001, 0.002, 0.005, 0.01)
 """Seconds between attempts at what SQLite does not wait for, or would wait for within itself; the last repeats."""
+UNDONE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+"""What ends a commit before its last byte is in the log; what comes later may be found there after a crash."""
 
 logger = logging.getLogger("openmem")
 
@@ -140,5 +142,5 @@ class File:
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            undone = connection.in_transaction or code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL)
+            undone = connection.in_transaction or getattr(error, "sqlite_errorcode", None) in UNDONE
             raise translated(error, self.connections.path, "nothing" if undone else "perhaps") from error
