@@ -137,7 +137,8 @@ def test_kill_in_mid_write_loses_nothing_acknowledged(tmp_path: Path) -> None:
             assert set(acknowledged) <= set(stored)
             assert len(stored) == len(set(stored))
             assert memory.stats("u").total == len(stored)
-            assert memory.search(acknowledged[-1], "u", limit=1, mode="vector")[0].memory.content == acknowledged[-1]
+            found = memory.search(acknowledged[-1], "u", limit=100)
+            assert acknowledged[-1] in [hit.memory.content for hit in found]
 
 
 def test_many_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
