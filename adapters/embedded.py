@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -63,12 +63,11 @@ class EmbeddedAdapter(NativeAdapter):
         return await self._batches(requests, self.rules.delete_item)
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
-        """Return one page, found by walking newest first."""
+        """Return one page, found by walking newest first, or by the external_id that the filter asks for."""
 
         def work(store: Store) -> models.MemoryPage:
             selected = selection.predicate(request, self.clock())
-            walk = store.newest_first(request.user_id, cursors.decode(request), request.since, request.until)
-            found = list(islice(filter(selected, walk), request.limit + 1))
+            found = list(islice(filter(selected, _walk(store, request)), request.limit + 1))
             store.log(request.user_id, self.rules.entry("list", scope=request.scope))
             return cursors.page([store.hand_out(memory) for memory in found], request.limit)
 
@@ -126,6 +125,15 @@ class EmbeddedAdapter(NativeAdapter):
     ) -> models.BatchResponse:
         chunks = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
         return await in_chunks(chunks, lambda chunk: self.transact(partial(_each, rule, chunk), write=True))
+
+
+def _walk(store: Store, request: models.ListRequest) -> Iterable[models.Memory]:
+    """Walk what a list may select, newest first: one record at the most, where its filter pins that."""
+    after, pinned = cursors.decode(request), selection.pinned(request)
+    if pinned is None:
+        return store.newest_first(request.user_id, after, request.since, request.until)
+    memory = store.by_external_id(request.user_id, pinned)
+    return [memory] if memory is not None and (after is None or cursors.position(memory) < after) else []
 
 
 def _each(rule: Callable[[Any, Store], T], batch: Sequence[Any], store: Store) -> list[T]:

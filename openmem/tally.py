@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -18,24 +18,25 @@ class Tally:
     def __init__(self, user_id: str, now: datetime) -> None:
         self._user_id, self._now = user_id, now
         self._total = self._current = 0
-        self._states, self._scopes, self._kinds, self._tags = (Counter[str]() for _ in range(4))
+        self._states, self._scopes, self._kinds, self._tags = (defaultdict[str, int](int) for _ in range(4))
 
     def count(self, memories: Iterable[Memory]) -> None:
         """Count some more."""
         now = self._now
+        by_state, scopes, kinds, labels = self._states, self._scopes, self._kinds, self._tags
         for memory in memories:
-            reasons = list(states(memory, now))
             self._total += 1
-            if reasons:
-                self._states.update(reasons)
-            else:
-                self._current += 1
+            current = 1
+            for state in states(memory, now):
+                by_state[state] += 1
+                current = 0
+            self._current += current
             if memory.scope:
-                self._scopes[memory.scope] += 1
+                scopes[memory.scope] += 1
             if memory.kind:
-                self._kinds[memory.kind] += 1
-            if memory.tags:
-                self._tags.update(set(memory.tags))
+                kinds[memory.kind] += 1
+            for tag in set(memory.tags or ()):
+                labels[tag] += 1
 
     def stats(self) -> Stats:
         """Return the counts so far."""
