@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx
@@ -14,7 +13,8 @@ from pydantic import SecretStr
 from openmem import errors
 from openmem.bridge import offload
 from openmem.clock import retry_after
-from openmem.fork import leave_to_parent
+from openmem.fork import in_child, leave_to_parent
+from openmem.repeat import repeat
 
 REFUSALS: dict[int, type[errors.OMPError]] = {
     400: errors.InvalidRequestError,
@@ -28,26 +28,39 @@ REFUSALS: dict[int, type[errors.OMPError]] = {
     429: errors.RateLimitedError,
 }
 """Status -> error; 5xx is ProviderUnavailableError, what is left ProviderError."""
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+"""Failures of requests that never reached the provider."""
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 """Seconds for each step of a request; the client's timeout bounds the whole."""
 LONGEST_REASON = 200
 """Characters quoted of what a server says."""
 
 
+Effect = Literal["read", "put", "change"]
+"""What a request does: nothing, what doing it twice does not do otherwise, or anything else."""
+_USUAL: Mapping[str, Effect] = {"GET": "read", "PUT": "put", "DELETE": "put"}
+
+
 @dataclass(frozen=True)
 class Route:
-    """A method and a path, whose {parameters} are percent-encoded when it is filled in."""
+    """A method and a path, whose {parameters} are percent-encoded when it is filled in. effect: else the method's."""
 
     method: str
     path: str
+    effect: Effect | None = None
 
     def at(self, **parameters: str) -> str:
         """Fill in the path; a dot is encoded too, for '..' would be a step up."""
         return self.path.format(**{k: quote(v, safe="").replace(".", "%2E") for k, v in parameters.items()})
 
+    @property
+    def does(self) -> Effect:
+        """What a request to it does."""
+        return self.effect or _USUAL.get(self.method, "change")
+
 
 class Wire:
-    """JSON over HTTP to one provider, with no retries: they are a layer's.
+    """JSON over HTTP to one provider; each request is repeated by itself where that does no harm.
 
     base: the URL that routes begin at. authorization: what stands before the key. Raises ConfigurationError.
     """
@@ -62,43 +75,71 @@ class Wire:
             raise errors.ConfigurationError("api_key is empty or holds more than a key.", remedy="Give the key alone.")
         self._authorization, self._key = authorization, key
         self._client: httpx.AsyncClient | None = None
-        self._process = os.getpid()
+        self._retries = 0
+        in_child(self, Wire._forked)
 
-    async def open(self) -> None:
-        """Make the client, in a thread: it reads the certificates of the system."""
-        self._client = await offload(self._connect)
+    async def open(self, retries: int) -> None:
+        """Make the client, in a thread: it reads the certificates of the system. retries: of each request."""
+        self._client, self._retries = await offload(self._connect), retries
+
+    def _forked(self) -> None:
+        """Leave the connections to the parent; the child opens its own."""
+        leave_to_parent(self._client)
+        self._client = None
 
     async def close(self) -> None:
         """Close the connections."""
         client, self._client = self._client, None
-        if client is not None and self._process == os.getpid():
+        if client is not None:
             await client.aclose()
 
     async def send(
         self, route: Route, body: Any = None, query: Mapping[str, Any] | None = None, **parameters: str
     ) -> Any:
-        """Send one request and return the JSON answered, None for an empty answer; raises the error that fits."""
+        """Send a request and return the JSON answered, None for an empty answer; raises the error that fits.
+
+        A refusal is repeated, and so is what may have arrived unless it is a change. A deletion that was repeated so
+        and then finds nothing has been done.
+        """
+        lost = False
+
+        async def attempt() -> Any:
+            nonlocal lost
+            try:
+                return await self._once(route, body, query, route.at(**parameters))
+            except errors.NotFoundError:
+                if not (lost and route.method == "DELETE"):
+                    raise
+            except errors.OMPError as error:
+                if route.does == "read":
+                    error.written = "nothing"
+                lost = lost or error.written != "nothing"
+                raise
+            return None
+
+        return await repeat(attempt, self._retries, harmless=route.does != "change")
+
+    async def _once(self, route: Route, body: Any, query: Mapping[str, Any] | None, path: str) -> Any:
         client = self._opened()
         try:
-            response = await client.request(route.method, route.at(**parameters), params=query, json=body)
+            response = await client.request(route.method, path, params=query, json=body)
             return response.json() if response.raise_for_status().content else None
         except httpx.HTTPStatusError as error:
             raise self._refusal(error.response) from error
         except httpx.TransportError as error:
-            raise errors.ProviderUnavailableError(f"{self._base.host} gave no answer.") from error
+            written: errors.Written = "nothing" if isinstance(error, UNSENT) else "perhaps"
+            raise errors.ProviderUnavailableError(f"{self._base.host} gave no answer.", written=written) from error
         except (httpx.HTTPError, ValueError) as error:
             raise self.wrong("an answer that cannot be read") from error
 
-    def wrong(self, what: str) -> errors.ProviderError:
+    def wrong(self, what: str, written: errors.Written = "perhaps") -> errors.ProviderError:
         """Say that the provider answered what it should not."""
-        return errors.ProviderError(f"{self._base.host} answered with {what}.", remedy="Check the host; see the cause.")
+        message = f"{self._base.host} answered with {what}."
+        return errors.ProviderError(message, remedy="Check the host; see the cause.", written=written)
 
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:
             raise errors.ClosedError("this adapter is closed.")
-        if self._process != os.getpid():
-            leave_to_parent(self._client)
-            self._client, self._process = self._connect(), os.getpid()
         return self._client
 
     def _connect(self) -> httpx.AsyncClient:

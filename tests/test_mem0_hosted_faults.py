@@ -195,14 +195,33 @@ def test_an_add_that_is_answered_by_anything_else_is_not_taken_for_stored(platfo
 
 
 def test_a_batch_that_the_platform_does_not_answer_is_told_item_by_item(platform: Platform) -> None:
-    with Memory(URL, api_key=KEY) as mem:
+    with Memory(URL, api_key=KEY, retries=0) as mem:
         ids = [mem.add(text, "ann").id for text in ("tea", "coffee")]
-        platform.fault = lambda request: httpx.Response(503) if request.url.path == "/v1/batch/" else None
+        platform.fault = lambda request: httpx.Response(503) if request.method == "DELETE" else None
         results = mem.delete_many(ids, user_id="ann")
         assert [(each.id, each.error and each.error.code) for each in results] == [
             (each, "provider_unavailable") for each in ids
         ]
+        assert {each.error and each.error.written for each in results} == {"perhaps"}
         assert len(mem.list("ann").items) == 2
+        platform.fault = lambda request: httpx.Response(503) if request.url.path == "/v1/batch/" else None
+        assert not any(each.error for each in mem.delete_many(ids, user_id="ann"))
+        assert mem.list("ann").items == []
+
+
+def test_a_batch_for_a_platform_that_is_not_there_is_not_tried_to_its_end(platform: Platform) -> None:
+    with Memory(URL, api_key=KEY, retries=0) as mem:
+        mem.open()
+        asked: list[httpx.Request] = []
+
+        def nobody(request: httpx.Request) -> httpx.Response:
+            asked.append(request)
+            raise httpx.ConnectError("refused")
+
+        platform.fault = nobody
+        results = mem.add_many([{"content": f"fact {n}"} for n in range(200)], user_id="ann")
+        assert {each.error and each.error.written for each in results} == {"nothing"}
+        assert len(asked) <= 16
 
 
 def test_a_client_opened_and_closed_without_a_call_sends_nothing(platform: Platform) -> None:

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr
 from openmem import cursors, records, selection
 from openmem._generated import models
 from openmem.adapter import Adapter, Settings
+from openmem.batches import failed, in_chunks
 from openmem.bridge import side_by_side
 from openmem.errors import (
     ConfigurationError,
@@ -22,6 +23,7 @@ from openmem.errors import (
     InvalidRequestError,
     NotFoundError,
     OMPError,
+    ProviderUnavailableError,
     UnsupportedCapabilityError,
 )
 from openmem.filters import Predicate
@@ -30,7 +32,8 @@ from openmem.ids import new_memory_id
 from ..rules import unknown
 from ..wire import Wire
 from .ingestion import Ingestion
-from .platform import BATCH, PARALLEL, Platform, Row, Scored
+from .platform import BATCH, PARALLEL, Platform, Scored
+from .rows import Row
 
 DEPTH, DEEPEST = 60, 1000
 """Rows that a search reads at first, and at the most: the platform ranks no more."""
@@ -53,6 +56,7 @@ class HostedMem0Adapter(Adapter):
     """Records of the platform, whole in an envelope; what selects and orders them is evaluated here."""
 
     name = "mem0"
+    repeats = True
     settings_type = HostedMem0Settings
     settings: HostedMem0Settings
 
@@ -98,7 +102,7 @@ class HostedMem0Adapter(Adapter):
         """Make the HTTP client; nothing is sent."""
         if self.settings.api_key is None:
             raise ConfigurationError("mem0's platform needs a key.", remedy="Give api_key=…, or set OPENMEM_API_KEY.")
-        await self._platform.open()
+        await self._platform.open(self.retries)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -112,14 +116,16 @@ class HostedMem0Adapter(Adapter):
     async def add_many(self, request: models.AddManyRequest) -> models.BatchResponse:
         """Store many, some at once; each alone in its failure, a refusal for their rate included."""
 
-        async def add(item: models.AddRequest) -> models.BatchResult:
+        async def add(items: Sequence[models.AddRequest]) -> list[models.BatchResult]:
             try:
-                memory = await self.add(item)
-            except OMPError as error:
-                return models.BatchResult(error=error.detail())
-            return models.BatchResult(id=memory.id, memory=memory)
+                memory = await self.add(items[0])
+            except ProviderUnavailableError as error:
+                if error.written == "nothing":  # there is nobody, and the rest is not tried
+                    raise
+                return failed(items, error)
+            return [models.BatchResult(id=memory.id, memory=memory)]
 
-        return models.BatchResponse(results=await side_by_side(add, request.items, PARALLEL))
+        return await in_chunks([[item] for item in request.items], add, PARALLEL)
 
     async def get(self, request: models.GetRequest) -> models.Memory:
         """Read one memory, whatever its state; a queued one as far as it has come."""
@@ -163,11 +169,17 @@ class HostedMem0Adapter(Adapter):
         return models.BatchResponse(results=results)
 
     async def _delete_chunk(self, rows: Sequence[Row]) -> dict[str, OMPError]:
-        """Delete rows by one request, and one by one where it is refused for one of them; return what failed."""
+        """Delete rows by one request, and one by one where it is refused for one of them or its answer is lost.
+
+        Return what failed.
+        """
+        lost = False
 
         async def delete(row: Row) -> OMPError | None:
             try:
                 await self._platform.delete(row)
+            except NotFoundError as error:
+                return None if lost else error
             except OMPError as error:
                 return error
             return None
@@ -175,11 +187,15 @@ class HostedMem0Adapter(Adapter):
         try:
             await self._platform.delete_many(rows)
         except (NotFoundError, InvalidRequestError, ConflictError):
-            outcomes = await side_by_side(delete, rows, PARALLEL)
-            return {row.memory.id: error for row, error in zip(rows, outcomes, strict=True) if error is not None}
+            pass
         except OMPError as error:
-            return {row.memory.id: error for row in rows}
-        return {}
+            lost = error.written != "nothing"
+            if not lost:
+                return {row.memory.id: error for row in rows}
+        else:
+            return {}
+        outcomes = await side_by_side(delete, rows, PARALLEL)
+        return {row.memory.id: error for row, error in zip(rows, outcomes, strict=True) if error is not None}
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page of all that the user has: the platform's own pages are in another order."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from openmem import records
 from openmem._generated.models import Memory
-from openmem.errors import ConflictError, NotFoundError, ProviderError
+from openmem.errors import ConflictError, NotFoundError, ProviderError, RateLimitedError
 
 from ..rules import owned
 from .envelope import EXTENSION
@@ -43,10 +43,11 @@ class Ingestion:
         if event.pending:
             return self._queue(memory, event, extraction=False)
         if event.failed:
-            raise ProviderError("mem0 failed to store the memory.", remedy="Add it again.")
+            raise ProviderError("mem0 failed to store the memory.", remedy="Add it again.", written="nothing")
         if not event.made:
             remedy = "Update that one, or say it otherwise."
-            raise ProviderError("mem0 took the memory for one that it has, and stored nothing.", remedy=remedy)
+            message = "mem0 took the memory for one that it has, and stored nothing."
+            raise ProviderError(message, remedy=remedy, written="nothing")
         return memory
 
     async def extract(self, messages: Sequence[Mapping[str, Any]], whole: Memory, wait: float) -> Sequence[Memory]:
@@ -54,15 +55,21 @@ class Ingestion:
         event = await self._platform.extract(messages, whole)
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + wait, FIRST_LOOK
-        while event.pending and loop.time() + pause <= deadline:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_LOOK)
-            event = await self._platform.event(event.id)
+        try:
+            while event.pending and loop.time() + pause <= deadline:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_LOOK)
+                event = await self._platform.event(event.id)
+            facts = [row.memory for row in await self._platform.read(event.made, whole.user_id)]
+        except (ProviderError, RateLimitedError):  # they are made, or will be, and can be asked for later
+            return [self._queue(whole.model_copy(update={"kind": KIND}), event, extraction=True)]
         if event.pending:
             return [self._queue(whole.model_copy(update={"kind": KIND}), event, extraction=True)]
         if event.failed:
-            raise ProviderError("mem0 failed to extract facts.", remedy="Send the conversation again.")
-        return [row.memory for row in await self._platform.read(event.made, whole.user_id)]
+            raise ProviderError(
+                "mem0 failed to extract facts.", remedy="Send the conversation again.", written="nothing"
+            )
+        return facts
 
     async def progress(self, memory_id: str, user_id: str | None) -> Memory | None:
         """Read a memory that was queued when it was last seen; None where none was.

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from openmem._generated.models import Memory
 from openmem.bridge import side_by_side
-from openmem.errors import InvalidRequestError, NotFoundError, ProviderUnavailableError
+from openmem.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    OMPError,
+    ProviderError,
+    ProviderUnavailableError,
+    Written,
+)
 
 from ..wire import Route, Wire
-from .envelope import (
-    ENVELOPE,
-    ID,
-    OWN,
-    Stored,
-    came_along,
-    is_id,
-    keeps,
-    leave_out,
-    memory_of,
-    metadata_of,
-    own_of,
-    rounded,
-    user_name,
-    user_names,
-)
+from .envelope import ID, is_id, keeps, metadata_of, own_of, rounded, user_name, user_names
+from .rows import Row, rows_of
 
 T = TypeVar("T")
 Filters = Mapping[str, Any]
 
 ADD = Route("POST", "/v3/memories/add/")
-LIST = Route("POST", "/v3/memories/")
-SEARCH = Route("POST", "/v3/memories/search/")
+LIST = Route("POST", "/v3/memories/", "read")
+SEARCH = Route("POST", "/v3/memories/search/", "read")
 GET = Route("GET", "/v1/memories/{id}/")
 PUT = Route("PUT", "/v1/memories/{id}/")
 DELETE = Route("DELETE", "/v1/memories/{id}/")
-DELETE_MANY = Route("DELETE", "/v1/batch/")
+DELETE_MANY = Route("DELETE", "/v1/batch/", "change")  # it finds all of its records or deletes none
 EVENT = Route("GET", "/v1/event/{id}/")
 
 PARALLEL = 16
@@ -52,14 +45,6 @@ FIXED = ("agent_id", "app_id", "run_id")
 """What of OWN is given with an add and stays."""
 DATED = "expiration_date"
 """What of OWN can be changed."""
-
-
-class Row(NamedTuple):
-    """A record of mem0's, by its own id there, and the memory it holds."""
-
-    id: str
-    memory: Memory
-    metadata: Mapping[str, Any]
 
 
 class Scored(NamedTuple):
@@ -95,17 +80,30 @@ class Platform:
         self._wire = wire
         self._page_size = page_size
 
-    async def open(self) -> None:
+    async def open(self, retries: int) -> None:
         """Open the wire."""
-        await self._wire.open()
+        await self._wire.open(retries)
 
     async def close(self) -> None:
         """Close the wire."""
         await self._wire.close()
 
     async def add(self, memory: Memory) -> Event:
-        """Store a memory as it is."""
-        return await self._add(memory, [{"role": "user", "content": memory.content}], labelled(memory), infer=False)
+        """Store a memory as it is; where the answer is lost, look whether it is there."""
+        try:
+            said = [{"role": "user", "content": memory.content}]
+            return await self._add(memory, said, labelled(memory), infer=False)
+        except ProviderError as error:
+            stored = await self._stored(memory) if error.written != "nothing" else None
+            if stored is None:
+                raise
+            return Event("", "SUCCEEDED", [stored.id])
+
+    async def _stored(self, memory: Memory) -> Row | None:
+        try:
+            return (await self.find([memory.id], memory.user_id)).get(memory.id)
+        except OMPError:  # what was to be told before is still to be told
+            return None
 
     async def extract(self, messages: Sequence[Mapping[str, Any]], template: Memory) -> Event:
         """Let mem0 extract facts, each of which gets the fields of the template."""
@@ -116,7 +114,7 @@ class Platform:
     ) -> Event:
         own = {name: value for name, value in own_of(memory).items() if name in (*FIXED, DATED)}
         body = {"messages": messages, "user_id": user_name(memory.user_id), "metadata": metadata, "infer": infer, **own}
-        return self._read(await self._wire.send(ADD, body), _event)
+        return self._read(await self._wire.send(ADD, body), _event, "perhaps")
 
     async def event(self, event_id: str) -> Event:
         """Ask how far an add has come."""
@@ -130,7 +128,7 @@ class Platform:
                 answer = await self._wire.send(GET, id=record_id)
             except NotFoundError:
                 return []
-            return self._read(answer, lambda found: list(_rows([found], user_id)))
+            return self._read(answer, lambda found: list(rows_of([found], user_id)))
 
         return [row for rows in await side_by_side(get, record_ids, PARALLEL) for row in rows]
 
@@ -167,7 +165,7 @@ class Platform:
 
         def read(found: Any) -> tuple[list[Scored], float | None]:
             scores = {str(each["id"]): rounded(each.get("score") or 0.0) for each in found["results"]}
-            rows = {row.id: row for row in _rows(found["results"], user_id)}
+            rows = {row.id: row for row in rows_of(found["results"], user_id)}
             scored = [Scored(row, scores[row.id]) for row in rows.values()]
             return scored, min(scores.values()) if len(found["results"]) >= depth else None
 
@@ -204,19 +202,20 @@ class Platform:
             rest = await side_by_side(lambda number: self._page(filters, number), range(2, last + 1), PARALLEL)
             found = {record_id: row for page in (first, *rest) for record_id, row in page.rows.items()}
             if {page.total for page in (first, *rest)} == {len(found)}:
-                return self._read(found.values(), lambda answers: list(_rows(answers, user_id)))
-        raise ProviderUnavailableError("memories came and went while they were listed.", remedy="Try again.")
+                return self._read(found.values(), lambda answers: list(rows_of(answers, user_id)))
+        message = "memories came and went while they were listed."
+        raise ProviderUnavailableError(message, remedy="Try again.", written="nothing")
 
     async def _page(self, filters: Filters, number: int) -> _Page:
         query = {"page": number, "page_size": self._page_size}
         answer = await self._wire.send(LIST, {"filters": filters, "show_expired": True}, query)
         return self._read(answer, lambda page: _Page(page["count"], {str(row["id"]): row for row in page["results"]}))
 
-    def _read(self, answer: Any, read: Callable[[Any], T]) -> T:
+    def _read(self, answer: Any, read: Callable[[Any], T], written: Written = "nothing") -> T:
         try:
             return read(answer)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise self._wire.wrong("something other than its documentation says") from error
+            raise self._wire.wrong("something other than its documentation says", written) from error
 
 
 class _Page(NamedTuple):
@@ -252,48 +251,3 @@ def _event(answer: Mapping[str, Any]) -> Event:
     if not event.pending and event.status not in ("SUCCEEDED", "FAILED"):
         raise ValueError(f"status {event.status!r}")
     return event
-
-
-def _rows(answers: Iterable[Mapping[str, Any]], user_id: str | None) -> Iterator[Row]:
-    """Read records, and let through what is the user's; of no user, nothing.
-
-    One that cannot be a memory is told of in the log, once, and left out.
-    """
-    for answer in answers:
-        stored = _stored(answer)
-        if not stored.user_id.strip():
-            continue
-        try:
-            memory = memory_of(stored)
-        except (ValueError, TypeError, RecursionError) as error:
-            leave_out(stored.id, type(error).__name__)
-            continue
-        if user_id in (None, memory.user_id):
-            yield Row(stored.id, memory.model_copy(update={"id": _name(stored)}), stored.metadata)
-
-
-def _name(stored: Stored) -> str:
-    """Return the id that finds a record again; one that came along from elsewhere does not."""
-    name = stored.metadata.get(ID)
-    return name if isinstance(name, str) and not came_along(stored) else stored.id
-
-
-def _stored(answer: Mapping[str, Any]) -> Stored:
-    metadata = answer.get("metadata")
-    if not isinstance(metadata, Mapping):
-        metadata = {}
-    # What mem0 makes of a memory of ours is not a part of it; a list and a search call one field by two names.
-    own = {name: answer[name] for name in OWN if answer.get(name)}
-    if ENVELOPE in metadata:
-        own.pop("categories", None)
-    if answer.get("session_id"):
-        own.setdefault("run_id", answer["session_id"])
-    return Stored(
-        id=str(answer["id"]),
-        text=answer.get("memory") or "",
-        user_id=str(answer.get("user_id") or ""),
-        created_at=answer.get("created_at"),
-        updated_at=answer.get("updated_at"),
-        metadata=metadata,
-        own=own,
-    )
