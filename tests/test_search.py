@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ from conftest import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import Memory, SearchResult
+from openmem import Memory, SearchResult, cursors
 
 MODES = st.sampled_from(["vector", "keyword", "hybrid"])
 TEXT = st.lists(st.sampled_from(["apple", "pear", "plum", "fig", "grape"]), min_size=1, max_size=5).map(" ".join)
@@ -74,6 +77,57 @@ def test_best_first_and_ties_newest_first(query: str, texts: list[str], mode: An
     order = [(hit.score, hit.memory.created_at, hit.memory.id) for hit in found]
     assert order == sorted(order, reverse=True)
     assert all(0 <= hit.score <= 1 for hit in found)
+
+
+class Angles:
+    """An embedder whose texts begin with an angle in degrees, which is their vector."""
+
+    model, dimension, inline = "angles", 2, True
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        angles = [math.radians(float(text.split()[0])) for text in texts]
+        return [[math.cos(angle), math.sin(angle)] for angle in angles]
+
+    async def close(self) -> None:
+        pass
+
+
+@given(
+    st.lists(st.integers(0, 35), min_size=1, max_size=12),
+    st.sampled_from(["vector", "hybrid"]),
+    st.integers(1, 12),
+    st.sampled_from([None, 0.0, 0.25]),
+)
+def test_cosines_below_zero_rank_as_they_are(tens: list[int], mode: Any, limit: int, least: float | None) -> None:
+    clock = Clock()
+    memory = Memory("memory://", embedder=Angles(), clock=clock)
+    raw: dict[str, float] = {}
+    for ten in tens:
+        word = " pear" if ten % 3 else " apple"
+        added = memory.add(f"{ten}0{word}", "u").id
+        cosine = math.cos(math.radians(10 * ten))
+        raw[added] = cosine if mode == "vector" else 0.5 * cosine
+        clock.tick(seconds=ten % 2)
+    if mode == "hybrid":
+        for hit in memory.search("0.0 apple", "u", mode="keyword", limit=100):
+            raw[hit.memory.id] += 0.5 * hit.score
+    found = memory.search("0.0 apple", "u", mode=mode, limit=100)
+    order = [raw[hit.memory.id] for hit in found]
+    assert len(found) == len(tens)
+    assert all(one >= other - 1e-6 for one, other in pairwise(order))
+    assert [hit.score for hit in found] == pytest.approx([max(0.0, score) for score in order], abs=1e-6)
+    for one, other in pairwise(found):
+        if one.memory.content == other.memory.content:
+            assert cursors.position(one.memory) > cursors.position(other.memory)
+    some = memory.search("0.0 apple", "u", mode=mode, limit=limit, min_score=least)
+    assert some == [hit for hit in found if least is None or hit.score >= least][:limit]
+
+
+def test_the_nearest_of_the_far_is_related() -> None:
+    memory = Memory("memory://", embedder=Angles())
+    far = [memory.add(f"{degrees} tea", "u").id for degrees in (95, 120, 150, 180)]
+    near = memory.add("0 tea", "u")
+    assert [hit.memory.id for hit in memory.related(near.id, limit=2)] == far[:2]
 
 
 @pytest.mark.parametrize("mode", ["vector", "keyword", "hybrid"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from servers import PostgresCluster
 
 from openmem import Memory, OMPError
+from openmem.embedding.testing import WordEmbedder
 from openmem.types import MemoryRecord, SearchResult
 
 Store = Callable[[], AbstractContextManager[str]]
@@ -48,6 +49,14 @@ FILTERS = st.sampled_from(
 )
 
 
+class Signed(WordEmbedder):
+    """Counts words up on three axes and down on the same three, so that cosines below zero are common."""
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        counts = await WordEmbedder(dimension=2 * self.dimension).embed(texts)
+        return [[up - down for up, down in zip(each[::2], each[1::2], strict=True)] for each in counts]
+
+
 class Clock:
     """A clock of which both backends see the same ticks."""
 
@@ -69,7 +78,7 @@ class Backends(RuleBasedStateMachine):
         self.clock = Clock()
         self.opened = type(self).store()
         urls = ("memory://", self.opened.__enter__())
-        self.memories = [Memory(url, embedder="test:16", clock=self.clock) for url in urls]
+        self.memories = [Memory(url, embedder=Signed(dimension=3), clock=self.clock) for url in urls]
         self.places: list[dict[str, int]] = [{} for _ in urls]
         self.ids: list[list[str]] = [[] for _ in urls]
 
