@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
+from typing import Literal
 
 import httpx
 import respx
+
+Failure = Literal["429", "500", "500 after all", "cut"]
+"""How a request fails: refused, failed before or after it was done, or done and its answer lost."""
 
 
 class Twin:
@@ -20,7 +25,19 @@ class Twin:
         self.refusals: list[httpx.Response | Exception] = []
         """Answered, or raised, before anything else is."""
         self.fault: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+        self.failed = 0
+        """How many requests failed as `failing` asked for."""
+        self._failing: Iterator[Failure | None] = repeat(None)
         self._lock = threading.Lock()
+
+    @contextmanager
+    def failing(self, failures: Iterable[Failure | None]) -> Iterator[None]:
+        """Have the requests within the block fail so, one after the other; those beyond the end do not."""
+        self._failing, self.failed = chain(failures, repeat(None)), 0
+        try:
+            yield
+        finally:
+            self._failing = repeat(None)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         with self._lock:
@@ -30,7 +47,14 @@ class Twin:
                 if isinstance(refusal, Exception):
                     raise refusal
                 return refusal
-            return self.fault(request) or self.reply(request)
+            failure = next(self._failing)
+            self.failed += failure is not None
+            if failure in ("429", "500"):
+                return httpx.Response(int(failure))
+            answer = self.fault(request) or self.reply(request)
+            if failure == "cut":
+                raise httpx.ReadError("the connection was cut", request=request)
+            return answer if failure is None else httpx.Response(500)
 
     def reply(self, request: httpx.Request) -> httpx.Response:
         raise NotImplementedError

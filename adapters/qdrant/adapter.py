@@ -6,6 +6,7 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote
@@ -18,19 +19,21 @@ from openmem._generated import models
 from openmem.adapter import Embed, Settings
 from openmem.clock import micros
 from openmem.errors import ConfigurationError
+from openmem.tally import Tally
 
+from ..reads import with_kept
 from ..staged import StagedAdapter, Transaction
 from ..store import Logged, asked, audit_response
 from .clients import RemoteEngine
 from .engine import Engine, Row
-from .filters import All, Match, Range, selecting
+from .filters import All, Match, Range, of_user, selecting
 from .local import LocalEngine
 from .records import Writer, entries_of, log_fields, memory_of, point_id
 from .search import Search
 from .shard import EdgeEngine
 from .store import QdrantStore
 from .transaction import QdrantTransaction
-from .walk import newest_first
+from .walk import chain_of, newest_first
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
@@ -104,10 +107,15 @@ class QdrantBackend(StagedAdapter):
         return await self._store.reembed(embed, embedding)
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
-        """Return one page, by the index of created_at."""
+        """Return one page, by the index of created_at, or the one memory that has the external_id asked for."""
         now = self.clock()
         selected = selection.predicate(request, now)
         after = cursors.decode(request)
+        external_id = selection.pinned(request)
+        if external_id is not None:
+            found = await self._store.claimed(request.user_id, external_id)
+            await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
+            return cursors.page_after(after, filter(selected, found), request.limit)
         walk = newest_first(
             self._store.engine,
             self._store.memories,
@@ -117,7 +125,7 @@ class QdrantBackend(StagedAdapter):
             request.limit + 3,
             ("record", "created_at"),
         )
-        found: list[models.Memory] = []
+        found = []
         async for rows in walk:
             group = sorted(map(_positioned, rows), key=lambda pair: pair[0], reverse=True)
             found += [memory for place, memory in group if (after is None or place < after) and selected(memory)]
@@ -133,9 +141,23 @@ class QdrantBackend(StagedAdapter):
         await self.log_read(request.user_id, self.rules.entry("search", scope=request.scope))
         return models.SearchResponse(results=results)
 
+    async def stats(self, request: models.StatsRequest) -> models.Stats:
+        """Count one user's memories."""
+        tally = Tally(request.user_id, self.clock())
+        async for memories in self._store.pages(of_user(request.user_id)):
+            tally.count(each for each in memories if each.user_id == request.user_id)
+        await self.log_read(request.user_id, self.rules.entry("stats"))
+        dropped = self.reads.dropped[request.user_id] or None
+        return tally.stats().model_copy(update={"audit_dropped": dropped})
+
+    async def chain(self, start: models.Memory) -> Collection[models.Memory]:
+        """Read a chain: all of it but its head is among the user's superseded memories."""
+        superseded = All((of_user(start.user_id), Range("superseded_at", low=-(2.0**63))))
+        return await chain_of(start, self._store.pages(superseded), lambda ids: self.fetch(ids, start.user_id))
+
     async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
         """Read the audit log."""
-        await self.flush()
+        kept = [each for each in await self.kept_back(request.user_id) if asked(each, request)]
         since = [Range("latest", low=micros(request.since))] if request.since is not None else []
         condition = All((Match("log", (request.user_id,)), *since))
         entries: list[Logged] = []
@@ -147,7 +169,7 @@ class QdrantBackend(StagedAdapter):
                 entries += [each for each in entries_of(row.payload, request.user_id) if asked(each, request)]
             if len(entries) >= request.limit:
                 break
-        return audit_response(entries[: request.limit])
+        return audit_response(islice(with_kept(entries, kept), request.limit))
 
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
         """Read records by id."""
@@ -170,7 +192,9 @@ class QdrantBackend(StagedAdapter):
                 while locks:
                     await stack.enter_async_context(locks.pop(0))
 
-            yield QdrantTransaction(store.engine, store.memories, store.sidecar, self._writer, alone)
+            yield QdrantTransaction(
+                store.engine, store.memories, store.sidecar, self._writer, alone, self.reads.put_back
+            )
 
     def _lock_of(self, user_id: str) -> asyncio.Lock:
         return self._of_users.setdefault(user_id, asyncio.Lock())
@@ -180,6 +204,7 @@ class QdrantAdapter(QdrantBackend):
     """A server or a cluster."""
 
     parallel = 4
+    repeats = True
     settings_type = QdrantSettings
     settings: QdrantSettings
 
@@ -209,6 +234,7 @@ class QdrantAdapter(QdrantBackend):
             creation=given.model_dump(
                 include={"shard_number", "replication_factor", "write_consistency_factor"}, exclude_none=True
             ),
+            retries=lambda: self.retries,
         )
 
 

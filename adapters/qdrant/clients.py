@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -22,6 +22,7 @@ from openmem.errors import (
     RateLimitedError,
     UnauthorizedError,
 )
+from openmem.repeat import repeat
 
 from .engine import DENSE, Layout, Nearest, Operation, Row, Words
 from .filters import Native
@@ -29,6 +30,8 @@ from .models import INDEXES, filter_of, operation_of, request_of, shape
 
 OLDEST = (1, 19)
 """The first server that counts the rarity of a term among one user's points."""
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Failures of requests that never reached the server."""
 
 
 class ClientEngine:
@@ -124,9 +127,10 @@ class RemoteEngine(ClientEngine):
         timeout: int,
         exact: bool,
         creation: Mapping[str, int],
+        retries: Callable[[], int],
     ) -> None:
         self._host, self._port, self._tls, self._key, self._timeout = host, port, tls, api_key, timeout
-        self._exact, self._creation = exact, creation
+        self._exact, self._creation, self._retries = exact, creation, retries
         self._place = f"{host}:{port}"
         self._client: AsyncQdrantClient | None = None
 
@@ -156,13 +160,22 @@ class RemoteEngine(ClientEngine):
             await client.close()
 
     async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Send a request."""
-        if self._client is None:
-            raise ClosedError("this adapter is closed.")
-        try:
-            return await getattr(self._client, method)(*arguments, **options)
-        except (ApiException, QdrantException, ValueError) as error:  # what is no JSON is a ValueError
-            raise _translated(error, self._place) from error
+        """Send a request, again where it was refused or lost: none does anything when it is done twice."""
+        lost = False
+
+        async def send() -> Any:
+            nonlocal lost
+            if self._client is None:
+                raise ClosedError("this adapter is closed.")
+            try:
+                return await getattr(self._client, method)(*arguments, **options)
+            except (ApiException, QdrantException, ValueError) as error:  # what is no JSON is a ValueError
+                failure = _translated(error, self._place)
+                lost = lost or failure.written != "nothing"
+                failure.written = "perhaps" if lost else "nothing"
+                raise failure from error
+
+        return await repeat(send, self._retries(), harmless=True)
 
     def shape(self, layout: Layout) -> dict[str, Any]:
         """Add what spreads a collection over a cluster, and one graph for each user in place of one for all."""
@@ -192,7 +205,8 @@ class RemoteEngine(ClientEngine):
 def _translated(error: Exception, place: str) -> OMPError:
     """Turn a failure of a request into an error that says what to do; what the server said is its cause."""
     if isinstance(error, ResponseHandlingException) and isinstance(error.source, (httpx.HTTPError, OSError)):
-        return ProviderUnavailableError(f"Qdrant at {place} does not answer ({type(error.source).__name__}).")
+        message = f"Qdrant at {place} does not answer ({type(error.source).__name__})."
+        return ProviderUnavailableError(message, written="nothing" if isinstance(error.source, UNSENT) else "perhaps")
     if isinstance(error, ResourceExhaustedResponse):
         return RateLimitedError(f"Qdrant at {place} asks for a pause.", retry_after=float(error.retry_after_s))
     if not isinstance(error, UnexpectedResponse):  # a pause of no stated length, or an answer that is none

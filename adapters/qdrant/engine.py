@@ -52,10 +52,14 @@ class Layout(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """Store points; with only_new, what is there stays as it is."""
+    """Store points whole; only_new: what is there stays as it is; condition: only what is there and meets it changes.
+
+    Either way doing it twice is doing it once, as long as what is stored no longer meets the condition.
+    """
 
     points: Sequence[Point]
     only_new: bool = False
+    condition: Native | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,20 @@ class Overwrite:
 
 
 @dataclass(frozen=True, slots=True)
-class Embed:
-    """Replace the vectors that are given, if the condition holds of the point; its payload stays."""
+class Mark:
+    """Set fields of the payload of one point, if the condition holds of it; all else stays."""
 
     id: str
-    dense: list[float] | None
-    words: Words | None
-    condition: Native | None = None
+    payload: Payload
+    condition: Native
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Replace the sparse vector of a point; all else stays."""
+
+    id: str
+    words: Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,7 @@ class Delete:
     condition: Native | None = None
 
 
-Operation = Insert | Overwrite | Embed | Delete
+Operation = Insert | Overwrite | Mark | Embed | Delete
 
 
 @dataclass(frozen=True, slots=True)

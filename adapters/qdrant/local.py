@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import portalocker
-from qdrant_client import QdrantClient, models
+from qdrant_client import QdrantClient
 
 from openmem.bridge import offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError
@@ -15,7 +15,7 @@ from openmem.errors import ConfigurationError, OMPError, ProviderError
 from ..folders import FolderEngine, Folders, in_use
 from .clients import ClientEngine
 from .engine import SERVER, Insert, Operation
-from .models import operation_of, structs_of
+from .models import mode_of, operation_of, structs_of
 
 
 class LocalEngine(FolderEngine[QdrantClient], ClientEngine):
@@ -27,13 +27,8 @@ class LocalEngine(FolderEngine[QdrantClient], ClientEngine):
         super().__init__(path, _FOLDERS, private=private)
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> None:
-        """Do operations in order; points are stored by a call of their own, since a batch would check them twice."""
-        for operation in operations:
-            if isinstance(operation, Insert):
-                mode = models.UpdateMode.INSERT_ONLY if operation.only_new else None
-                await self.call("upsert", collection, structs_of(operation), update_mode=mode)
-            else:
-                await self.call("batch_update_points", collection, [operation_of(operation)])
+        """Do operations in order."""
+        await offload(self._alone, _do, collection, operations)
 
     async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call the client in a thread."""
@@ -42,6 +37,15 @@ class LocalEngine(FolderEngine[QdrantClient], ClientEngine):
     def _explained(self, error: Exception) -> OMPError:
         remedy = f"Check the disk and {self._path}; see the cause."
         return ProviderError(f"Qdrant's local mode failed: {type(error).__name__}.", remedy=remedy)
+
+
+def _do(client: QdrantClient, collection: str, operations: Sequence[Operation]) -> None:
+    """Do operations; points are stored by a call of their own, since a batch would check them twice."""
+    for operation in operations:
+        if isinstance(operation, Insert):
+            client.upsert(collection, structs_of(operation), **mode_of(operation))
+        else:
+            client.batch_update_points(collection, [operation_of(operation)])
 
 
 def _open(path: Path) -> QdrantClient:

@@ -7,7 +7,7 @@ from typing import Any
 
 from qdrant_client import models
 
-from .engine import DENSE, TERMS, Delete, Embed, Index, Insert, Layout, Nearest, Operation, Overwrite, Words
+from .engine import DENSE, TERMS, Delete, Embed, Index, Insert, Layout, Mark, Nearest, Operation, Overwrite, Words
 from .filters import All, Ids, Match, Native, Not, Range, Some
 
 INDEXES: dict[Index, Any] = {
@@ -78,17 +78,17 @@ def operation_of(operation: Operation) -> Any:
     """Write an operation of a batch."""
     match operation:
         case Insert():
-            mode = models.UpdateMode.INSERT_ONLY if operation.only_new else None
-            return models.UpsertOperation(upsert=models.PointsList(points=structs_of(operation), update_mode=mode))
+            return models.UpsertOperation(upsert=models.PointsList(points=structs_of(operation), **mode_of(operation)))
         case Overwrite(point, payload, condition):
-            where: Any = {"points": [point]} if condition is None else {"filter": _among([point], condition)}
-            return models.OverwritePayloadOperation(overwrite_payload=models.SetPayload(payload=payload, **where))
-        case Embed(point, dense, words, condition):
-            vectors = [models.PointVectors(id=point, vector=_vectors(dense, words))]
-            only = filter_of(condition) if condition is not None else None
-            return models.UpdateVectorsOperation(
-                update_vectors=models.UpdateVectors(points=vectors, update_filter=only)
+            chosen = models.SetPayload(payload=payload, **_chosen(point, condition))
+            return models.OverwritePayloadOperation(overwrite_payload=chosen)
+        case Mark(point, payload, condition):
+            return models.SetPayloadOperation(
+                set_payload=models.SetPayload(payload=payload, **_chosen(point, condition))
             )
+        case Embed(point, words):
+            vectors = [models.PointVectors(id=point, vector=_vectors(None, words))]
+            return models.UpdateVectorsOperation(update_vectors=models.UpdateVectors(points=vectors))
         case Delete(ids, condition):
             if condition is None:
                 return models.DeleteOperation(delete=models.PointIdsList(points=list(ids)))
@@ -101,6 +101,17 @@ def structs_of(insert: Insert) -> list[models.PointStruct]:
         models.PointStruct(id=point.id, payload=point.payload, vector=_vectors(point.dense, point.words))
         for point in insert.points
     ]
+
+
+def mode_of(insert: Insert) -> dict[str, Any]:
+    """Say what is inserted and what is replaced."""
+    if insert.condition is not None:
+        return {"update_mode": models.UpdateMode.UPDATE_ONLY, "update_filter": filter_of(insert.condition)}
+    return {"update_mode": models.UpdateMode.INSERT_ONLY} if insert.only_new else {}
+
+
+def _chosen(point: str, condition: Native | None) -> dict[str, Any]:
+    return {"points": [point]} if condition is None else {"filter": _among([point], condition)}
 
 
 def _among(ids: Sequence[str], condition: Native) -> models.Filter:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -16,6 +15,7 @@ from uuid import UUID, uuid5
 from openmem import ranking
 from openmem._generated.models import Memory
 from openmem.clock import micros
+from openmem.fork import Lock
 
 from ..store import Logged
 from ..vectors import unit
@@ -24,6 +24,10 @@ from .filters import ancestors
 
 SCHEMA = 1
 """The form of points that this module writes."""
+ABANDONED = 60.0
+"""Seconds after which a lock, or a claim of a memory that does not exist, is taken to be left over."""
+PAUSE = 0.03
+"""Seconds to wait, more or less, for another process to be done with what this one wants to change."""
 AVERAGE_LENGTH = 12.0
 """Terms of a text of average length: weights are stored, so they cannot follow what the average becomes."""
 
@@ -65,6 +69,11 @@ def claim_id(user_id: str, external_id: str) -> str:
 def new_revision() -> str:
     """Return what marks everything that one transaction writes."""
     return os.urandom(8).hex()
+
+
+def new_lock() -> str:
+    """Return a revision that locks what it is put on, and says since when."""
+    return f"~{int(time.time())}~{new_revision()}"
 
 
 def payload_of(memory: Memory, revision: str) -> Payload:
@@ -130,8 +139,16 @@ class Writer:
 
     def __init__(self) -> None:
         self.name = new_revision()
-        self._lock = threading.Lock()
+        self.given_up = deque[str](maxlen=256)
+        """Locks that are nobody's, where they may not have been taken off."""
+        self._lock = Lock()
         self._last = 0
+
+    def waits_for(self, revision: str) -> bool:
+        """Tell whether a revision is a lock to be waited for."""
+        if not revision.startswith("~") or revision in self.given_up:
+            return False
+        return int(revision.split("~")[1]) > time.time() - ABANDONED
 
     def next(self) -> int:
         """Return the microseconds since 1970, or a little more where the clock stands."""

@@ -21,6 +21,7 @@ from .engine import (
     Index,
     Insert,
     Layout,
+    Mark,
     Nearest,
     Operation,
     Overwrite,
@@ -210,18 +211,29 @@ def _condition(native: Native) -> Any:
 
 
 def _update(operation: Operation) -> edge.UpdateOperation:
-    """Write an operation; conditions are left out, since nobody else writes to the shard."""
+    """Write an operation."""
     match operation:
-        case Insert(points, only_new):
-            mode = edge.UpdateMode.InsertOnly if only_new else None
+        case Insert(points, only_new, condition):
             structs = [edge.Point(p.id, _vectors(p.dense, p.words), p.payload) for p in points]
-            return Updates.upsert_points(structs, update_mode=mode)
-        case Overwrite(point, payload, _):
+            if condition is not None:
+                return Updates.upsert_points(structs, _filter(condition), edge.UpdateMode.UpdateOnly)
+            return Updates.upsert_points(structs, update_mode=edge.UpdateMode.InsertOnly if only_new else None)
+        case Overwrite(point, payload, condition):
+            if condition is not None:
+                return Updates.overwrite_payload_by_filter(_among([point], condition), payload)
             return Updates.overwrite_payload([point], payload)
-        case Embed(point, dense, words, _):
-            return Updates.update_vectors([edge.PointVectors(point, _vectors(dense, words))])
-        case Delete(ids, _):
+        case Mark(point, payload, condition):
+            return Updates.set_payload_by_filter(_among([point], condition), payload)
+        case Embed(point, words):
+            return Updates.update_vectors([edge.PointVectors(point, _vectors(None, words))])
+        case Delete(ids, condition):
+            if condition is not None:
+                return Updates.delete_points_by_filter(_among(ids, condition))
             return Updates.delete_points([*ids])
+
+
+def _among(ids: Sequence[str], condition: Native) -> edge.Filter:
+    return _filter(All((Ids(tuple(ids)), condition)))
 
 
 def _vectors(dense: list[float] | None, words: Words | None) -> dict[str, Any]:

@@ -6,26 +6,27 @@ from collections.abc import AsyncIterator
 
 from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
-from openmem.adapter import Embed
+from openmem.adapter import Embed as Embedding
 
 from ..native import UNFINISHED, newer_schema, other_embedding
-from .engine import Embed as Vectors
-from .engine import Engine, Insert, Layout, Operation, Overwrite, Payload, Point
+from .engine import Embed, Engine, Insert, Layout, Overwrite, Payload, Point, Row
+from .filters import Native
 from .records import (
     FACTS,
     MEMORY_INDEXES,
+    RECORD,
     REVISED,
     SCHEMA,
     SIDECAR_INDEXES,
-    dense_of,
+    claim_id,
     memory_of,
-    payload_of,
     point_id,
+    point_of,
     words_of,
 )
 
 BATCH = 500
-"""Memories indexed or embedded anew at a time."""
+"""Memories read, indexed or embedded anew at a time."""
 _FIELDS = ("schema", "analysis", "embedding")
 
 
@@ -43,7 +44,7 @@ class QdrantStore:
         if facts["analysis"] != ranking.ANALYSIS:
             await self._reindex(facts)
 
-    async def reembed(self, embed: Embed, embedding: EmbeddingInfo) -> int:
+    async def reembed(self, embed: Embedding, embedding: EmbeddingInfo) -> int:
         """Make every vector anew; return how many memories there are."""
         facts = await self._facts(embedding)
         await self._set(facts, UNFINISHED)
@@ -51,15 +52,27 @@ class QdrantStore:
         done = 0
         async for batch in self._batches():
             vectors = await embed([memory.content for memory, _ in batch])
-            operations: list[Operation] = []
-            for (memory, revision), vector in zip(batch, vectors, strict=True):
-                renewed = memory.model_copy(update={"embedding_model": embedding.model})
-                operations.append(Overwrite(point_id(memory.id), payload_of(renewed, revision)))
-                operations.append(Vectors(point_id(memory.id), dense_of(vector), None))
-            await self.engine.write(self.memories, operations)
+            points = [
+                point_of(memory.model_copy(update={"embedding_model": embedding.model}), vector, revision)
+                for (memory, revision), vector in zip(batch, vectors, strict=True)
+            ]
+            await self.engine.write(self.memories, [Insert(points)])
             done += len(batch)
         await self._set(facts, embedding)
         return done
+
+    async def pages(self, condition: Native) -> AsyncIterator[list[Memory]]:
+        """Read memories in no order."""
+        async for rows in self._rows(condition, RECORD):
+            yield [memory_of(row.payload) for row in rows]
+
+    async def claimed(self, user_id: str, external_id: str) -> list[Memory]:
+        """Read the memory that has an external_id, if there is one."""
+        claims = await self.engine.retrieve(self.sidecar, [claim_id(user_id, external_id)], ("memory",))
+        points = [point_id(claim.payload["memory"]) for claim in claims]
+        rows = await self.engine.retrieve(self.memories, points, RECORD) if points else []
+        found = [memory_of(row.payload) for row in rows]
+        return [each for each in found if (each.user_id, each.external_id) == (user_id, external_id)]
 
     async def _facts(self, embedding: EmbeddingInfo | None) -> Payload:
         """Read how the store was made, and make it where it was not."""
@@ -94,18 +107,22 @@ class QdrantStore:
         """Write every sparse vector anew: another text analysis made them."""
         async for batch in self._batches():
             words = [(point_id(memory.id), words_of(memory.content)) for memory, _ in batch]
-            operations = [Vectors(point, None, weights) for point, weights in words if weights is not None]
+            operations = [Embed(point, weights) for point, weights in words if weights is not None]
             if operations:
                 await self.engine.write(self.memories, operations)
         facts["analysis"] = ranking.ANALYSIS
         await self.engine.write(self.sidecar, [Overwrite(FACTS, facts)])
 
     async def _batches(self) -> AsyncIterator[list[tuple[Memory, str]]]:
+        async for rows in self._rows(None, REVISED):
+            yield [(memory_of(row.payload), row.payload["revision"]) for row in rows]
+
+    async def _rows(self, condition: Native | None, fields: tuple[str, ...]) -> AsyncIterator[list[Row]]:
         after: str | None = None
         while True:
-            rows, after = await self.engine.scroll(self.memories, None, BATCH, after, REVISED)
+            rows, after = await self.engine.scroll(self.memories, condition, BATCH, after, fields)
             if rows:
-                yield [(memory_of(row.payload), row.payload["revision"]) for row in rows]
+                yield rows
             if after is None:
                 return
 

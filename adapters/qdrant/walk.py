@@ -1,9 +1,12 @@
-"""Reading points by an index, newest first, exactly: whole groups of equal values, however the engine orders these."""
+"""Reading points in their order: by an index, newest first, exactly, however the engine orders equals; and chains."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
+from openmem._generated.models import Memory
+
+from ..rules import linked
 from .engine import Engine, Row
 from .filters import All, Native, Range
 
@@ -42,3 +45,29 @@ async def _equal(
             yield row
         if after is None:
             return
+
+
+async def chain_of(
+    start: Memory, pages: AsyncIterator[list[Memory]], fetch: Callable[[Collection[str]], Awaitable[Collection[Memory]]]
+) -> Collection[Memory]:
+    """Read the supersession chain of a memory in few requests, however long it is.
+
+    pages: memories among which the most of it is; what is not there yet is fetched by id.
+    """
+    chain, known, missing = {start.id: start}, dict[str, Memory](), set(linked(start))
+    while missing:
+        known.update((each.id, each) for each in await anext(pages, ()))
+        _follow(missing, known, chain)
+        if missing:
+            found = {each.id: each for each in await fetch(missing)}  # those that are not there are deleted
+            missing = set(found)
+            _follow(missing, known | found, chain)
+    return chain.values()
+
+
+def _follow(missing: set[str], known: dict[str, Memory], chain: dict[str, Memory]) -> None:
+    """Move what is known of the missing, and of what these lead to, into the chain."""
+    while reached := {each for each in missing if each in known}:
+        chain.update((each, known[each]) for each in reached)
+        missing -= reached
+        missing |= {link for each in reached for link in linked(known[each])} - chain.keys()

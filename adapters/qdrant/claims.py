@@ -1,0 +1,74 @@
+"""Who has which external_id: a point of the sidecar for each, which only one writer can insert."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Collection
+from contextlib import suppress
+
+from openmem.errors import ConflictError, OMPError
+
+from ..staged import NotWritten
+from ..staging import Key
+from .engine import Delete, Engine, Insert, Payload, Point
+from .filters import All, Match, Native, Range
+from .records import ABANDONED, PAUSE, Writer, claim_id
+
+
+class Claims:
+    """The claims that one change reads, takes and frees."""
+
+    def __init__(self, engine: Engine, sidecar: str, writer: Writer) -> None:
+        self._engine, self._sidecar, self._writer = engine, sidecar, writer
+        self._exclusive = engine.turns is not None
+        self.left: dict[Key, Payload] = {}
+        """Claims of memories that do not exist."""
+
+    async def read(self, keys: Collection[Key]) -> dict[Key, Payload]:
+        """Read the claims of external_ids."""
+        key_of = {claim_id(*key): key for key in keys}
+        rows = await self._engine.retrieve(self._sidecar, list(key_of), ("memory", "by"))
+        return {key_of[row.id]: row.payload for row in rows}
+
+    async def take(self, claims: dict[Key, str]) -> None:
+        """Claim external_ids for new memories; NotWritten where another writer has one."""
+        at, by = int(time.time()), self._writer.name
+        points = [Point(claim_id(*key), {"memory": memory_id, "at": at, "by": by}) for key, memory_id in claims.items()]
+        if self._exclusive:  # a claim that is there is of a memory that is not
+            await self._engine.write(self._sidecar, [Insert(points)])
+            return
+        freed = [self._abandoned(key, self.left[key], at) for key in claims if key in self.left]
+        try:
+            await self._engine.write(self._sidecar, [*freed, Insert(points, only_new=True)])
+            held = {key: claim["memory"] for key, claim in (await self.read(claims)).items()}
+        except BaseException:
+            await self.give_back(claims)
+            raise
+        if held != claims:
+            await self.give_back(claims)
+            raise await lost("another writer keeps taking the external_id.")
+
+    async def give_back(self, claims: dict[Key, str]) -> None:
+        """Free what was claimed in vain; where that fails, this writer may take it again at once, others later."""
+        if claims:
+            with suppress(OMPError):
+                await self._engine.write(self._sidecar, [self.free(key, each) for key, each in claims.items()])
+
+    def free(self, key: Key, memory_id: str, *further: Native) -> Delete:
+        """Give up a claim, unless it is another memory's by now."""
+        condition = None if self._exclusive else All((Match("memory", (memory_id,)), *further))
+        return Delete([claim_id(*key)], condition)
+
+    def _abandoned(self, key: Key, claim: Payload, at: int) -> Delete:
+        """Give up a claim that was left over: at once where this writer failed, else when it is old."""
+        if claim["by"] == self._writer.name:
+            return self.free(key, claim["memory"])
+        return self.free(key, claim["memory"], Range("at", high=at - ABANDONED))
+
+
+async def lost(message: str) -> NotWritten:
+    """Let the other writer finish, then say that nothing was written."""
+    await asyncio.sleep(random.uniform(0.5, 1.5) * PAUSE)  # noqa: S311  against two that wait alike
+    return NotWritten(ConflictError(message, remedy="Read again and repeat the change."))
