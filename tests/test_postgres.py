@@ -280,9 +280,9 @@ def test_precision_is_held_to_like_the_embedding(postgres: PostgresCluster, data
 
 
 def test_vectors_beyond_what_an_index_holds_need_another_choice(postgres_url: str) -> None:
-    assert "precision=half" in refused(postgres_url, embedder="test:2001").remedy
-    assert "index=none" in refused(postgres_url, embedder="test:4001", precision="half").remedy
-    with open_store(postgres_url, embedder="test:4001", index="none") as memory:
+    assert "precision=half" in refused(postgres_url, embedder="test:2001", index="hnsw").remedy
+    assert "index=auto" in refused(postgres_url, embedder="test:4001", index="hnsw", precision="half").remedy
+    with open_store(postgres_url, embedder="test:4001") as memory:
         memory.add("a fact", "u")
         assert len(memory.search("fact", "u", mode="vector")) == 1
 
@@ -418,7 +418,7 @@ def test_behind_pgbouncer_sessions_keep_nothing(
                 await memory.list("u", filter={"external_id": "1"})
             assert adapter._connections is not None
             # The session itself is looked at: another one cannot see what it prepared.
-            async with adapter._connections._primary.connection() as connection:
+            async with adapter._connections.primary.session() as connection:
                 prepared = await (await connection.execute("SELECT count(*) FROM pg_prepared_statements")).fetchone()
                 cursor = await connection.execute(settings)  # type: ignore[arg-type]
                 return [prepared, {name for (name,) in await cursor.fetchall()}]
@@ -509,11 +509,13 @@ def test_by_id_verbs_name_their_user_under_row_level_security(secured: str) -> N
             lambda: memory.delete(kept),
             lambda: memory.history(kept),
             lambda: memory.related(kept),
-            lambda: memory.delete_many([kept]),
         ]
         for call in calls:
             with pytest.raises(InvalidRequestError, match="names its user"):
                 call()
+        [result] = memory.delete_many([kept])
+        assert result.error is not None
+        assert "names its user" in result.error.message
         assert memory.get(kept, user_id="ann").version == 1
         with pytest.raises(NotFoundError):
             memory.get(kept, user_id="bob")

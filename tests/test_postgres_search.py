@@ -55,7 +55,7 @@ def filled(request: pytest.FixtureRequest, postgres: PostgresCluster) -> Iterato
     """A database of two users with many memories and one with few, whose statistics were never taken."""
     options = STORES[request.param]
     name = postgres.create()
-    with Memory(postgres.url(name), embedder=f"test:{DIMENSION}", clock=Clock(), **options) as memory:
+    with Memory(postgres.url(name), embedder=f"test:{DIMENSION}", clock=Clock(), index="hnsw", **options) as memory:
         memory.list("many")
         schema = options.get("db_schema", "openmem")
         for (table,) in postgres.run(
@@ -205,7 +205,7 @@ def test_the_larger_the_table_the_later_the_index_pays(
     """The index also walks past the rows of others."""
     name = postgres.create()
     monkeypatch.setattr(postgres_search, "INDEX_COST", 200)
-    with Memory(postgres.url(name), embedder=f"test:{DIMENSION}") as memory:
+    with Memory(postgres.url(name), embedder=f"test:{DIMENSION}", index="hnsw") as memory:
         memory.add_many(list(items(700, "u")))
         question = questions()[0]
 
@@ -234,7 +234,7 @@ def test_a_store_without_an_index_is_searched_exactly(postgres_url: str, by_inde
 def test_equal_scores_are_newest_first(postgres_url: str, monkeypatch: pytest.MonkeyPatch, exact: int) -> None:
     monkeypatch.setattr(postgres_search, "EXACT", exact)
     clock = Clock()
-    with Memory(postgres_url, embedder=f"test:{DIMENSION}", clock=clock) as memory:
+    with Memory(postgres_url, embedder=f"test:{DIMENSION}", clock=clock, index="hnsw") as memory:
         ids = []
         for n in range(60):
             ids.append(memory.add("the same words", "u").id)
@@ -252,7 +252,7 @@ def test_equal_scores_are_newest_first(postgres_url: str, monkeypatch: pytest.Mo
 def test_texts_without_words_are_found_by_no_search(postgres_url: str, by_index: list[str]) -> None:
     """A text without words has a vector of zeros, which is near to nothing."""
     with (
-        Memory(postgres_url, embedder=f"test:{DIMENSION}") as memory,
+        Memory(postgres_url, embedder=f"test:{DIMENSION}", index="hnsw") as memory,
         Memory("memory://", embedder=f"test:{DIMENSION}") as reference,
     ):
         for each in (memory, reference):

@@ -1,5 +1,6 @@
 """Postgres: postgres://user:password@host:5432/database."""
 
-from .adapter import PostgresAdapter, PostgresSettings
+from .adapter import PostgresAdapter
+from .settings import PostgresSettings
 
 __all__ = ["PostgresAdapter", "PostgresSettings"]

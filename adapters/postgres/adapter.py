@@ -2,92 +2,45 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Collection, Mapping
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 from functools import partial
+from itertools import islice
 from typing import Any
 from urllib.parse import SplitResult, unquote
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import Field, SecretStr
 
 from openmem import cursors
 from openmem._generated import models
-from openmem.adapter import Embed, Settings
-from openmem.errors import ClosedError
+from openmem.adapter import Embed
+from openmem.errors import ClosedError, ConfigurationError, ProviderUnavailableError
 
-from ..native import UNFINISHED
+from ..reads import with_kept
+from ..rules import unknown
 from ..staged import StagedAdapter, Transaction
-from ..store import Logged, audit_response
-from .connections import Connection, Connections, Rows, connect, translated
+from ..store import Logged, asked, audit_response
+from . import reads
+from .connections import Connections, Rows
+from .extension import see_to_extension
+from .failures import translated
 from .filters import Bindings, selected
+from .index import IndexBuilder
 from .records import Keys, PostgresTransaction
 from .schema import Names
-from .search import Search, Sizes
+from .search import Search, Sizes, needed
+from .sessions import GRACE, Session, connect
+from .settings import PostgresSettings
 from .store import PostgresStore
-from .vectors import Precision, Vectors
+from .vectors import Vectors
 
-LIBPQ = ("host", "port", "user", "dbname", "application_name", "sslmode", "sslrootcert", "sslcert", "sslkey")
-OPTIONS = ("jit=off", "plan_cache_mode=force_generic_plan")
-"""Compiling and planning each statement anew would take longer than these statements do."""
+LAST_ENTRIES = 2.0
+"""Seconds that closing takes, at the most, to store the audit entries kept back."""
 
-
-class PostgresSettings(Settings):
-    """Options of postgres://: those of libpq that say where the server is, and our own."""
-
-    host: str | None = None
-    port: int | None = None
-    user: str | None = None
-    password: SecretStr | None = None
-    dbname: str | None = None
-    sslmode: str | None = None
-    sslrootcert: str | None = None
-    sslcert: str | None = None
-    sslkey: str | None = None
-    application_name: str = "openmem"
-    replica_url: SecretStr | None = None
-    """A replica of the server, which list and search may read from once it has what this process wrote."""
-    db_schema: str = Field(default="openmem", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)
-    """The schema that holds the store."""
-    pool_size: int = Field(default=10, ge=1)
-    connect_timeout: float = Field(default=10.0, gt=0)
-    """Seconds to wait for a connection."""
-    statement_timeout: float = Field(default=30.0, gt=0)
-    """Seconds that one statement may take on the server."""
-    pgbouncer: bool = False
-    """The server is behind PgBouncer with transaction pooling: no prepared statements, no settings of a session."""
-    index: str = Field(default="hnsw", pattern="^(hnsw|none)$")
-    """hnsw: an index of vectors is made where there is none; none: it is not, which loads faster."""
-    precision: Precision = "single"
-    """half: vectors of 16-bit numbers, half the size."""
-    partitions: int = Field(default=0, ge=0, le=1024)
-    """Divide a new store by hash of user_id into this many tables."""
-    rls: bool = False
-    """Row-level security: the server itself refuses rows of another user than the request's."""
-
-    def arguments(self) -> dict[str, Any]:
-        """Return what psycopg connects with."""
-        given = {name: value for name in LIBPQ if (value := getattr(self, name)) is not None}
-        if self.password is not None:
-            given["password"] = self.password.get_secret_value()
-        return self._session(given)
-
-    def replica_arguments(self) -> dict[str, Any] | None:
-        """Return the same for the replica; None without one."""
-        if self.replica_url is None:
-            return None
-        return self._session(conninfo_to_dict(self.replica_url.get_secret_value()))
-
-    def _session(self, given: dict[str, Any]) -> dict[str, Any]:
-        session: dict[str, Any] = {"autocommit": True, "client_encoding": "utf8"}
-        session["connect_timeout"] = math.ceil(self.connect_timeout)
-        if self.pgbouncer:
-            return {**session, **given, "prepare_threshold": None}
-        options = [f"statement_timeout={self.statement_timeout * 1000:.0f}", *OPTIONS]
-        return {**session, **given, "options": " ".join(f"-c {option}" for option in options)}
+logger = logging.getLogger("openmem")
 
 
 class PostgresAdapter(StagedAdapter):
@@ -104,7 +57,8 @@ class PostgresAdapter(StagedAdapter):
         self._names = Names(self.settings.db_schema, self.settings.partitions)
         self._keys = Keys(self._names)
         self._vectors = Vectors(self.embedding, self.settings.precision) if self.embedding else None
-        self._indexed, self._sizes = False, Sizes()
+        self._sizes = Sizes()
+        self._index = IndexBuilder(self.settings, self._names, self._vectors)
         self._connections: Connections | None = None
 
     @classmethod
@@ -120,28 +74,55 @@ class PostgresAdapter(StagedAdapter):
         return {name: value for name, value in parts.items() if value}
 
     async def open(self) -> None:
-        """Bring the schema up to date, hold the store to its embedding and start the pools."""
-        async with self._store() as store:
-            await store.migrate()
+        """Bring the store up to date, where anything is to be done, and start the pools.
+
+        Where the server is away, the replica may say that nothing is to be done.
+        """
+        if self._vectors is not None and self.settings.index == "hnsw":
+            self._vectors.check_indexable()
+        try:
+            await self._prepare(self.settings.arguments())
+        except ProviderUnavailableError:
+            if not await self._current_on_replica():
+                raise
+        else:
             if self._vectors is not None:
-                await store.extension()
-            await store.hold_to(self.embedding, self.settings.precision)
-            await store.reindex()
-            if self.settings.index == "hnsw":
-                await store.index()
-            self._indexed = await store.has_index()
-            await store.secure(self.settings.rls)
+                await self._index.mend()
         connections = Connections(self.settings, self._configure)
         await connections.open()
         self._connections = connections
 
+    async def _prepare(self, arguments: Mapping[str, Any]) -> None:
+        async with self._store(arguments) as store:
+            await store.migrate()
+            if self._vectors is not None:
+                await see_to_extension(store)
+            await store.hold_to(self.embedding, self.settings.precision)
+            await store.reindex()
+            await store.secure(self.settings.rls)
+
+    async def _current_on_replica(self) -> bool:
+        arguments = self.settings.replica_arguments()
+        if arguments is None:
+            return False
+        try:
+            await self._prepare(arguments)
+        except (ProviderUnavailableError, ConfigurationError):
+            return False
+        logger.warning("postgres: the server is away; reads are answered by the replica")
+        return True
+
     async def close(self) -> None:
         """Store the audit entries kept back and close every connection."""
+        await self._index.close()
         connections = self._connections
         if connections is None:
             return
         try:
-            await self.flush()
+            async with asyncio.timeout(GRACE if connections.primary.down else LAST_ENTRIES):
+                await self.flush()
+        except TimeoutError as error:
+            raise ProviderUnavailableError("the audit entries of the last reads could not be stored.") from error
         finally:
             self._connections = None
             await connections.close()
@@ -149,23 +130,15 @@ class PostgresAdapter(StagedAdapter):
     async def reembed(self, embed: Embed) -> int:
         """Make every vector anew with the configured embedder; return how many memories there are.
 
-        Interrupted, the store refuses to open until it is run again.
+        Interrupted, the store refuses to open until it is run again, which goes on where it ended.
         """
         embedding = self.configured_embedding()
-        async with self._store() as store:
+        async with self._store(self.settings.arguments()) as store:
             await store.migrate()
-            await store.extension()
-            await store.set_embedding(embedding, self.settings.precision)
-            await store.set_meta("embedding", UNFINISHED.model_dump_json())
-        last, done, count = "", 0, -1
-        while count:
-            async with self._store() as store:
-                last, count = await store.embed_anew(last, embed, embedding.model)
-            done += count
-        async with self._store() as store:
-            if self.settings.index == "hnsw":
-                await store.index()
-            await store.set_meta("embedding", embedding.model_dump_json())
+            await see_to_extension(store)
+            done = await store.embed_anew(embedding, self.settings.precision, embed)
+        await self._index.mend()
+        await self._index.close()
         return done
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
@@ -179,39 +152,68 @@ class PostgresAdapter(StagedAdapter):
             ORDER BY created_at DESC, id DESC LIMIT {request.limit + 1}"""
         rows = await self._rows(sql, values, user_id=request.user_id, replica=True)
         await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
-        return cursors.page([models.Memory.model_validate_json(record) for (record,) in rows], request.limit)
+        return cursors.page(_memories(rows), request.limit)
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Search exactly or, among very many, by the index."""
-        search = Search(request, self.clock(), self._vectors, self._sizes if self._indexed else None)
+        wanted = self._index.want if self._index.ready else None
+        search = Search(request, self.clock(), self._vectors, self._sizes, wanted)
         response = await search.run(partial(self._rows, user_id=request.user_id, replica=True))
         await self.log_read(request.user_id, self.rules.entry("search", scope=request.scope))
         return response
 
+    async def chain(self, start: models.Memory) -> Collection[models.Memory]:
+        """Read a whole chain in one statement; NotFoundError where the memory was deleted meanwhile."""
+        chain = _memories(await self._rows(reads.CHAIN, reads.chain_of(start), user_id=start.user_id))
+        if all(memory.id != start.id for memory in chain):
+            raise unknown(start.id)
+        return chain
+
+    async def stats(self, request: models.StatsRequest) -> models.Stats:
+        """Count one user's memories on the server."""
+        sql, values = reads.counting(request.user_id, self.clock())
+        [row] = await self._rows(sql, values, user_id=request.user_id)
+        await self.log_read(request.user_id, self.rules.entry("stats"))
+        stats = reads.counted(request.user_id, row)
+        return stats.model_copy(update={"audit_dropped": self.reads.dropped[request.user_id] or None})
+
     async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
-        """Read the audit log."""
-        await self.flush()
+        """Read the audit log, with what could not be stored of it yet."""
+        kept = [entry for entry in await self.kept_back(request.user_id) if asked(entry, request)]
         values = Bindings(user=request.user_id, app=request.app, since=request.since, limit=request.limit)
         sql = """SELECT moment, app, action, memory_id, scope, request_id FROM openmem.audit
             WHERE user_id = %(user)s AND (%(app)s::text IS NULL OR app = %(app)s)
             AND (%(since)s::timestamptz IS NULL OR moment >= %(since)s) ORDER BY key DESC LIMIT %(limit)s"""
         rows = await self._rows(sql, values, user_id=request.user_id)
-        return audit_response(Logged(row[0].astimezone(UTC), *row[1:]) for row in rows)
+        stored = [Logged(row[0].astimezone(UTC), *row[1:]) for row in rows]
+        return audit_response(islice(with_kept(stored, kept), request.limit) if kept else stored)
 
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
         """Read records by id."""
-        values = Bindings(ids=list(ids), user=user_id)
+        values = Bindings(ids=[*ids], user=user_id)
         sql = "SELECT record::text FROM openmem.memories WHERE id = ANY(%(ids)s)"
         sql += " AND user_id = %(user)s" if user_id is not None else ""
-        rows = await self._rows(sql, values, user_id=user_id)
-        return [models.Memory.model_validate_json(record) for (record,) in rows]
+        return _memories(await self._rows(sql, values, user_id=user_id))
 
     @asynccontextmanager
     async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
-        """Begin a transaction on the server."""
-        async with self._pools().transaction(users) as connection:
+        """Begin a transaction on the server; where users grow by it, see whether they need the index of vectors."""
+        async with self._pools().transaction(users) as session:
             copies = not self.settings.rls
-            yield PostgresTransaction(connection, self._names, self._vectors, self._keys, copies=copies)
+            transaction = PostgresTransaction(session, self._names, self._vectors, self._keys, copies=copies)
+            yield transaction
+        if self._index.useful and (grown := await transaction.grown()):
+            self._index.look(grown, self._needs_index)
+
+    async def diagnose(self) -> Sequence[tuple[str, bool, str, str]]:
+        """Say what the index of vectors does and costs, for `openmem doctor`."""
+        if self._connections is None or self._vectors is None:
+            return []
+        return [("index", True, *await self._index.told())]
+
+    async def _needs_index(self, user_id: str) -> tuple[bool, bool]:
+        [row] = await self._rows(needed(), Bindings(user=user_id), user_id=user_id)
+        return row[0], row[1]
 
     async def _rows(self, sql: str, values: Mapping[str, Any], **how: Any) -> Rows:
         return await self._pools().rows(self._names(sql), values, **how)
@@ -221,18 +223,20 @@ class PostgresAdapter(StagedAdapter):
             raise ClosedError("this adapter is closed.")
         return self._connections
 
-    async def _configure(self, connection: Connection) -> None:
+    async def _configure(self, session: Session) -> None:
         if self._vectors is not None:
-            await self._vectors.register(connection)
+            await self._vectors.register(session)
 
     @asynccontextmanager
-    async def _store(self) -> AsyncIterator[PostgresStore]:
-        """Open a connection of its own, and a transaction on it, for work on the store as a whole."""
-        connection = await connect(self.settings.arguments())
+    async def _store(self, arguments: Mapping[str, Any]) -> AsyncIterator[PostgresStore]:
+        """Open a connection of its own for work on the store as a whole."""
+        session = await connect(arguments)
         try:
-            async with connection, connection.transaction():
-                store = PostgresStore(connection, self._names, self._vectors)
-                await store.begin()
-                yield store
+            async with session:
+                yield PostgresStore(session, self._names, self._vectors)
         except psycopg.Error as error:
-            raise translated(error) from error
+            raise translated(error, lost=session.closed) from error
+
+
+def _memories(rows: Sequence[Sequence[Any]]) -> list[models.Memory]:
+    return [models.Memory.model_validate_json(record) for (record,) in rows]

@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol, TypeVar
+from time import monotonic
+from typing import Any, Protocol
 
 import psycopg
-from psycopg import AsyncConnection, errors
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
-from openmem.errors import (
-    ConfigurationError,
-    ConflictError,
-    InvalidRequestError,
-    OMPError,
-    ProviderError,
-    ProviderUnavailableError,
-    UnauthorizedError,
-)
+from openmem.errors import ConflictError, InvalidRequestError, ProviderUnavailableError
 
 from ..staged import NotWritten
+from .failures import RACES, translated
+from .sessions import Session
 
-T = TypeVar("T")
-Connection = AsyncConnection[tuple[Any, ...]]
 Rows = list[tuple[Any, ...]]
-Configure = Callable[[Connection], Awaitable[None]]
+Configure = Callable[[Session], Awaitable[None]]
+Read = Callable[[Session], Awaitable[Rows | None]]
 
-RACES = (errors.UniqueViolation, errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
-"""Another transaction came between; this one did nothing."""
 REPLICA_PATIENCE = 1.0
 """Seconds to wait for a connection to the replica, in whose place the server answers."""
+DOWN_FOR = 10.0
+"""Seconds for which a server that did not answer is not asked where another one may be."""
+CLOSING = 0.5
+"""Seconds that connections under way have to end when the pools are closed."""
 
 
 class Access(Protocol):
     """How a server is reached, and how much of it is used."""
 
-    pool_size: int
-    connect_timeout: float
-    rls: bool
+    @property
+    def pool_size(self) -> int:
+        """Connections at the most."""
+
+    @property
+    def connect_timeout(self) -> float:
+        """Seconds to wait for one."""
+
+    @property
+    def rls(self) -> bool:
+        """Whether transactions name the users whose rows they see."""
 
     def arguments(self) -> dict[str, Any]:
         """Return what psycopg connects with."""
@@ -48,40 +53,93 @@ class Access(Protocol):
         """Return the same for the replica that reads may use; None without one."""
 
 
-class Connections:
-    """The pool of the server and, where there is one, that of its replica. Belongs to one event loop."""
+class Server:
+    """The pool of one server, and whether that answered lately."""
 
-    def __init__(self, access: Access, configure: Configure) -> None:
-        self._access = access
-        self._primary = self._pool(access.arguments(), configure)
-        replica = access.replica_arguments()
-        self._replica = self._pool(replica, configure) if replica else None
-        self._written = 0  # how far the server's log went at the last change, in bytes
-
-    def _pool(self, arguments: dict[str, Any], configure: Configure) -> AsyncConnectionPool[Connection]:
-        return AsyncConnectionPool(
+    def __init__(self, arguments: dict[str, Any], access: Access, configure: Configure) -> None:
+        self.pool = AsyncConnectionPool[Session](
+            connection_class=Session,
             kwargs=arguments,
             configure=configure,
             min_size=1,
-            max_size=self._access.pool_size,
-            timeout=self._access.connect_timeout,
-            reconnect_timeout=self._access.connect_timeout / 2,  # attempts wait ever longer: begun anew when needed
+            max_size=access.pool_size,
+            timeout=access.connect_timeout,
+            reconnect_timeout=access.connect_timeout / 2,  # attempts wait ever longer: begun anew when needed
             name="openmem",
             open=False,
         )
+        self._down_until = self._renewed = 0.0
+
+    @property
+    def down(self) -> bool:
+        """Whether it did not answer lately."""
+        return monotonic() < self._down_until
+
+    @asynccontextmanager
+    async def session(self, patience: float | None = None) -> AsyncIterator[Session]:
+        """Lend a connection; raises errors of psycopg."""
+        try:
+            session = await self.pool.getconn(patience)
+        except psycopg.Error:
+            self._down_until = monotonic() + DOWN_FOR
+            raise
+        session.hurried = False
+        began = monotonic()
+        try:
+            yield session
+            self._down_until = 0.0
+        finally:
+            if session.closed:
+                await self._lost(began)
+            await self.pool.putconn(session)
+
+    async def _lost(self, began: float) -> None:
+        """Have all idle connections made anew, which were lost too as a rule; once for all that were lent before."""
+        self._down_until = monotonic() + DOWN_FOR
+        if began > self._renewed:
+            self._renewed = monotonic()
+            await self.pool.drain()
+
+    async def read(self, read: Read, patience: float | None = None) -> Rows | None:
+        """Read with a connection of the pool."""
+        session: Session | None = None
+        try:
+            async with self.session(patience) as session:
+                return await read(session)
+        except psycopg.Error as error:
+            raise translated(error, lost=session is not None and session.closed) from error
+
+    async def close(self) -> None:
+        """Close every connection, also those that are still being made."""
+        workers = {*self.pool._workers, self.pool._sched_runner} - {None}
+        await self.pool.close(CLOSING)
+        while workers := {worker for worker in workers if worker and not worker.done()}:  # at a dead server
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers, timeout=CLOSING)
+
+
+class Connections:
+    """The server and, where there is one, its replica. Belongs to one event loop."""
+
+    def __init__(self, access: Access, configure: Configure) -> None:
+        self._access = access
+        self.primary = Server(access.arguments(), access, configure)
+        replica = access.replica_arguments()
+        self.replica = Server(replica, access, configure) if replica else None
+        self._written = 0.0  # how far the server's log went at the last change, in bytes; infinite: not known
 
     async def open(self) -> None:
         """Start the pools; connections are made when they are needed."""
-        for pool in self._pools():
-            await pool.open()
+        for server in self._servers():
+            await server.pool.open()
 
     async def close(self) -> None:
         """Close every connection."""
-        for pool in self._pools():
-            await pool.close()
+        await asyncio.gather(*(server.close() for server in self._servers()))
 
-    def _pools(self) -> list[AsyncConnectionPool[Connection]]:
-        return [pool for pool in (self._primary, self._replica) if pool is not None]
+    def _servers(self) -> list[Server]:
+        return [server for server in (self.primary, self.replica) if server is not None]
 
     async def rows(
         self,
@@ -92,56 +150,85 @@ class Connections:
         local: Mapping[str, str] | None = None,
         replica: bool = False,
     ) -> Rows:
-        """Run one reading statement; local: settings it needs; replica: it may run on the replica."""
+        """Run one reading statement; local: settings it needs.
+
+        replica: it may run on the replica, as any may while the server is away.
+        """
         settings = {**(local or {}), **self._visible([user_id] if user_id is not None else [])}
 
-        async def read(connection: Connection) -> Rows:
-            return await _rows(connection, sql, values, settings)
+        async def read(session: Session) -> Rows:
+            return await _rows(session, sql, values, settings)
 
-        async def read_if_caught_up(connection: Connection) -> Rows | None:
-            return await read(connection) if await self._caught_up(connection) else None
+        if self.replica is None:
+            return await self.primary.read(read) or []
+        asked = replica or self.primary.down
+        if asked and (rows := await self._from_replica(self.replica, read)) is not None:
+            return rows
+        try:
+            return await self.primary.read(read) or []
+        except ProviderUnavailableError:
+            if asked or (rows := await self._from_replica(self.replica, read)) is None:
+                raise
+            return rows
 
-        if replica and self._replica is not None:
-            with suppress(ProviderUnavailableError, ConflictError):  # it is down, or gave way to what it replays
-                rows = await on_loan(self._replica, read_if_caught_up, REPLICA_PATIENCE)
-                if rows is not None:
-                    return rows
-        return await on_loan(self._primary, read)
+    async def _from_replica(self, replica: Server, read: Callable[[Session], Awaitable[Rows]]) -> Rows | None:
+        """Read from the replica; None where it is away, gave way to what it replays, or lacks what was written here."""
 
-    async def _caught_up(self, replica: Connection) -> bool:
+        async def read_if_caught_up(session: Session) -> Rows | None:
+            return await read(session) if await self._caught_up(session) else None
+
+        if replica.down or math.isinf(self._written):
+            return None
+        with suppress(ProviderUnavailableError, ConflictError):
+            return await replica.read(read_if_caught_up, REPLICA_PATIENCE)
+        return None
+
+    async def _caught_up(self, replica: Session) -> bool:
         """Tell whether the replica has what this process wrote last."""
         if not self._written:
             return True
         sql = "SELECT coalesce(pg_last_wal_replay_lsn() - '0/0' >= %s, true)"
-        return (await (await replica.execute(sql, [self._written])).fetchone()) == (True,)
+        return (await (await replica.execute(sql, [int(self._written)])).fetchone()) == (True,)
 
     @asynccontextmanager
-    async def transaction(self, users: Collection[str]) -> AsyncIterator[Connection]:
+    async def transaction(self, users: Collection[str], patience: float | None = None) -> AsyncIterator[Session]:
         """Run a transaction that changes rows of these users.
 
         Raises NotWritten where another transaction came between, or the connection was lost before the commit was
         sent; after that a lost connection leaves it open whether the change was written.
         """
-        connection: Connection | None = None
+        session: Session | None = None
         committing = False
         try:
-            async with self._primary.connection() as connection:
-                async with connection.transaction():
-                    await _set_local(connection, self._visible(users))
-                    yield connection
+            async with self.primary.session(patience) as session:
+                async with session.transaction():
+                    try:
+                        await _set_local(session, self._visible(users))
+                        yield session
+                    except asyncio.CancelledError:
+                        session.hurried = True
+                        raise
                     committing = True
-                if self._replica is not None:
-                    found = await (await connection.execute("SELECT pg_current_wal_lsn() - '0/0'")).fetchone()
-                    self._written = max(self._written, int(found[0]) if found else 0)
+                await self._note(session)
         except RACES as error:
             raise NotWritten(translated(error)) from error
         except psycopg.Error as error:
-            lost = connection is not None and connection.closed
-            if lost:
-                await self._primary.check()
+            lost = session is not None and session.closed
             if lost and not committing:
-                raise NotWritten(translated(error)) from error
-            raise translated(error) from error
+                raise NotWritten(translated(error, lost=True)) from error
+            raise translated(error, lost=lost, written="perhaps" if lost else "nothing") from error
+
+    async def _note(self, session: Session) -> None:
+        """Note how far the server's log goes; the change is written, whatever becomes of this."""
+        if self.replica is None:
+            return
+        try:
+            found = await (await session.execute("SELECT pg_current_wal_lsn() - '0/0'")).fetchone()
+        except psycopg.Error:
+            self._written = math.inf
+        else:
+            reached = float(found[0]) if found else 0.0
+            self._written = reached if math.isinf(self._written) else max(self._written, reached)
 
     def _visible(self, users: Collection[str]) -> dict[str, str]:
         if not self._access.rls:
@@ -151,94 +238,16 @@ class Connections:
         return {"omp.users": json.dumps(list(users))}
 
 
-async def on_loan(
-    pool: AsyncConnectionPool[Connection], work: Callable[[Connection], Awaitable[T]], patience: float | None = None
-) -> T:
-    """Do work with a connection of a pool; when it turns out dead, all that are idle are looked at before the error."""
-    connection: Connection | None = None
-    try:
-        connection = await pool.getconn(patience)
-        return await work(connection)
-    except psycopg.Error as error:
-        if connection is not None and connection.closed:
-            await pool.check()
-        raise translated(error) from error
-    finally:
-        if connection is not None:
-            await pool.putconn(connection)
-
-
-async def connect(arguments: Mapping[str, Any]) -> Connection:
-    """Connect outside the pools, whose errors would not say why; raises what `translated` makes of the failure."""
-    try:
-        return await AsyncConnection.connect(**arguments)
-    except psycopg.Error as error:
-        raise _refused(error, arguments) from error
-
-
-async def _rows(connection: Connection, sql: str, values: Mapping[str, Any], local: Mapping[str, str]) -> Rows:
+async def _rows(session: Session, sql: str, values: Mapping[str, Any], local: Mapping[str, str]) -> Rows:
     if not local:
-        return await (await connection.execute(sql, values)).fetchall()
-    async with connection.pipeline(), connection.transaction():
-        await _set_local(connection, local)
-        cursor = await connection.execute(sql, values)
+        return await (await session.execute(sql, values)).fetchall()
+    async with session.pipeline(), session.transaction():
+        await _set_local(session, local)
+        cursor = await session.execute(sql, values)
     return await cursor.fetchall()
 
 
-async def _set_local(connection: Connection, settings: Mapping[str, str]) -> None:
+async def _set_local(session: Session, settings: Mapping[str, str]) -> None:
     if settings:
         calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
-        await connection.execute(f"SELECT {calls}", [text for pair in settings.items() for text in pair])
-
-
-def _refused(error: psycopg.Error, arguments: Mapping[str, Any]) -> OMPError:
-    """Explain a connection that was not made. libpq gives no code for it, only the server's words."""
-    words = str(error)
-    where = f"{arguments.get('host') or 'localhost'}:{arguments.get('port') or 5432}"
-    if "authentication failed" in words or "no password supplied" in words or "role " in words:
-        return UnauthorizedError(
-            f"the server at {where} refuses the user or the password.", remedy="Check user and password of the URL."
-        )
-    if "no pg_hba.conf entry" in words:
-        return UnauthorizedError(f"the server at {where} admits no such connection.", remedy="See its pg_hba.conf.")
-    if "database " in words and "does not exist" in words:
-        name = arguments.get("dbname")
-        return ConfigurationError(f"there is no database {name} at {where}.", remedy=f"Run: createdb {name}")
-    if isinstance(error, psycopg.ProgrammingError) or "invalid" in words:
-        return ConfigurationError("the URL's parameters do not make a connection.", remedy="See the cause.")
-    return ProviderUnavailableError(f"no server answers at {where}.", remedy="Check that it runs and is reachable.")
-
-
-def translated(error: Exception) -> OMPError:
-    """Explain an error of the driver or the server."""
-    if isinstance(error, RACES):
-        return ConflictError("other writers kept changing what this change reads.", remedy="Try again.")
-    if isinstance(error, PoolTimeout):
-        return ProviderUnavailableError(
-            "no connection came free.", remedy="Check the server, or raise pool_size or connect_timeout."
-        )
-    if isinstance(error, errors.QueryCanceled):
-        return ProviderUnavailableError(
-            "the statement took longer than statement_timeout.", remedy="Raise statement_timeout, or check the load."
-        )
-    if isinstance(error, errors.InsufficientPrivilege):
-        return ConfigurationError(
-            f"the role lacks a right: {_first_line(error)}.", remedy="Grant it, or connect as the schema's owner."
-        )
-    if isinstance(error, errors.DuplicateTable):
-        return ConfigurationError(
-            f"the schema is another program's: {_first_line(error)}.", remedy="Name another one with db_schema=…."
-        )
-    if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)):
-        return ConfigurationError(
-            f"the schema is not as expected: {_first_line(error)}.", remedy="Open the store anew."
-        )
-    if isinstance(error, (errors.InvalidAuthorizationSpecification, errors.InvalidPassword)):
-        return UnauthorizedError("the server refuses the user or the password.", remedy="Check the URL.")
-    if isinstance(error, psycopg.OperationalError):
-        return ProviderUnavailableError(f"the connection failed: {_first_line(error)}.")
-    return ProviderError(f"the server failed: {type(error).__name__}, {getattr(error, 'sqlstate', None)}.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        await session.execute(f"SELECT {calls}", [text for pair in settings.items() for text in pair])

@@ -8,7 +8,7 @@ from typing import Any
 
 from openmem import filters
 from openmem.filters import Condition, Either, Every, Filter, Negation
-from openmem.selection import Selection
+from openmem.selection import Selection, pinned
 
 COLUMNS = frozenset({"created_at", "valid_from", "valid_to", "superseded_at"})
 """Fields of a record that have a column of their own type."""
@@ -50,6 +50,8 @@ def narrows(request: Selection) -> bool:
 
 def _narrowing(request: Selection, values: Bindings) -> list[str]:
     conditions = []
+    if (external_id := pinned(request)) is not None:
+        conditions.append(f"external_id = {values.bind(external_id)}")  # which has an index; the filter does not
     if request.scope is not None:
         conditions.append(_in_scope(request.scope, values))
     if request.tag is not None:
@@ -99,7 +101,7 @@ def _condition(path: tuple[str, ...], operator: str, value: Any, values: Binding
     if operator == "eq":
         return f"{field} = {_json(value, values)}"
     if operator == "in":
-        return f"{field} IN ({', '.join(_json(each, values) for each in value)})"
+        return f"{field} = ANY({values.bind([json_text(each) for each in value])}::text[]::jsonb[])"
     if operator == "contains":
         return _contains(field, value, values)
     if isinstance(value, str):  # jsonb orders texts by the database's collation, the protocol by code points
@@ -113,7 +115,7 @@ def _moment(name: str, operator: str, value: Any, values: Bindings) -> str:
     if operator == "exists":
         return f"{field} IS {'NOT ' if value else ''}NULL"
     if operator == "in":
-        return f"{field} IN ({', '.join(values.bind(each) for each in value)})"
+        return f"{field} = ANY({values.bind(list(value))}::timestamptz[])"
     if operator == "contains":
         return "false"
     return f"{field} {_SYMBOLS.get(operator, '=')} {values.bind(value)}"

@@ -3,72 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
-from itertools import islice
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from psycopg import AsyncCursor
 from psycopg.types.json import Jsonb
 
-from openmem import ranking
 from openmem._generated.models import Memory
 from openmem.errors import ConflictError
 
 from ..staged import NotWritten
 from ..staging import Staging, Wanted
 from ..store import Logged
-from .connections import Connection
+from . import search
 from .filters import json_text
 from .schema import Names
+from .sessions import Session
+from .tables import AUDIT, MEMORIES, PIECE, append, copied, copy
 from .vectors import Vectors
+from .words import STRIPES, Indexed, Totals, indexed, store_words
 
 FEW = 20
 """Rows that are inserted in one round trip; more are copied, which takes several and is quicker for each."""
-PIECE = 50
-"""Memories worked out and sent before other tasks have their turn."""
-STRIPES = 8
-"""Rows of statistics that a user may have."""
-LONGEST_TERM = 256
-"""Characters of a term that an index entry of Postgres surely holds; a longer one is kept as its digest."""
-
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
-
-class Table(NamedTuple):
-    """A table as rows are put into it."""
-
-    name: str
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
-
-    @property
-    def into(self) -> str:
-        """The table and its columns, as INSERT and COPY name them."""
-        return f"{self.name} ({', '.join(self.columns)})"
-
-    def with_column(self, name: str, type_: str) -> Table:
-        """Return the table with one column more."""
-        return Table(self.name, (*self.columns, name), (*self.types, type_))
-
-
-MEMORIES = Table(
-    "openmem.memories",
-    (
-        *("user_id", "id", "key", "external_id", "scope"),
-        *("created_at", "valid_from", "valid_to", "superseded_at", "archived", "record"),
-    ),
-    ("text", "text", "int8", "text", "text", *["timestamptz"] * 4, "bool", "jsonb"),
-)
-POSTINGS = Table(
-    "openmem.postings", ("user_id", "term", "key", "count", "length"), ("text", "text", "int8", "int4", "int4")
-)
-AUDIT = Table(
-    "openmem.audit",
-    ("user_id", "moment", "app", "action", "memory_id", "scope", "request_id"),
-    ("text", "timestamptz", *["text"] * 5),
-)
 
 
 class Keys:
@@ -78,52 +35,25 @@ class Keys:
         self._names = names
         self._free: deque[int] = deque()
 
-    async def take(self, connection: Connection, count: int) -> list[int]:
+    async def take(self, session: Session, count: int) -> list[int]:
         """Return numbers that no other process has."""
         while (lacking := count - len(self._free)) > 0:
             sql = self._names("SELECT nextval('openmem.keys') FROM generate_series(1, %s)")
-            for (first,) in await (await connection.execute(sql, [-(-lacking // 1000)])).fetchall():
+            for (first,) in await (await session.execute(sql, [-(-lacking // 1000)])).fetchall():
                 self._free.extend(range(first, first + 1000))
         return [self._free.popleft() for _ in range(count)]
-
-
-class Indexed(NamedTuple):
-    """A memory with its terms, how often it holds each, and its length in terms."""
-
-    memory: Memory
-    terms: Mapping[str, int]
-    length: int
-
-
-def index_terms(text: str) -> list[str]:
-    """Split a text into terms as ranking does, each short enough for an index."""
-    terms = ranking.terms(text)
-    if len(text) <= LONGEST_TERM // 3:  # in lower case it may be up to three times as long
-        return terms
-    return [term if len(term) <= LONGEST_TERM else _digest(term) for term in terms]
-
-
-def _digest(term: str) -> str:
-    return "#" + blake2b(term.encode(), digest_size=16).hexdigest()  # no term begins with "#"
-
-
-def indexed(memory: Memory) -> Indexed:
-    """Work out what is indexed of a memory's words."""
-    terms = index_terms(memory.content)
-    return Indexed(memory, ranking.frequencies(terms), len(terms))
 
 
 class PostgresTransaction:
     """A staged.Transaction on a connection; every writer locks rows in one order, so that none waits in a ring."""
 
-    def __init__(
-        self, connection: Connection, names: Names, vectors: Vectors | None, keys: Keys, *, copies: bool
-    ) -> None:
-        self._connection, self._names, self._vectors, self._keys = connection, names, vectors, keys
+    def __init__(self, session: Session, names: Names, vectors: Vectors | None, keys: Keys, *, copies: bool) -> None:
+        self._session, self._names, self._vectors, self._keys = session, names, vectors, keys
         self._memories = MEMORIES if vectors is None else MEMORIES.with_column("embedding", vectors.type)
         self._copies = copies  # which Postgres does not do into a table with row-level security
         self._key_of: dict[str, int] = {}
         self._waiting = ""
+        self._totals: AsyncCursor[Any] | None = None
 
     async def read(self, wanted: Wanted) -> Collection[Memory]:
         """Read records and lock their rows until the transaction ends.
@@ -145,13 +75,13 @@ class PostgresTransaction:
 
     async def write(self, staging: Staging) -> None:
         """Write all that is staged; NotWritten where another writer took an external_id meanwhile."""
-        keys = await self._keys.take(self._connection, len(staging.inserted))
+        keys = await self._keys.take(self._session, len(staging.inserted))
         self._key_of.update(zip(staging.inserted, keys, strict=True))
         former, latter = _reindexed(staging)
         few = max(len(staging.inserted), len(staging.entries)) <= FEW or not self._copies
         inserted = []
         if few or former or staging.replaced:
-            async with self._connection.pipeline():
+            async with self._session.pipeline():
                 await self._apply(staging, former)
                 if few:
                     inserted = [await self._insert(each, staging.vectors.get(each.id)) for each in _sorted(staging)]
@@ -161,6 +91,11 @@ class PostgresTransaction:
             await self._account(staging, former, latter)
         if any(cursor.rowcount != 1 for cursor in inserted):
             raise NotWritten(ConflictError("another writer keeps taking the external_id.", remedy="Try again."))
+
+    async def grown(self) -> list[str]:
+        """Name the users who may have become too large to be searched exactly."""
+        rows = await self._totals.fetchall() if self._totals is not None else []
+        return [user_id for user_id, memories in rows if memories > search.EXACT // STRIPES]
 
     async def _apply(self, staging: Staging, former: Sequence[Indexed]) -> None:
         """Write what becomes of records that are there."""
@@ -188,9 +123,9 @@ class PostgresTransaction:
         """Write the index of words, the audit log and, last, since writers wait for them, the statistics of users."""
         totals = Totals()
         totals.subtract(former)
-        await store_words(self._connection, self._names, totals.added(latter), self._key_of)
-        await store_entries(self._connection, self._names, staging.entries)
-        await totals.store(self._connection, self._names)
+        await store_words(self._session, self._names, totals.added(latter), self._key_of)
+        await store_entries(self._session, self._names, staging.entries)
+        self._totals = await totals.store(self._session, self._names)
 
     async def _insert(self, memory: Memory, vector: Sequence[float] | None) -> AsyncCursor[Any]:
         marks = ", ".join(["%s"] * len(self._memories.columns))
@@ -199,7 +134,7 @@ class PostgresTransaction:
 
     async def _copy_memories(self, staging: Staging) -> None:
         sql = f"COPY {self._memories.into} FROM STDIN (FORMAT BINARY)"
-        async with self._connection.cursor().copy(self._names(sql)) as copy:
+        async with self._session.cursor().copy(self._names(sql)) as copy:
             copy.set_types(self._memories.types)
             for number, memory in enumerate(_sorted(staging), 1):
                 await copy.write_row(self._row(memory, staging.vectors.get(memory.id)))
@@ -207,7 +142,7 @@ class PostgresTransaction:
                     await asyncio.sleep(0)
 
     async def _execute(self, sql: str, values: Sequence[Any]) -> AsyncCursor[Any]:
-        return await self._connection.execute(self._names(sql), values)
+        return await self._session.execute(self._names(sql), values)
 
     def _values(self, memory: Memory) -> list[Any]:
         key = self._key_of[memory.id]
@@ -223,92 +158,20 @@ class PostgresTransaction:
         return row
 
 
-class Totals:
-    """What becomes of the statistics of users."""
-
-    def __init__(self) -> None:
-        self._memories, self._lengths = Counter[str](), Counter[str]()
-
-    def subtract(self, words: Iterable[Indexed]) -> None:
-        """Count what is taken out of the index of words."""
-        for memory, _, length in words:
-            self._memories[memory.user_id] -= 1
-            self._lengths[memory.user_id] -= length
-
-    def added(self, words: Iterable[Indexed]) -> Iterator[Indexed]:
-        """Count what is put into the index of words, as it passes."""
-        for each in words:
-            self._memories[each.memory.user_id] += 1
-            self._lengths[each.memory.user_id] += each.length
-            yield each
-
-    async def store(self, connection: Connection, names: Names) -> None:
-        """Bring the statistics up to date."""
-        if users := sorted(self._memories):
-            sql = f"""INSERT INTO openmem.users AS u (user_id, stripe, memories, length)
-                SELECT user_id, mod(pg_backend_pid(), {STRIPES}), memories, length
-                FROM unnest(%s::text[], %s::int8[], %s::int8[]) c(user_id, memories, length)
-                ON CONFLICT (user_id, stripe) DO UPDATE
-                SET memories = u.memories + excluded.memories, length = u.length + excluded.length"""
-            counts = [self._memories[user] for user in users], [self._lengths[user] for user in users]
-            await connection.execute(names(sql), [users, *counts])
-
-
-async def store_words(
-    connection: Connection, names: Names, words: Iterable[Indexed], key_of: Mapping[str, int]
-) -> None:
-    """Append to the index of words."""
-    if connection.pgconn.pipeline_status:  # which admits no COPY
-        rows = [(w.memory.user_id, t, key_of[w.memory.id], n, w.length) for w in words for t, n in w.terms.items()]
-        await _append(connection, names, POSTINGS, rows)
-    else:
-        await _copy(connection, names, POSTINGS, _posting_lines(words, key_of))
-
-
-def _posting_lines(words: Iterable[Indexed], key_of: Mapping[str, int]) -> Iterator[str]:
-    """Write the lines of one memory at a time: this is most of a large batch."""
-    for memory, terms, length in words:
-        user_id, key = _copied(memory.user_id), key_of[memory.id]
-        ends = {count: f"\t{key}\t{count}\t{length}\n" for count in set(terms.values())}
-        yield "".join([f"{user_id}\t{term}{ends[count]}" for term, count in terms.items()])
-
-
-async def store_entries(connection: Connection, names: Names, entries: Sequence[tuple[str, Logged]]) -> None:
+async def store_entries(session: Session, names: Names, entries: Sequence[tuple[str, Logged]]) -> None:
     """Append to the audit log."""
-    if connection.pgconn.pipeline_status:
-        await _append(connection, names, AUDIT, [(user_id, *entry) for user_id, entry in entries])
+    if session.pgconn.pipeline_status:
+        await append(session, names, AUDIT, [(user_id, *entry) for user_id, entry in entries])
     else:
-        await _copy(connection, names, AUDIT, _entry_lines(entries))
+        await copy(session, names, AUDIT, _entry_lines(entries))
 
 
 def _entry_lines(entries: Iterable[tuple[str, Logged]]) -> Iterator[str]:
     for user_id, (moment, app, action, memory_id, scope, request_id) in entries:
         yield (
-            f"{_copied(user_id)}\t{moment.isoformat()}\t{_copied(app)}\t{action}\t{_copied(memory_id)}"
-            f"\t{_copied(scope)}\t{_copied(request_id)}\n"
+            f"{copied(user_id)}\t{moment.isoformat()}\t{copied(app)}\t{action}\t{copied(memory_id)}"
+            f"\t{copied(scope)}\t{copied(request_id)}\n"
         )
-
-
-def _copied(text: str | None) -> str:
-    """Write a text as COPY reads it; in most there is nothing to escape."""
-    if text is None:
-        return "\\N"
-    return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
-
-
-async def _append(connection: Connection, names: Names, table: Table, rows: Sequence[Sequence[Any]]) -> None:
-    if rows:
-        arrays = ", ".join(f"%s::{type_}[]" for type_ in table.types)
-        sql = f"INSERT INTO {table.into} SELECT * FROM unnest({arrays})"
-        await connection.execute(names(sql), [list(column) for column in zip(*rows, strict=True)])
-
-
-async def _copy(connection: Connection, names: Names, table: Table, lines: Iterator[str]) -> None:
-    """Send lines as they are worked out, so that the server is at work meanwhile, and other tasks too."""
-    async with connection.cursor().copy(names(f"COPY {table.into} FROM STDIN")) as copy:
-        while piece := list(islice(lines, PIECE)):
-            await copy.write("".join(piece))
-            await asyncio.sleep(0)
 
 
 def _sorted(staging: Staging) -> list[Memory]:

@@ -15,6 +15,8 @@ from .filters import SCOPE_PREFIX
 
 LOCK = 0x6F6D656D
 """The advisory lock under which one process at a time changes a schema ("omem")."""
+INDEX_LOCK = LOCK + 1
+"""The one under which it makes the index of vectors."""
 
 _USERS = """(SELECT ARRAY(SELECT jsonb_array_elements_text(nullif(current_setting('omp.users', true), '')::jsonb)))"""
 POLICY = f"user_id = ANY ({_USERS}::text[]) OR current_setting('omp.maintenance', true) = 'on'"
@@ -76,6 +78,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 PARTITIONED is where a table is divided by hash of user_id. keys hands out blocks of 1000 to each process. The totals
 of a user are sums over their stripes, so that writers on several connections seldom wait for each other.
 """
+
+RECOUNT = (
+    "LOCK TABLE openmem.users IN SHARE ROW EXCLUSIVE MODE",
+    "DELETE FROM openmem.users",
+    """INSERT INTO openmem.users (user_id, stripe, memories, length)
+        SELECT user_id, 0, count(*), coalesce(sum(length), 0) FROM openmem.memories
+        LEFT JOIN (SELECT user_id, key, max(length) AS length FROM openmem.postings GROUP BY user_id, key) w
+        USING (user_id, key) GROUP BY user_id""",
+)
+"""Statements that work out the statistics of all users, while writers wait who would change them."""
 
 
 @dataclass(frozen=True)

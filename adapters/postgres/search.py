@@ -2,12 +2,13 @@
 
 A filter over an HNSW index gives too few rows, and wrong ones, wherever few of the indexed rows pass it. So a search
 reads every row that the request selects unless they are many, and does so after all where the index, told to go on
-until it has enough, still gave too few.
+until it has enough, still gave too few. Whichever it is, the answer is that of one statement, and so of one snapshot;
+those before it only tell which one to take.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Any, Protocol
@@ -17,8 +18,8 @@ from openmem._generated.models import SearchRequest, SearchResponse
 
 from .connections import Rows
 from .filters import Bindings, narrows, selected
-from .records import index_terms
 from .vectors import Vectors
+from .words import index_terms
 
 EXACT = 5000
 """Rows up to which all are read: about 1.3 us each."""
@@ -39,15 +40,25 @@ COUNTED_FOR = 10.0
 MOST_COUNTED = 10_000
 """Users remembered for it."""
 
-_ORDER = "score DESC, created_at DESC, id DESC"
+INDEXED = """coalesce((SELECT indisvalid FROM pg_index
+    WHERE indexrelid = to_regclass('openmem.memories_embedding')), false)"""
+"""Whether there is an index of vectors, and a whole one."""
+_SCORE = "greatest(0, least(1, raw))"
+_ORDER = "raw DESC, created_at DESC, id DESC"
 
 
-def _threshold() -> str:
+def threshold() -> str:
     """Write from how many rows on the index is quicker, by the mean size of the tables that hold memories."""
     whole = "'openmem.memories'::regclass"
     tables = f"SELECT {whole} UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = {whole}"
     return f"""(SELECT greatest({EXACT}, sqrt({INDEX_COST} * avg(greatest(reltuples, 0))))
         FROM pg_class WHERE relkind = 'r' AND oid IN ({tables}))"""
+
+
+def needed() -> str:
+    """Write the statement that tells whether %(user)s has more memories than are read quicker, and of the index."""
+    size = "coalesce((SELECT sum(memories)::int8 FROM openmem.users WHERE user_id = %(user)s), 0)"
+    return f"SELECT {size} > {threshold()}, {INDEXED}"
 
 
 class Query(Protocol):
@@ -76,33 +87,45 @@ class Sizes:
 
 
 class Search:
-    """One search request and the statements that may answer it."""
+    """One search request and the statements that may answer it.
 
-    def __init__(self, request: SearchRequest, now: datetime, vectors: Vectors | None, sizes: Sizes | None) -> None:
-        """Take a request; sizes: None where vectors have no index."""
-        self._request, self._sizes = request, sizes
+    Rows are ranked by the raw score, which may be below zero; the one that is reported is not.
+    """
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        now: datetime,
+        vectors: Vectors | None,
+        sizes: Sizes,
+        wanted: Callable[[], None] | None = None,
+    ) -> None:
+        """Take a request; wanted: called where an index would have been taken, and there is none; None: of no use."""
+        self._request, self._sizes, self._wanted = request, sizes, wanted
         self._values = values = Bindings()
         self._selected = selected(request, now, values)
         self._user = values.bind(request.user_id)
         self._cosine = self._terms = None
         if vectors is not None and request.vector is not None and request.mode != "keyword":
             self._product = f"embedding <#> {values.bind(vectors.value(request.vector))}"
-            self._cosine = f"greatest(0, least(1, -({self._product})))"
+            self._cosine = f"-({self._product})"
         if request.query is not None and request.mode != "vector":
             self._terms = values.bind(list(dict.fromkeys(index_terms(request.query))))
 
     async def run(self, query: Query) -> SearchResponse:
         """Answer the request, exactly or by the index."""
         user_id = self._request.user_id
-        if self._cosine is None or self._sizes is None or self._sizes.few(user_id):
+        if self._cosine is None or self._sizes.few(user_id):
             return self._response(await query(self._exact(), self._values))
         rows = await query(self._exact_unless_many(), self._values)
-        size, threshold = rows[0][2:]
-        if size <= EXACT:
-            if not narrows(self._request):  # else it may be the number of those selected
-                self._sizes.keep(user_id, size)
+        size, least, indexed = rows[0][2:]
+        if size <= EXACT and not narrows(self._request):  # else it may be the number of those selected
+            self._sizes.keep(user_id, size)
+        if size <= EXACT or not indexed:
+            if size > EXACT and self._wanted is not None and await self._many(size, least, query):
+                self._wanted()
             return self._response([row for row in rows if row[0] is not None])
-        if await self._many(size, threshold, query):
+        if await self._many(size, least, query):
             rows = await query(self._by_index(), self._values, local=ITERATIVE)
             if len(rows) == self._request.limit:
                 return self._response(rows)
@@ -113,11 +136,11 @@ class Search:
         results = ",".join(f'{{"memory":{row[0]},"score":{row[1]!r}}}' for row in rows if row[1] >= least)
         return SearchResponse.model_validate_json(f'{{"results":[{results}]}}')  # quicker than one by one
 
-    async def _many(self, size: int, threshold: float, query: Query) -> bool:
+    async def _many(self, size: int, least: float, query: Query) -> bool:
         """Tell whether the request selects more rows than are read quicker without the index."""
-        if narrows(self._request) and threshold > EXACT:  # they were counted up to EXACT
-            size = (await query(f"SELECT {self._count(int(threshold))}", self._values))[0][0]
-        return size > threshold
+        if narrows(self._request) and least > EXACT:  # they were counted up to EXACT
+            size = (await query(f"SELECT {self._count(int(least))}", self._values))[0][0]
+        return size > least
 
     def _count(self, most: int) -> str:
         rows = f"SELECT 1 FROM openmem.memories WHERE {self._selected} LIMIT {most + 1}"
@@ -129,13 +152,15 @@ class Search:
         return self._best("openmem.memories", self._selected, condition)
 
     def _exact_unless_many(self) -> str:
-        """Write a statement that searches exactly where few rows are selected, and says how many in any case."""
+        """Write a statement that searches exactly unless there is an index for so many, and says how many there are."""
         size = f"coalesce((SELECT sum(memories)::int8 FROM openmem.users WHERE user_id = {self._user}), 0)"
         if narrows(self._request):
             size = f"CASE WHEN {size} <= {EXACT} THEN {size} ELSE {self._count(EXACT)} END"
-        return f"""SELECT r.record, r.score, u.size, CASE WHEN u.size > {EXACT} THEN {_threshold()} END
-            FROM (SELECT {size} AS size OFFSET 0) u
-            LEFT JOIN LATERAL ({self._exact(f"u.size <= {EXACT}")}) r ON true"""
+        return f"""SELECT r.record, r.score, u.size, u.least, u.indexed FROM (
+            SELECT size, CASE WHEN size > {EXACT} THEN {threshold()} END AS least,
+                size > {EXACT} AND {INDEXED} AS indexed
+            FROM (SELECT {size} AS size OFFSET 0) c OFFSET 0) u
+            LEFT JOIN LATERAL ({self._exact("NOT u.indexed")}) r ON true"""
 
     def _by_index(self) -> str:
         depth = 2 * self._request.limit  # the index answers roughly in order
@@ -153,18 +178,18 @@ class Search:
         limit = self._request.limit
         if self._terms is None:
             scored = (
-                f"SELECT record, created_at, id, {self._cosine} AS score FROM {table} WHERE {condition} AND {selected}"
+                f"SELECT record, created_at, id, {self._cosine} AS raw FROM {table} WHERE {condition} AND {selected}"
             )
             best = f"SELECT * FROM ({scored} AND embedding IS NOT NULL) s ORDER BY {_ORDER} LIMIT {limit}"
-            return f"SELECT record::text, score FROM ({best}) b ORDER BY {_ORDER}"
+            return f"SELECT record::text, {_SCORE} AS score FROM ({best}) b ORDER BY {_ORDER}"
         scored = self._by_words() if self._cosine is None else self._fused(table, selected, condition)
         # The window holds every row, so without the records: those of the best are read afterwards.
-        return f"""WITH hits AS ({self._hits()}) SELECT m.record::text, b.score
+        return f"""WITH hits AS ({self._hits()}) SELECT m.record::text, {_SCORE} AS score
             FROM (SELECT * FROM ({scored}) s ORDER BY {_ORDER} LIMIT {limit}) b {self._looked_up("b", "true")}
-            ORDER BY b.score DESC, b.created_at DESC, b.id DESC"""
+            ORDER BY b.raw DESC, b.created_at DESC, b.id DESC"""
 
     def _by_words(self) -> str:
-        return f"""SELECT m.key, m.created_at, m.id, h.words / max(h.words) OVER () AS score
+        return f"""SELECT m.key, m.created_at, m.id, h.words / max(h.words) OVER () AS raw
             FROM hits h {self._looked_up("h", self._selected)}"""
 
     def _fused(self, table: str, selected: str, condition: str) -> str:
@@ -173,7 +198,7 @@ class Search:
         score = f"{share} * coalesce(sum(words) / max(sum(words)) OVER (), 0) + {1 - share} * coalesce(max(cosine), 0)"
         rows = f"""SELECT key, created_at, id, CASE WHEN embedding IS NOT NULL THEN {self._cosine} END AS cosine,
             NULL::float8 AS words FROM {table} WHERE {condition} AND {selected}"""
-        return f"""SELECT key, max(created_at) AS created_at, max(id) AS id, {score} AS score
+        return f"""SELECT key, max(created_at) AS created_at, max(id) AS id, {score} AS raw
             FROM ({rows} UNION ALL SELECT key, NULL, NULL, NULL, words FROM hits WHERE {condition}) r
             GROUP BY key HAVING count(id) > 0 AND (max(cosine) IS NOT NULL OR sum(words) IS NOT NULL)"""
 

@@ -16,7 +16,7 @@ from openmem._generated.models import EmbeddingInfo
 from openmem.errors import ConfigurationError
 
 from ..vectors import unit
-from .connections import Connection
+from .sessions import Session
 
 Precision = Literal["single", "half"]
 
@@ -57,21 +57,26 @@ class Vectors:
         """Return a vector as a parameter of a statement."""
         return unit(vector).astype(self._numbers)
 
-    async def register(self, connection: Connection) -> None:
-        """Teach a connection to send vectors; ConfigurationError where the database lost the extension."""
-        info = await TypeInfo.fetch(connection, self.type)
+    async def register(self, session: Session) -> None:
+        """Teach a session to send vectors; ConfigurationError where the database lost the extension."""
+        info = await TypeInfo.fetch(session, self.type)
         if info is None:
             raise ConfigurationError("the database has no pgvector.", remedy="Run: CREATE EXTENSION vector;")
-        info.register(connection)
-        connection.adapters.register_dumper(np.ndarray, type("Packed", (_Packed,), {"oid": info.oid}))
+        info.register(session)
+        session.adapters.register_dumper(np.ndarray, type("Packed", (_Packed,), {"oid": info.oid}))
 
-    def index(self) -> str:
-        """Write the statement that makes the index; the inner product also admits a vector of zeros.
+    @property
+    def indexable(self) -> bool:
+        """Whether pgvector can index so many dimensions."""
+        return self.dimension <= INDEXABLE[self.precision]
 
-        Raises ConfigurationError for more dimensions than pgvector can index.
-        """
-        if self.dimension > INDEXABLE[self.precision]:
-            remedy = "precision=half indexes up to 4000; index=none searches exactly."
+    def check_indexable(self) -> None:
+        """Raise ConfigurationError for more dimensions than pgvector can index."""
+        if not self.indexable:
+            remedy = "precision=half indexes up to 4000; index=auto searches exactly."
             raise ConfigurationError(f"an index cannot have {self.dimension} dimensions.", remedy=f"Choose: {remedy}")
-        return f"""CREATE INDEX IF NOT EXISTS memories_embedding ON openmem.memories
-            USING hnsw (embedding {self.type}_ip_ops) WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})"""
+
+    @property
+    def index(self) -> str:
+        """What follows the table's name in CREATE INDEX; the inner product also admits a vector of zeros."""
+        return f"USING hnsw (embedding {self.type}_ip_ops) WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})"

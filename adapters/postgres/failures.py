@@ -1,0 +1,121 @@
+"""What becomes of errors of the driver and the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from openmem.errors import (
+    ClosedError,
+    ConfigurationError,
+    ConflictError,
+    InvalidRequestError,
+    OMPError,
+    ProviderError,
+    ProviderUnavailableError,
+    UnauthorizedError,
+    Written,
+)
+
+RACES = (errors.UniqueViolation, errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
+"""Another transaction came between; this one did nothing."""
+
+_AWAY = ("08", "53", "57", "58")
+"""Classes of SQLSTATE for a server that cannot answer now: connection, resources, operator, system."""
+_EXPLAINED: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[OMPError], str, str], ...] = (
+    (RACES, ConflictError, "other writers kept changing what this change reads.", "Try again."),
+    (PoolClosed, ClosedError, "this adapter is closed.", ""),
+    (
+        PoolTimeout,
+        ProviderUnavailableError,
+        "no connection came free.",
+        "Check the server, or raise pool_size or connect_timeout.",
+    ),
+    (
+        errors.QueryCanceled,
+        ProviderUnavailableError,
+        "the statement took longer than statement_timeout.",
+        "Raise statement_timeout, or check the load.",
+    ),
+    (
+        errors.ReadOnlySqlTransaction,
+        ConfigurationError,
+        "the server only reads.",
+        "Name one that writes; a replica is replica_url.",
+    ),
+    (
+        errors.InsufficientPrivilege,
+        ConfigurationError,
+        "the role lacks a right: {words}.",
+        "Grant it, or connect as the schema's owner.",
+    ),
+    (
+        errors.DuplicateTable,
+        ConfigurationError,
+        "the schema is another program's: {words}.",
+        "Name another one with db_schema=….",
+    ),
+    (
+        (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName),
+        ConfigurationError,
+        "the schema is not as expected: {words}.",
+        "Open the store anew.",
+    ),
+    (
+        (errors.InvalidAuthorizationSpecification, errors.InvalidPassword),
+        UnauthorizedError,
+        "the server refuses the user or the password.",
+        "Check the URL.",
+    ),
+    (errors.DiskFull, ProviderUnavailableError, "the server's disk is full.", "Make room there."),
+)
+
+
+def translated(error: Exception, *, lost: bool = False, written: Written = "nothing") -> OMPError:
+    """Explain an error of the driver or the server; lost: the connection ended with it."""
+    failure = _explained(error, lost)
+    failure.written = written
+    return failure
+
+
+def _explained(error: Exception, lost: bool) -> OMPError:
+    words, state = _first_line(error), getattr(error, "sqlstate", None) or ""
+    for kinds, failure, message, remedy in _EXPLAINED:
+        if isinstance(error, kinds):
+            return failure(message.format(words=words), remedy=remedy)
+    if state.startswith("54") or "number of parameters" in words:
+        return InvalidRequestError(f"the request is more than the server takes: {words}.", remedy="Ask in parts.")
+    if lost or state.startswith(_AWAY):
+        return ProviderUnavailableError(f"the connection failed: {words}.")
+    return ProviderError(f"the server failed: {type(error).__name__}, {state or None}.")
+
+
+def refused(error: psycopg.Error, arguments: Mapping[str, Any]) -> OMPError:
+    """Explain a connection that was not made. libpq gives no code for it, only the server's words."""
+    failure = _refused(str(error), arguments, isinstance(error, psycopg.ProgrammingError))
+    failure.written = "nothing"
+    return failure
+
+
+def _refused(words: str, arguments: Mapping[str, Any], malformed: bool) -> OMPError:
+    where = f"{arguments.get('host') or 'localhost'}:{arguments.get('port') or 5432}"
+    if "authentication failed" in words or "no password supplied" in words or "role " in words:
+        return UnauthorizedError(
+            f"the server at {where} refuses the user or the password.", remedy="Check user and password of the URL."
+        )
+    if "no pg_hba.conf entry" in words:
+        return UnauthorizedError(f"the server at {where} admits no such connection.", remedy="See its pg_hba.conf.")
+    if "database " in words and "does not exist" in words:
+        name = arguments.get("dbname")
+        return ConfigurationError(f"there is no database {name} at {where}.", remedy=f"Run: createdb {name}")
+    if malformed or "invalid" in words:
+        return ConfigurationError("the URL's parameters do not make a connection.", remedy="See the cause.")
+    return ProviderUnavailableError(f"no server answers at {where}.", remedy="Check that it runs and is reachable.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

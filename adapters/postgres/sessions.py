@@ -1,0 +1,66 @@
+"""One connection to Postgres, given up where the server no longer answers, and how such connections are made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, errors, waiting
+from psycopg.pq import TransactionStatus
+
+from .failures import refused
+
+GRACE = 0.25
+"""Seconds that the server has to answer once a call was cancelled; then its connection is closed."""
+
+
+class Session(AsyncConnection[tuple[Any, ...]]):
+    """A connection that a cancelled call waits for no longer than GRACE.
+
+    psycopg waits ten seconds for a server that may be gone, and as long again for what it rolls back.
+    """
+
+    hurried = False
+    """The call was cancelled: what is still to be done, which is to roll back, has GRACE as well."""
+
+    async def wait(self, gen: Any, *interval: Any, **how: Any) -> Any:
+        """Run a generator of psycopg's on this connection."""
+        try:
+            if not self.hurried:
+                return await waiting.wait_async(gen, self.pgconn.socket, *interval, **how)
+            async with asyncio.timeout(GRACE):
+                return await waiting.wait_async(gen, self.pgconn.socket, *interval, **how)
+        except TimeoutError:
+            self.pgconn.finish()
+            raise errors.ConnectionTimeout("the server no longer answers") from None
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            self.hurried = True
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                await self._stop(gen)
+            raise
+
+    async def _stop(self, gen: Any) -> None:
+        """Have the server stop; where it does not say that it did, the connection ends."""
+        stopped = False
+        try:
+            with suppress(errors.QueryCanceled):
+                async with asyncio.timeout(GRACE):
+                    await self.cancel_safe(timeout=GRACE)
+                    await waiting.wait_async(gen, self.pgconn.socket)
+            stopped = True
+        except Exception:  # whatever it was, the call ends as cancelled
+            return
+        finally:
+            if not stopped:
+                self.pgconn.finish()
+
+
+async def connect(arguments: Mapping[str, Any]) -> Session:
+    """Connect outside the pools, whose errors would not say why; raises what `refused` makes of the failure."""
+    try:
+        return await Session.connect(**arguments)
+    except psycopg.Error as error:
+        raise refused(error, arguments) from error
