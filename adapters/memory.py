@@ -82,12 +82,14 @@ class _Caller:
     gone = False
 
 
-_caller: ContextVar[_Caller] = ContextVar("openmem_caller", default=_Caller())  # noqa: B039  never changed
+_PRESENT = _Caller()
+
+_caller: ContextVar[_Caller | None] = ContextVar("openmem_caller", default=None)
 
 
 async def _aside(work: Callable[..., T], *args: Any) -> T:
-    """Run work in a thread, or in place for a sync caller; a caller who is cancelled ends it."""
-    caller = _Caller()
+    """Run work in a thread, or in place for a sync caller and in such a thread; a caller who is cancelled ends it."""
+    caller = _caller.get() or _Caller()
     token = _caller.set(caller)
     try:
         return await bridge.offload(work, *args)
@@ -112,7 +114,7 @@ class _Memories:
         self._users: dict[str, UserIndex] = {}
         self._nobody = UserIndex(dimension)
         self._logs: dict[str, deque[Logged]] = {}
-        self._caller = _caller.get()
+        self._caller = _PRESENT
         # The change under way: what it touched, by id, what is to be logged of it, and whether it stands.
         self._before: dict[str, Before] = {}
         self._entries: deque[tuple[str, Logged]] = deque()
@@ -123,7 +125,7 @@ class _Memories:
     def do(self, work: Callable[[Store], T]) -> T:
         """Do work, all of it or nothing. What an interrupt, or another thread at a fork, left half done is settled."""
         self._settle()
-        self._caller = _caller.get()
+        self._caller = _caller.get() or _PRESENT
         if self._caller.gone:
             raise asyncio.CancelledError
         try:

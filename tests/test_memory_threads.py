@@ -1,16 +1,19 @@
-"""One Memory("memory://") in many threads: nothing lost, nothing torn, nothing raised."""
+"""One memory:// in many threads and beside a loop: nothing lost, torn or raised, and the loop goes on."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
-from conftest import everything
+import pytest
+from conftest import START, everything, run
 
-from openmem import ConflictError, Memory, NotFoundError
+from openmem import AsyncMemory, ConflictError, Memory, NotFoundError
 
 THREADS = 8
 
@@ -158,3 +161,140 @@ def test_pages_beside_writers_lose_and_repeat_nothing() -> None:
             assert set(kept) <= set(seen)
 
     together(lambda thread: write(thread) if thread % 2 else walk(thread))
+
+
+# --- event loops ------------------------------------------------------------------------------------------------------
+
+
+class Hook:
+    """A clock that does something once, in whatever thread asks it for the time, and keeps which threads did."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+        self.then: Callable[[], object] | None = None
+
+    def __call__(self) -> datetime:
+        self.threads.add(threading.get_ident())
+        if self.then is not None and threading.get_ident() != threading.main_thread().ident:
+            then, self.then = self.then, None
+            then()
+        return START
+
+
+def large(count: int = 3_000) -> list[dict[str, Any]]:
+    return [{"content": f"tea {number}"} for number in range(count)]
+
+
+def test_a_loop_goes_on_while_another_thread_has_the_store() -> None:
+    memory = AsyncMemory("memory://", embedder="none")
+    lock = memory._core.adapter._lock  # type: ignore[attr-defined]
+
+    async def work() -> None:
+        known = (await memory.add("tea", "u")).id
+        with lock:
+            verbs = [memory.get(known), memory.add("more tea", "u"), memory.list("u"), memory.delete(known)]
+            waiting = [asyncio.ensure_future(verb) for verb in verbs]
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert not any(each.done() for each in waiting)
+        await asyncio.wait(waiting)
+        assert (await memory.stats("u")).total == 1
+
+    run(work)
+
+
+def test_who_is_cancelled_while_waiting_for_the_store_changes_nothing() -> None:
+    memory = AsyncMemory("memory://", embedder="none")
+    lock = memory._core.adapter._lock  # type: ignore[attr-defined]
+
+    async def work() -> None:
+        known = (await memory.add("tea", "u")).id
+        with lock:
+            verbs = [memory.add("more tea", "u"), memory.delete(known), memory.add_many(large(), user_id="u")]
+            waiting = [asyncio.ensure_future(verb) for verb in verbs]
+            for _ in range(100):
+                await asyncio.sleep(0)
+            for each in waiting:
+                each.cancel()
+            await asyncio.wait(waiting)
+            assert all(each.cancelled() for each in waiting)
+        assert [each.id for each in (await memory.list("u")).items] == [known]
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("verb", "fields", "aside"),
+    [
+        ("add", {"content": "tea"}, False),
+        ("add", {"content": "tea " * 25_000}, True),
+        ("add", {"content": "tea", "metadata": {"k": list(range(5_000))}}, True),
+        ("add_many", {"items": large(20)}, False),
+        ("add_many", {"items": large(200)}, True),
+        ("list", {}, True),
+        ("search", {"query": "tea"}, True),
+        ("context", {"query": "tea"}, True),
+        ("stats", {}, True),
+    ],
+)
+def test_what_may_take_long_leaves_the_loop(verb: str, fields: dict[str, Any], aside: bool) -> None:
+    clock = Hook()
+    memory = AsyncMemory("memory://", embedder="none", clock=clock)
+
+    async def work() -> None:
+        await memory.add_many(large(), user_id="u")
+        clock.threads.clear()
+        await getattr(memory, verb)(user_id="u", **fields)
+        assert (threading.get_ident() not in clock.threads) is aside
+
+    run(work)
+
+
+def test_a_batch_that_is_cancelled_ends_with_the_part_under_way() -> None:
+    clock = Hook()
+    memory = AsyncMemory("memory://", embedder="none", clock=clock)
+
+    async def work() -> None:
+        task = asyncio.ensure_future(memory.add_many(large(), user_id="u"))
+        clock.then = canceller(task)
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert (await memory.stats("u")).total == 500
+
+    run(work)
+
+
+def test_a_read_that_is_cancelled_reads_no_more() -> None:
+    clock = Hook()
+    memory = AsyncMemory("memory://", embedder="none", clock=clock)
+
+    async def work() -> None:
+        await memory.add_many(large(), user_id="u")
+        for verb in (memory.list("u", filter={"kind": "none"}), memory.search("tea", "u"), memory.stats("u")):
+            task = asyncio.ensure_future(verb)
+            clock.then = canceller(task)
+            await asyncio.wait([task])
+            assert task.cancelled()
+        entries = await memory.audit("u", limit=1)
+        assert [entry.action for entry in entries] == ["add_many"]
+
+    run(work)
+
+
+def canceller(task: asyncio.Future[Any]) -> Callable[[], object]:
+    """Return what cancels a task from another thread, and comes back when the task knows."""
+    loop = asyncio.get_running_loop()
+
+    async def cancel() -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    return lambda: asyncio.run_coroutine_threadsafe(cancel(), loop).result()
+
+
+def test_users_of_whom_nothing_is_known_take_no_room() -> None:
+    memory = Memory("memory://", embedder="test:256")
+    memory.add("tea", "u")
+    for number in range(50):
+        memory.search("tea", f"nobody {number}")
+    assert list(memory._core.adapter._store._users) == ["u"]  # type: ignore[attr-defined]

@@ -1,0 +1,143 @@
+"""How long each verb of AsyncMemory keeps the event loop from going on, beside a loop with nothing to do.
+
+Usage: python benchmarks/loop.py [--memories N] [--dimension D] [--engines memory sqlite]. One user has all the
+memories. Every verb runs alone while a ticker sleeps 5 ms at a time; the worst of its delays is what the loop was held.
+The idle run ticks as long. Vectors are made beforehand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from data import Data, Precomputed, make_data
+
+from openmem import AsyncMemory
+
+TICK = 0.005
+"""Seconds that the ticker sleeps."""
+ROUNDS = 5
+BATCH, LOADED = 2_000, 10_000
+USER = "user"
+NOBODY = {"metadata.missing": 1}
+"""A filter that selects nothing."""
+
+
+class Ticker:
+    """Sleeps again and again, and keeps how much later than asked it woke."""
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+
+    async def tick(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            started = time.perf_counter()
+            await asyncio.sleep(TICK)
+            self.worst = max(self.worst, time.perf_counter() - started - TICK)
+
+
+async def held(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
+    """Return the milliseconds that work took, and those that it held the loop at a time."""
+    ticker = Ticker()
+    ticking = asyncio.ensure_future(ticker.tick())
+    await asyncio.sleep(2 * TICK)
+    started = time.perf_counter()
+    await work()
+    took = time.perf_counter() - started
+    await asyncio.sleep(2 * TICK)
+    ticking.cancel()
+    return took * 1000, ticker.worst * 1000
+
+
+async def load(memory: AsyncMemory, data: Data, count: int) -> list[str]:
+    """Store the first memories, all of one user; return their ids."""
+    ids: list[str] = []
+    for start in range(0, count, LOADED):
+        items = [{"content": text} for text in data.texts[start : min(start + LOADED, count)]]
+        ids += [result.id or "" for result in await memory.add_many(items, user_id=USER)]
+    return ids
+
+
+def verbs(memory: AsyncMemory, data: Data, ids: list[str], spare: Iterator[str]) -> dict[str, Callable[[], Any]]:
+    """Name every verb, and forms of them that may take long."""
+    query, known, old = data.texts[len(data.texts) // 3], ids[len(ids) // 2], iter(ids)
+    own = memory.for_user(USER)
+    return {
+        "add": lambda: own.add(next(spare)),
+        "add, superseding": lambda: own.add(next(spare), supersedes=[next(old)]),
+        "get": lambda: own.get(known),
+        "update": lambda: own.update(known, content=next(spare)),
+        "delete": lambda: own.delete(next(old)),
+        "list": lambda: own.list(limit=500),
+        "list, filter selects nothing": lambda: own.list(filter=NOBODY),
+        "list by external_id": lambda: own.list(filter={"external_id": "none"}),
+        "search vector": lambda: own.search(query, mode="vector"),
+        "search keyword": lambda: own.search(query, mode="keyword"),
+        "search hybrid": lambda: own.search(query, mode="hybrid", limit=100),
+        "search, filter selects nothing": lambda: own.search(query, filter=NOBODY),
+        "context": lambda: own.context(query, token_budget=4000),
+        "related": lambda: own.related(known),
+        "history": lambda: own.history(known),
+        "stats": lambda: own.stats(),
+        "audit": lambda: own.audit(limit=1000),
+        f"add_many of {BATCH:,}": lambda: own.add_many([{"content": next(spare)} for _ in range(BATCH)]),
+        f"delete_many of {BATCH:,}": lambda: own.delete_many([next(old) for _ in range(BATCH)]),
+    }
+
+
+async def idle() -> None:
+    """Do nothing for as long as a slow verb takes."""
+    await asyncio.sleep(1.0)
+
+
+@contextmanager
+def places() -> Iterator[dict[str, str]]:
+    """Yield a URL of an empty store of each engine."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield {"memory": "memory://", "sqlite": f"sqlite:///{Path(folder) / 'loop.db'}"}
+
+
+async def measure(url: str, data: Data, count: int) -> float:
+    """Print what each verb of a backend holds; return the worst above the idle run."""
+    async with AsyncMemory(url, embedder=Precomputed(data)) as memory:
+        ids = await load(memory, data, count)
+        gc.collect()
+        gc.freeze()  # the data and the memories stay: a collection that looks through them is Python's, not a verb's
+        bare = max([(await held(idle))[1] for _ in range(ROUNDS)])
+        print(f"{url.partition('://')[0]}://, idle {'':<28} {'':>10} {bare:>8.1f}")
+        worst = 0.0
+        for name, call in verbs(memory, data, ids, iter(data.texts[count:])).items():
+            runs = [await held(call) for _ in range(ROUNDS)]
+            took, kept = min(run[0] for run in runs), max(run[1] for run in runs)
+            worst = max(worst, kept - bare)
+            print(f"  {name:<40} {took:>10.1f} {kept:>8.1f}", flush=True)
+    gc.unfreeze()
+    return worst
+
+
+def main() -> None:
+    """Print a line for each verb of each engine, and the worst of each above the idle loop."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--memories", type=int, default=100_000)
+    parser.add_argument("--dimension", type=int, default=256)
+    parser.add_argument("--engines", nargs="+", default=["memory", "sqlite"])
+    arguments = parser.parse_args()
+    data = make_data(arguments.memories + (BATCH + 4) * ROUNDS, arguments.dimension)
+    print(f"{arguments.memories} memories x {arguments.dimension} dimensions of one user; milliseconds")
+    print(f"{'verb':<42} {'took':>10} {'held':>8}")
+    with places() as urls:
+        for engine in arguments.engines:
+            worst = asyncio.run(measure(urls[engine], data, arguments.memories))
+            print(f"{engine}:// holds the loop at most {worst:.1f} ms above the idle run")
+
+
+if __name__ == "__main__":
+    main()
