@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llm_server import Endpoint, serving
 from openmem.adapters.mem0.envelope import Stored, memory_of, metadata_of
+from openmem.adapters.mem0.library import _FOLDERS
 from openmem.conformance import run
 from plain_mem0 import PlainMem0
 
@@ -279,6 +280,48 @@ def test_clients_of_one_folder_share_it_and_close_it(tmp_path: Path, url: str) -
 
 
 # --- configuration ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_made_is_for_its_owner_alone(tmp_path: Path, url: str, there: bool) -> None:
+    folder = tmp_path / "mem0"
+    if there:
+        folder.mkdir(0o755)
+    with open_store(url) as memory:
+        memory.add("a secret", "u")
+    exposed = [each for each in folder.iterdir() if each.stat().st_mode & 0o077]
+    assert exposed == []
+    assert (folder.stat().st_mode & 0o777) == (0o755 if there else 0o700)
+    with open_store(f"mem0:///{tmp_path}/open", private=False) as memory:
+        memory.add("no secret", "u")
+    assert (tmp_path / "open" / "history.db").stat().st_mode & 0o044
+
+
+def test_a_folder_of_another_engine_is_refused(tmp_path: Path, url: str) -> None:
+    with open_store(url) as memory:
+        memory.add("a fact", "u")
+    for other in ("qdrant+local", "qdrant+edge"):
+        assert "mem0" in str(refused(f"{other}:///{tmp_path}/mem0"))
+        with open_store(f"{other}:///{tmp_path}/{other}") as memory:
+            memory.add("a fact", "u")
+        assert other in str(refused(f"mem0:///{tmp_path}/{other}"))
+
+
+def test_a_close_that_fails_leaves_nothing_open(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = open_store(url)
+    memory.add("a fact", "u")
+    [folder] = _FOLDERS._folders.values()
+    monkeypatch.setattr(
+        folder.opened.vector_store.client,
+        "close",
+        lambda close=folder.opened.vector_store.client.close: (close(), 1 / 0),
+    )
+    with pytest.raises(ProviderError):
+        memory.close()
+    opened = [each.resolve() for each in Path("/proc/self/fd").iterdir()]
+    assert not [each for each in opened if each.is_relative_to(tmp_path)]
+    with PlainMem0(tmp_path) as mem0:
+        assert len(mem0.get_all(filters={"user_id": "u"})["results"]) == 1
 
 
 def test_another_embedding_is_refused(url: str) -> None:

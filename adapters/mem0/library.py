@@ -20,10 +20,10 @@ from openmem.errors import ConfigurationError, OMPError, ProviderError, Unsuppor
 from ..folders import Folder, FolderEngine, Folders, claim, in_use
 
 T = TypeVar("T")
+HISTORY, VECTORS = "history.db", "qdrant"
+"""What mem0 keeps in its folder."""
 OURS = "openmem"
 """Name under which mem0 finds the classes below."""
-
-
 ITERATIVE = "-c hnsw.iterative_scan=relaxed_order -c hnsw.ef_search=200 -c hnsw.max_scan_tuples=2147483647"
 """Settings of pgvector's index, from 0.8 on."""
 _CONNECTION = ("dbname", "user", "password", "host", "port", "sslmode")
@@ -68,7 +68,10 @@ class Library(FolderEngine[Any]):
 
     def _take(self) -> Folder[Any]:
         """Import mem0 and open the store, which may lie outside of the folder claimed."""
-        self._claim = claim(self._configured[0], self.engine, private=self._private)
+        place, config, _ = self._configured
+        self._claim = claim(place, self.engine, private=self._private)
+        if self._private:
+            _reserve(place, config)
         folder = self._folders.take(self._path, *self._configured, claimed=self._claim)
         if folder.opened.openmem_configured != self._configured:
             self._folders.give_back(folder)
@@ -86,6 +89,14 @@ class Library(FolderEngine[Any]):
         return ProviderError(f"mem0 failed: {type(error).__name__}.", remedy="See the cause.", written="nothing")
 
 
+def _reserve(folder: Path, config: Mapping[str, Any]) -> None:
+    """Make what mem0 would make for everybody to read, in a folder that was there before."""
+    if "history_db_path" not in config:
+        os.close(os.open(folder / HISTORY, os.O_CREAT | os.O_RDWR, 0o600))
+    if "vector_store" not in config:
+        (folder / VECTORS).mkdir(0o700, exist_ok=True)
+
+
 def home() -> Path:
     """Return the folder that mem0 keeps its own in."""
     return Path(os.environ.get("MEM0_DIR") or Path.home() / ".mem0")
@@ -95,7 +106,7 @@ def _open(path: Path, folder: Path, config: Mapping[str, Any], dimension: int) -
     mem0 = _imported(folder)
     configs = importlib.import_module("mem0.configs.base")
     parts = {name: value for name, value in config.items() if name not in ("vector_store", "embedder", "llm")}
-    parts.setdefault("history_db_path", str(folder / "history.db"))
+    parts.setdefault("history_db_path", str(folder / HISTORY))
     try:
         whole = configs.MemoryConfig(
             **parts,
@@ -116,7 +127,7 @@ def _place(folder: Path, config: Mapping[str, Any]) -> Path:
     """Name the one place of a store: its own folder, or where several stores of one folder differ."""
     store = config.get("vector_store")
     if store is None:
-        return folder / "qdrant"
+        return folder / VECTORS
     path = (store.get("config") or {}).get("path")
     return Path(path) if path else folder / blake2b(repr(store).encode(), digest_size=8).hexdigest()
 
@@ -142,7 +153,7 @@ def _imported(folder: Path) -> Any:
 def _vector_store(given: Mapping[str, Any] | None, folder: Path, dimension: int) -> Any:
     configs = importlib.import_module("mem0.vector_stores.configs")
     if given is None:
-        given = {"provider": "qdrant", "config": {"path": str(folder / "qdrant"), "collection_name": "mem0"}}
+        given = {"provider": "qdrant", "config": {"path": str(folder / VECTORS), "collection_name": "mem0"}}
     config = dict(given.get("config") or {})
     if given.get("provider", "qdrant") != "chroma":
         config.setdefault("embedding_model_dims", dimension)
