@@ -26,6 +26,8 @@ COLUMNS = (
 )
 """What is kept of a memory: the record, and beside it what is looked up or counted."""
 
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def row(memory: Memory, user: int | None) -> tuple[object, ...]:
     """Return a memory as the columns have it, tags once each."""
@@ -38,7 +40,7 @@ def row(memory: Memory, user: int | None) -> tuple[object, ...]:
         bool(memory.archived),
         memory.scope,
         memory.kind,
-        json.dumps(sorted(set(memory.tags)), ensure_ascii=False) if memory.tags else None,
+        _as_json(sorted(set(memory.tags))) if memory.tags else None,
         memory.model_dump_json(exclude_none=True),
     )
 
