@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -317,6 +318,41 @@ def test_searches_of_equal_score_are_newest_first_and_never_short(url: str) -> N
             assert [result.memory.id for result in results] == newest[:100]
             assert len({result.score for result in results}) == 1
             assert len(memory.search("same", "u", mode=mode, tag="7", limit=20)) == 8
+
+
+class Angle:
+    """Embeds a text by the angle that it begins with, in degrees."""
+
+    model, dimension, inline = "angle", 2, True
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        return [
+            [math.cos(math.radians(float(t.split()[0]))), math.sin(math.radians(float(t.split()[0])))] for t in texts
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+def test_what_is_nearest_comes_first_also_below_zero(url: str) -> None:
+    degrees = random.Random(4).sample(range(92, 268), 150)
+    with open_store(url, embedder=Angle()) as memory, Memory("memory://", embedder=Angle()) as reference:
+        for each in (memory, reference):
+            each.add_many([{"content": f"{n} {'tea' if n % 9 == 0 else ''}", "user_id": "u"} for n in degrees])
+
+        def found(each: Memory, mode: Any, limit: int, **more: Any) -> list[tuple[str, float]]:
+            hits = each.search("0 tea", "u", mode=mode, limit=limit, **more)
+            return [(hit.memory.content, round(hit.score, 5)) for hit in hits]
+
+        for limit in (1, 5, 100):
+            assert found(memory, "vector", limit) == found(reference, "vector", limit)
+            assert found(memory, "hybrid", limit) == found(memory, "hybrid", 100)[:limit]
+        assert found(memory, "hybrid", 100, min_score=0.0) == found(memory, "hybrid", 100)
+        assert found(memory, "vector", 100, min_score=0.01) == []
+        fused = [(n % 9 == 0) + math.cos(math.radians(n)) for n in degrees]
+        best = [int(text.split()[0]) for text, _ in found(memory, "hybrid", 100)]
+        ranked = [(n % 9 == 0) + math.cos(math.radians(n)) for n in best]
+        assert ranked == pytest.approx(sorted(fused, reverse=True)[:100])
 
 
 @pytest.mark.parametrize("mode", MODES)

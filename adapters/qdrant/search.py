@@ -12,7 +12,7 @@ import math
 from datetime import datetime
 from typing import NamedTuple
 
-from openmem import ranking, selection
+from openmem import cursors, ranking, selection
 from openmem._generated.models import Memory, SearchRequest, SearchResult
 
 from ..vectors import unit
@@ -29,17 +29,21 @@ DEEPER = 4
 
 
 class Ranked(NamedTuple):
-    """The points nearest by one vector, best first, and what the points not listed score at most."""
+    """The points nearest by one vector, best first, and between what the points not listed score.
+
+    Where the list is complete they have no such vector, which counts as 0; a cosine may be less.
+    """
 
     scores: dict[str, float]
     floor: float = 0.0
+    least: float = 0.0
     complete: bool = True
 
 
 class Found(NamedTuple):
     """The best of a round, in order; what the rest scores at most; and whether there is no rest."""
 
-    results: list[SearchResult]
+    results: list[tuple[Memory, float]]
     bound: float
     complete: bool
 
@@ -65,13 +69,13 @@ class Search:
 
     async def run(self, engine: Engine, collection: str) -> list[SearchResult]:
         """Answer the request."""
-        limit, least = self._request.limit, self._request.min_score or 0.0
+        limit, least = self._request.limit, self._request.min_score or -math.inf
         size = 3 * limit + 16 if self._fuses else limit + 4
         while self._dense or self._words:
-            results, bound, complete = await self._round(engine, collection, size)
-            sure = [each for each in results if complete or each.score > bound + TIE]
+            found, bound, complete = await self._round(engine, collection, size)
+            sure = [(memory, score) for memory, score in found if complete or score > bound + TIE]
             if complete or len(sure) >= limit or bound + TIE < least:
-                return [each for each in sure[:limit] if each.score >= least]
+                return selection.results((memory, score) for memory, score in sure[:limit] if score >= least)
             size *= DEEPER
         return []
 
@@ -79,28 +83,27 @@ class Search:
         """Look so deep by each vector."""
         asked = [self._nearest(vector, self._condition, size) for vector in (self._dense, self._words) if vector]
         answers = iter(await engine.search(collection, asked, RECORD))
-        dense = self._ranked(next(answers), size) if self._dense else Ranked({})
-        words = self._ranked(next(answers), size) if self._words else Ranked({})
+        dense = self._ranked(next(answers), size, least=-1.0) if self._dense else Ranked({})
+        words = self._ranked(next(answers), size, least=0.0) if self._words else Ranked({})
         highest = next((score for point, score in words.scores.items() if self._has_words(point)), 0.0)
         if not highest and not words.complete:  # nothing selected yet to which the others are relative
             return Found([], 1.0, False)
         if not highest:
             words = Ranked({})
-        bound = self._score(dense.floor, words.floor, highest)
+        bound = self._score(_most(dense, among=words), words.floor, highest)
         if self._dense and self._words and not (dense.complete and words.complete):
             bound = max(bound, await self._settle(engine, collection, dense, words, highest))
-        results = self._best(dense.scores, words.scores, highest)
-        return Found(_in_order(results), bound, dense.complete and words.complete)
+        found = self._best(dense, words.scores, highest)
+        return Found(_in_order(found), bound, dense.complete and words.complete)
 
     def _nearest(self, vector: list[float] | Words, condition: Native, limit: int) -> Nearest:
         corpus = of_user(self._request.user_id) if isinstance(vector, Words) else None
         return Nearest(vector, condition, limit, corpus)
 
-    def _ranked(self, rows: list[Row], size: int) -> Ranked:
+    def _ranked(self, rows: list[Row], size: int, *, least: float) -> Ranked:
         self._payloads.update((row.id, row.payload) for row in rows)
-        complete = len(rows) < size
-        scores = {row.id: max(row.score, 0.0) for row in rows}
-        return Ranked(scores, 0.0 if complete else max(rows[-1].score, 0.0), complete)
+        scores = {row.id: row.score for row in rows}
+        return Ranked(scores) if len(rows) < size else Ranked(scores, rows[-1].score, least, False)
 
     def _memory(self, point: str) -> Memory | None:
         """Return a memory if the request selects it; read when it matters, since most of a deep list does not."""
@@ -117,14 +120,16 @@ class Search:
     async def _settle(self, engine: Engine, collection: str, dense: Ranked, words: Ranked, highest: float) -> float:
         """Fetch the other score of points in one list that may be among the best; return what the rest scores at most.
 
-        A point that a list does not hold scores between nothing and the floor by it.
+        A point that a list does not hold scores between the least and the floor by it.
         """
         points = {**dense.scores, **words.scores}
+        most = _most(dense, among=words)
         lower = {
-            each: self._score(dense.scores.get(each, 0.0), words.scores.get(each, 0.0), highest) for each in points
+            each: self._score(dense.scores.get(each, dense.least), words.scores.get(each, 0.0), highest)
+            for each in points
         }
         upper = {
-            each: self._score(dense.scores.get(each, dense.floor), words.scores.get(each, words.floor), highest)
+            each: self._score(dense.scores.get(each, most), words.scores.get(each, words.floor), highest)
             for each in points
         }
         best = heapq.nlargest(self._request.limit, lower.values())
@@ -132,29 +137,32 @@ class Search:
         far = [each for each in hopeful if each not in dense.scores]
         if far and self._dense and not dense.complete:
             query, vectors = unit(self._dense), await engine.vectors(collection, far)
-            dense.scores.update({each: max(float(unit(v).dot(query)), 0.0) for each, v in vectors.items()})
+            dense.scores.update(
+                {each: float(unit(vectors[each]).dot(query)) if each in vectors else 0.0 for each in far}
+            )
         near = [each for each in hopeful if each not in words.scores]
         if near and self._words and not words.complete:
             asked = self._nearest(self._words, Ids(tuple(near)), len(near))
             words.scores.update({row.id: row.score for row in (await engine.search(collection, [asked], ()))[0]})
         open_ = (each for each in points if each not in hopeful and upper[each] > lower[each])
-        return max((upper[each] for each in open_), default=0.0)
+        return max((upper[each] for each in open_), default=-math.inf)
 
-    def _best(self, cosines: dict[str, float], words: dict[str, float], highest: float) -> list[SearchResult]:
+    def _best(self, dense: Ranked, words: dict[str, float], highest: float) -> list[tuple[Memory, float]]:
         """Take the best selected points, and all that tie with the last."""
-        limit, found = self._request.limit, list[SearchResult]()
+        limit, found, cosines = self._request.limit, list[tuple[Memory, float]](), dense.scores
         waiting = [
-            (-self._score(cosines.get(each, 0.0), words.get(each, 0.0), highest), each) for each in {**cosines, **words}
+            (-self._score(cosines.get(each, dense.least), words.get(each, 0.0), highest), each)
+            for each in {**cosines, **words}
         ]
         heapq.heapify(waiting)
-        while waiting and (len(found) < limit or -waiting[0][0] >= found[limit - 1].score - TIE):
+        while waiting and (len(found) < limit or -waiting[0][0] >= found[limit - 1][1] - TIE):
             score, point = heapq.heappop(waiting)
             if point in words and not self._has_words(point):
                 del words[point]
                 if point in cosines:
                     heapq.heappush(waiting, (-self._score(cosines[point], 0.0, highest), point))
             elif (memory := self._memory(point)) is not None:
-                found.append(SearchResult(memory=memory, score=-score))
+                found.append((memory, -score))
         return found
 
     def _score(self, cosine: float, keyword: float, highest: float) -> float:
@@ -166,12 +174,17 @@ class Search:
         return keyword / highest if highest else 0.0
 
 
-def _in_order(results: list[SearchResult]) -> list[SearchResult]:
+def _most(dense: Ranked, among: Ranked) -> float:
+    """Bound the cosine of points beyond a list; where words may find more, some of these may have no vector."""
+    return dense.floor if among.complete else max(dense.floor, 0.0)
+
+
+def _in_order(found: list[tuple[Memory, float]]) -> list[tuple[Memory, float]]:
     """Sort best first, equal scores newest first; scores that differ by noise become equal."""
-    results.sort(key=lambda each: each.score, reverse=True)
-    head = math.inf
-    for each in results:
-        head = head if head - each.score <= NOISE else each.score
-        each.score = round(head, PLACES)
-    results.sort(key=lambda each: (each.score, each.memory.created_at, each.memory.id), reverse=True)
-    return results
+    found.sort(key=lambda pair: pair[1], reverse=True)
+    head, even = math.inf, []
+    for memory, score in found:
+        head = head if head - score <= NOISE else score
+        even.append((memory, round(head, PLACES)))
+    even.sort(key=lambda pair: (pair[1], *cursors.position(pair[0])), reverse=True)
+    return even
