@@ -83,7 +83,7 @@ class Server:
         except psycopg.Error:
             self._down_until = monotonic() + DOWN_FOR
             raise
-        session.hurried = False
+        session.begin()
         began = monotonic()
         try:
             yield session
@@ -111,12 +111,14 @@ class Server:
 
     async def close(self) -> None:
         """Close every connection, also those that are still being made."""
-        workers = {*self.pool._workers, self.pool._sched_runner} - {None}
-        await self.pool.close(CLOSING)
-        while workers := {worker for worker in workers if worker and not worker.done()}:  # at a dead server
+        workers = [*self.pool._workers, *filter(None, [self.pool._sched_runner])]
+        closing = asyncio.ensure_future(self.pool.close())
+        await asyncio.wait([closing], timeout=CLOSING)
+        while workers := [worker for worker in workers if not worker.done()]:  # still connecting to a dead server
             for worker in workers:
                 worker.cancel()
             await asyncio.wait(workers, timeout=CLOSING)
+        await closing
 
 
 class Connections:
@@ -206,7 +208,7 @@ class Connections:
                         await _set_local(session, self._visible(users))
                         yield session
                     except asyncio.CancelledError:
-                        session.hurried = True
+                        session.hurry()
                         raise
                     committing = True
                 await self._note(session)

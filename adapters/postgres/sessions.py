@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -13,8 +14,8 @@ from psycopg.pq import TransactionStatus
 
 from .failures import refused
 
-GRACE = 0.25
-"""Seconds that the server has to answer once a call was cancelled; then its connection is closed."""
+GRACE = 0.2
+"""Seconds that the server has, once a call was cancelled, to stop and roll back; then its connection is closed."""
 
 
 class Session(AsyncConnection[tuple[Any, ...]]):
@@ -23,21 +24,28 @@ class Session(AsyncConnection[tuple[Any, ...]]):
     psycopg waits ten seconds for a server that may be gone, and as long again for what it rolls back.
     """
 
-    hurried = False
-    """The call was cancelled: what is still to be done, which is to roll back, has GRACE as well."""
+    _until: float | None = None
+
+    def hurry(self) -> None:
+        """Have what is still to be done, now that the call was cancelled, end within GRACE."""
+        self._until = self._until or monotonic() + GRACE
+
+    def begin(self) -> None:
+        """Take as long as it takes: a new call."""
+        self._until = None
 
     async def wait(self, gen: Any, *interval: Any, **how: Any) -> Any:
         """Run a generator of psycopg's on this connection."""
         try:
-            if not self.hurried:
+            if self._until is None:
                 return await waiting.wait_async(gen, self.pgconn.socket, *interval, **how)
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(self._until - monotonic()):
                 return await waiting.wait_async(gen, self.pgconn.socket, *interval, **how)
         except TimeoutError:
             self.pgconn.finish()
             raise errors.ConnectionTimeout("the server no longer answers") from None
         except (asyncio.CancelledError, KeyboardInterrupt):
-            self.hurried = True
+            self.hurry()
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 await self._stop(gen)
             raise
