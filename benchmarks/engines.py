@@ -143,7 +143,7 @@ def postgres(table: Table, data: Data, url: str) -> None:
     table.ratio("vector", "postgres://", "COPY, same rows")
     few = data.first(2000)
     table.add(raw_postgres.pipeline(url, few))
-    table.add(ours(f"{url}&db_schema=with", few, "postgres, HNSW"))
+    table.add(ours(f"{url}&db_schema=with&index=hnsw", few, "postgres, HNSW"))
     table.ratio("add_many", "postgres, HNSW", "pipeline, HNSW")
 
 

@@ -92,7 +92,7 @@ class Bench:
     async def report(self, title: str) -> None:
         """Ask each user and print a row of each."""
         print(f"{title:<22} {'rows':>6} {'short':>6} {'recall':>7} {'p50 ms':>7} {'by hand':>8} {'ratio':>6}   naive")
-        memory = AsyncMemory(self.url, embedder=Precomputed(self.data), timeout=600)
+        memory = AsyncMemory(self.url, embedder=Precomputed(self.data), index="hnsw", timeout=600)
         pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]](
             self.url, kwargs={"autocommit": True}, configure=register_vector_async, open=False
         )
