@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import everything, open_store
+from half_open import HalfOpen
 from openmem.adapters.postgres import PostgresAdapter
 from servers import PostgresCluster
 
@@ -427,6 +430,108 @@ def test_a_refused_change_gives_its_connection_back(postgres_url: str) -> None:
             assert (await memory.get(kept.id)).version == 1
 
     asyncio.run(scenario())
+
+
+def test_a_cancelled_call_leaves_the_pool_whole(postgres_url: str) -> None:
+    async def scenario() -> None:
+        async with open_async(postgres_url, pool_size=4) as memory:
+            kept = await memory.add("a fact", "u")
+            for number in range(120):
+                calls: list[Callable[[], Awaitable[Any]]] = [
+                    lambda: memory.get(kept.id),
+                    lambda: memory.search("fact", "u"),
+                    lambda: memory.update(kept.id, pinned=True),
+                    lambda: memory.add_many([{"content": f"fact {n}", "user_id": "v"} for n in range(60)]),
+                ]
+                task = asyncio.ensure_future(calls[number % 4]())
+                for _ in range(number // 2):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await comes_back(memory)
+            assert pool_of(memory).get_stats()["pool_size"] <= 4
+            answers = await asyncio.gather(*(memory.get(kept.id) for _ in range(20)))
+            assert len(answers) == 20
+
+    asyncio.run(scenario())
+
+
+# --- a server that falls silent ---------------------------------------------------------------------------------
+
+
+def test_a_silent_server_is_given_up_in_time(postgres: PostgresCluster, database: str) -> None:
+    proxy = HalfOpen(postgres.folder / ".s.PGSQL.5432")
+    url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{database}"
+
+    async def scenario() -> None:
+        memory = open_async(url, timeout=1.0, retries=0, connect_timeout=1.0)
+        kept = await memory.add("a fact", "u")
+        await asyncio.gather(*(memory.list("u") for _ in range(20)))  # several connections are open
+        steps: list[Callable[[], Awaitable[Any]]] = [
+            lambda: memory.get(kept.id),
+            lambda: memory.list("u"),
+            lambda: memory.search("fact", "u"),
+            lambda: memory.add("another", "u"),
+            lambda: memory.update(kept.id, pinned=True),
+            lambda: memory.history(kept.id),
+            lambda: memory.stats("u"),
+            lambda: memory.audit("u"),
+            lambda: memory.delete(kept.id),
+        ]
+        proxy.freeze()
+        async with asyncio.timeout(3 * len(steps)):  # psycopg by itself takes longer than that for one
+            for step in steps:
+                with pytest.raises(ProviderUnavailableError):
+                    await step()
+        [result] = await memory.add_many([{"content": "another"}], user_id="u")
+        assert result.error is not None
+        proxy.thaw()
+        assert (await memory.get(kept.id)).content == "a fact"
+        await comes_back(memory)
+        proxy.freeze()
+        async with asyncio.timeout(10):
+            with suppress(ProviderUnavailableError):
+                await memory.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        proxy.close()
+
+
+# --- forks ------------------------------------------------------------------------------------------------------
+
+
+def test_children_answer_while_threads_work_in_the_parent(postgres_url: str) -> None:
+    with open_store(postgres_url) as memory, ThreadPoolExecutor(4) as pool:
+        kept = memory.add("a fact", "u")
+        over = threading.Event()
+
+        def work(number: int) -> None:
+            while not over.is_set():
+                memory.search("fact", "u")
+                memory.add(f"fact of {number}", f"u{number}")
+
+        busy = [pool.submit(work, number) for number in range(4)]
+        try:
+            for number in range(4):
+                child = os.fork()
+                if child == 0:
+                    answered = False
+                    try:
+                        added = memory.add(f"from child {number}", "u")
+                        answered = len(memory.search("fact", "u")) > 0 and memory.get(added.id) == added
+                    finally:
+                        os._exit(0 if answered else 1)
+                _, status = os.waitpid(child, 0)
+                assert os.waitstatus_to_exitcode(status) == 0
+        finally:
+            over.set()
+        for each in busy:
+            each.result()
+        assert len(memory.list("u").items) == 5
+        assert memory.get(kept.id).content == "a fact"
 
 
 # --- a replica --------------------------------------------------------------------------------------------------
