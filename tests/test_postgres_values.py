@@ -160,6 +160,40 @@ def test_filters_select_what_the_predicate_selects(
             assert {hit.memory.external_id for hit in hits} == set(found)
 
 
+STAMPED = st.fixed_dictionaries(
+    {},
+    optional={
+        "scope": st.sampled_from(["a", "a/b", "%", "é", "a b/c"]),
+        "tags": st.lists(st.sampled_from(["x", "X", "é", "%s", "a,b"]), max_size=4, unique=True),
+        "kind": st.sampled_from(["fact", "%", "é"]),
+        "archived": st.booleans(),
+        "valid_from": st.integers(-3, 3).map(lambda days: START + timedelta(days=days)),
+        "valid_to": st.integers(4, 5).map(lambda days: START + timedelta(days=days - 4)),
+    },
+)
+
+
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@given(records=st.lists(STAMPED, max_size=12), links=st.lists(st.integers(0, 11), max_size=4, unique=True))
+def test_the_server_counts_what_memory_counts(
+    pair: tuple[Memory, Memory], records: list[dict[str, Any]], links: list[int]
+) -> None:
+    user = next(users)
+    counts = []
+    for memory in pair:
+        ids: list[str] = []
+        for each in records:
+            try:
+                ids.append(memory.add("text", user, **each).id)
+            except InvalidRequestError:  # it would end before it begins
+                continue
+        for link in links:
+            if link < len(ids):
+                memory.add("successor", user, supersedes=[ids[link]])
+        counts.append(memory.stats(user).model_dump(exclude={"audit_dropped"}))
+    assert counts[0] == counts[1]
+
+
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(stored=st.lists(NUMBERS, min_size=1, max_size=6), value=NUMBERS)
 @example(stored=[2**53, 2**53 + 1, 2**53 + 2], value=2.0**53)
