@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .layers.timeout import Timeout
 
 _FIRST_POLL, _LONGEST_POLL = 0.05, 2.0  # seconds between looks at a queued memory
+_LEFT = 5.0  # seconds that closing may take where the event loop of a client has ended
 
 
 class _Core:
@@ -260,8 +261,22 @@ class AsyncMemory(_Client, AsyncVerbs):
         await self._core.open()
 
     async def close(self) -> None:
-        """Release everything the client holds; a second call does nothing."""
-        await self._core.close()
+        """Release everything the client holds; a second call does nothing.
+
+        Called in another event loop, it closes in the client's own. Where that one has ended it releases what it can, and
+        raises ClosedError where something is left that belonged to it.
+        """
+        loop, core = self._loop, self._core
+        if loop is None or loop is asyncio.get_running_loop() or core.inline:
+            await core.close()
+        elif loop.is_running():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(core.close(), loop))
+        else:
+            try:
+                await asyncio.wait_for(core.close(), _LEFT)
+            except Exception as error:  # whatever a library makes of a loop that is not there
+                remedy = "Close it in the loop that used it."
+                raise ClosedError("the event loop of this AsyncMemory has ended.", remedy=remedy) from error
 
     async def __aenter__(self) -> Self:
         return self

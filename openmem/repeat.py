@@ -6,7 +6,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from .errors import OMPError, ProviderUnavailableError, RateLimitedError
 
@@ -15,7 +22,7 @@ logger = logging.getLogger("openmem")
 
 LONGEST_PAUSE = 60.0
 """Seconds: where the provider asks for a longer pause, the caller is told instead of being kept waiting."""
-_BACKOFF = wait_random_exponential(multiplier=0.2, max=5.0)
+_BACKOFF = wait_exponential(multiplier=0.25, max=5.0) + wait_random(0, 0.25)
 
 
 async def repeat(send: Callable[[], Awaitable[T]], retries: int, *, harmless: bool = False) -> T:

@@ -445,3 +445,21 @@ def test_a_loop_thread_closes_and_starts_anew() -> None:
     assert second is not first
     threads.close()
     threads.close()
+
+
+def test_an_async_client_closes_in_another_loop_than_its_own() -> None:
+    adapter = Remote(get=lambda request: record())
+    memory = AsyncMemory(adapter)
+    asyncio.run(memory.get("m1"))  # type: ignore[arg-type]
+    asyncio.run(memory.close())
+    assert adapter.closed == 1
+
+    class Bound(Remote):
+        async def close(self) -> None:
+            raise RuntimeError("attached to a different loop")
+
+    memory = AsyncMemory(Bound(get=lambda request: record()))
+    asyncio.run(memory.get("m1"))  # type: ignore[arg-type]
+    with pytest.raises(ClosedError, match="has ended"):
+        asyncio.run(memory.close())
+    asyncio.run(memory.close())

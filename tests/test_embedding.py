@@ -20,7 +20,6 @@ import httpx
 import numpy as np
 import pytest
 import respx
-import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -29,7 +28,8 @@ from openmem import bridge
 from openmem.embedding import Embedder, resolve
 from openmem.embedding._vectors import BATCH_CHARACTERS, BATCH_TEXTS, batches
 from openmem.embedding.local import LocalEmbedder
-from openmem.embedding.openai import LONGEST_PAUSE, OpenAIEmbedder
+from openmem.embedding.openai import OpenAIEmbedder
+from openmem.repeat import LONGEST_PAUSE
 from openmem.embedding.testing import WordEmbedder
 from openmem.errors import (
     ClosedError,
@@ -140,7 +140,7 @@ def test_an_unknown_option_names_the_near_miss() -> None:
 
 
 def test_importing_the_package_is_light() -> None:
-    heavy = "{'numpy', 'httpx', 'stamina', 'wordllama', 'tokenizers', 'safetensors'}"
+    heavy = "{'numpy', 'httpx', 'tenacity', 'wordllama', 'tokenizers', 'safetensors'}"
     loaded = f"print(sorted({heavy} & set(sys.modules)))"
     script = f"import sys; from openmem.embedding import resolve; {loaded}; resolve('test'); {loaded}; "
     script += f"resolve('local'); {loaded}; resolve('auto'); {loaded}"
@@ -510,7 +510,7 @@ def test_without_a_usable_retry_after_the_pause_grows(
         embed(["a"])
     assert caught.value.retry_after is None
     assert len(pauses) == 3
-    assert all(low <= pause <= low + 1 for pause, low in zip(pauses, (0.5, 1, 2), strict=True))
+    assert all(low <= pause <= low + 0.25 for pause, low in zip(pauses, (0.25, 0.5, 1), strict=True))
 
 
 def test_a_pause_too_long_is_left_to_the_caller(route: respx.Route, pauses: list[float]) -> None:
@@ -537,11 +537,16 @@ def test_a_pause_too_long_is_left_to_the_caller(route: respx.Route, pauses: list
     ],
 )
 def test_failures_are_typed_and_bounded(
-    route: respx.Route, outcome: Any, error: type[OMPError], calls: int, caplog: pytest.LogCaptureFixture
+    route: respx.Route,
+    outcome: Any,
+    error: type[OMPError],
+    calls: int,
+    caplog: pytest.LogCaptureFixture,
+    naps: list[float],
 ) -> None:
     caplog.set_level(logging.DEBUG)
     route.mock(**{"side_effect" if isinstance(outcome, Exception) else "return_value": outcome})
-    with stamina.set_testing(True, attempts=10, cap=True), pytest.raises(OMPError) as caught:
+    with pytest.raises(OMPError) as caught:
         embed(["a"])
     assert type(caught.value) is error
     assert isinstance(caught.value.__cause__, httpx.HTTPError)
@@ -705,7 +710,7 @@ def test_a_real_socket_is_retried_and_closed() -> None:
     assert [head.split(b" HTTP")[0] for head in served] == [b"POST /v1/embeddings"] * 2
 
 
-def test_an_unreachable_endpoint_is_unavailable() -> None:
+def test_an_unreachable_endpoint_is_unavailable(naps: list[float]) -> None:
     async def main() -> int:
         server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
         port: int = server.sockets[0].getsockname()[1]
@@ -714,6 +719,6 @@ def test_an_unreachable_endpoint_is_unavailable() -> None:
         return port
 
     nowhere = remote(url=f"http://127.0.0.1:{asyncio.run(main())}/v1")
-    with stamina.set_testing(True, attempts=2, cap=True), pytest.raises(ProviderUnavailableError) as caught:
+    with pytest.raises(ProviderUnavailableError) as caught:
         embed(["a"], nowhere)
     assert isinstance(caught.value.__cause__, httpx.ConnectError)

@@ -140,6 +140,46 @@ def test_an_async_client_belongs_to_the_childs_own_loop() -> None:
     assert (done.stdout.strip(), done.returncode) == ("done", 0), done.stderr
 
 
+HTTP = """
+import os, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pydantic import SecretStr
+from openmem import Memory
+from openmem.embedding.openai import OpenAIEmbedder
+
+class Endpoint(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'{"data": [{"index": 0, "embedding": [1.0, 0.0]}]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+embedder = OpenAIEmbedder("m", url=f"http://127.0.0.1:{server.server_port}/v1", dimension=2, api_key=SecretStr("k"))
+memory = Memory("memory://", embedder=embedder)
+memory.add("tea", "u")
+child = os.fork()
+if child == 0:
+    assert memory.search("tea", "u")[0].memory.content == "tea"
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+memory.add("tea", "u")
+print("done")
+os._exit(0)
+"""
+
+
+def test_a_child_reaches_its_embedder_over_connections_of_its_own() -> None:
+    done = python(HTTP)
+    assert (done.stdout.strip(), done.returncode) == ("done", 0), done.stderr
+
+
 WITHOUT = """
 import os
 del os.register_at_fork

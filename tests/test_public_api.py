@@ -82,14 +82,14 @@ def test_import_openmem_loads_the_standard_library_only() -> None:
 def test_the_clients_load_no_adapter_before_one_is_named() -> None:
     loaded = loaded_by("from openmem import Memory, AsyncMemory, OMPError, MemoryRecord")
     assert "openmem.client" in loaded
-    assert {"numpy", "httpx", "Stemmer", "stamina", "wordllama"} & loaded == set()
+    assert {"numpy", "httpx", "Stemmer", "tenacity", "wordllama"} & loaded == set()
     assert {name for name in loaded if name.startswith("openmem.adapters")} == set()
 
 
 def test_a_backend_loads_no_other_backend() -> None:
     loaded = loaded_by("import openmem; openmem.Memory('memory://', embedder='none').add('a word', 'u')")
     assert "openmem.adapters.memory" in loaded
-    assert {"openmem.adapters.sqlite", "sqlite3", "httpx", "stamina", "wordllama"} & loaded == set()
+    assert {"openmem.adapters.sqlite", "sqlite3", "httpx", "tenacity", "wordllama"} & loaded == set()
 
 
 def imported_in(path: Path) -> set[str]:
@@ -225,7 +225,7 @@ def test_the_import_of_the_page() -> None:
 
 VENDORS = {
     "httpx",
-    "stamina",
+    "tenacity",
     "wordllama",
     "tokenizers",
     "safetensors",

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import httpx
 import numpy as np
-import stamina
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
@@ -23,12 +22,12 @@ from ..errors import (
     RateLimitedError,
     UnauthorizedError,
 )
+from ..fork import in_child, leave_to_parent
+from ..repeat import repeat
 from ._vectors import batches, to_unit_length
 
 URL = "https://api.openai.com/v1"
 DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
-LONGEST_PAUSE = 60.0
-"""Seconds; an endpoint that asks for a longer pause is not waited for."""
 
 
 class OpenAIEmbedder:
@@ -65,6 +64,12 @@ class OpenAIEmbedder:
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        in_child(self, OpenAIEmbedder._forked)
+
+    def _forked(self) -> None:
+        """Connect anew in a child of fork."""
+        leave_to_parent(self._client)
+        self._client = self._loop = None
 
     def __repr__(self) -> str:
         return f"OpenAIEmbedder({self.model!r}, dimension={self.dimension}, host={self._endpoint.host!r})"
@@ -105,12 +110,10 @@ class OpenAIEmbedder:
         return self._client
 
     async def _ask(self, client: httpx.AsyncClient, texts: Sequence[str]) -> NDArray[np.float64]:
-        async for attempt in stamina.retry_context(
-            on=_pause, attempts=self._attempts, timeout=None, wait_initial=0.5, wait_max=8.0
-        ):
-            with attempt:
-                return self._read(await self._send(client, texts), len(texts))
-        raise AssertionError("unreachable")
+        async def ask() -> NDArray[np.float64]:
+            return self._read(await self._send(client, texts), len(texts))
+
+        return await repeat(ask, self._attempts - 1, harmless=True)
 
     async def _send(self, client: httpx.AsyncClient, texts: Sequence[str]) -> httpx.Response:
         body: dict[str, Any] = {"model": self.model, "input": texts}
@@ -220,12 +223,3 @@ def _checked(key: SecretStr | None) -> SecretStr | None:
             remedy="Give the key alone.",
         )
     return key
-
-
-def _pause(error: Exception) -> bool | float:
-    """Say whether to try again, and after how many seconds where the endpoint named them."""
-    if not isinstance(error, (RateLimitedError, ProviderUnavailableError)):
-        return False
-    if error.retry_after is None:
-        return True
-    return error.retry_after if error.retry_after <= LONGEST_PAUSE else False
