@@ -51,9 +51,12 @@ async def _related(
     request: models.RelatedRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.SearchResponse:
     memory = await handler(models.GetRequest(id=request.id, user_id=request.user_id))
+    query = memory.content.strip()[:32_768]
+    if not query:  # as other programs may store it
+        return models.SearchResponse(results=[])
     most = (capabilities.limits and capabilities.limits.max_search_results) or 100
     search = models.SearchRequest(
-        query=memory.content.strip()[:32_768] or memory.content[:32_768],
+        query=query,
         user_id=memory.user_id,
         mode="vector" if capabilities.features.vector_search else None,
         scope=request.scope,

@@ -76,6 +76,7 @@ def test_an_odd_record_is_a_plain_memory(tmp_path: Path, url: str, odd: dict[str
             == found.model_copy(update={"scope": "a/b", "version": 2, "updated_at": changed.updated_at})
         )
         assert len(everything(memory, "bob")) == 1
+        assert memory.related(memory_id, user_id="ann") == []
         memory.delete(memory_id)
         assert everything(memory, "ann") == []
 
