@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from datetime import datetime
@@ -50,11 +50,9 @@ class MemoryAdapter(EmbeddedAdapter):
         self._lock = Lock()
         self._store = _Memories(self.embedding.dimension if self.embedding else None, self.settings.audit_limit)
 
-    async def handle(self, request: BaseModel) -> Any:
+    def handle(self, request: BaseModel) -> Coroutine[Any, Any, Any]:
         """Answer one request: in place, or in a thread where that may hold an event loop up."""
-        if self._store.takes_long(request):
-            return await _aside(self._handle, request)
-        return await super().handle(request)
+        return _aside(self._handle, request) if self._store.takes_long(request) else super().handle(request)
 
     def _handle(self, request: BaseModel) -> Any:
         return bridge.step(super().handle(request))
@@ -216,7 +214,7 @@ class _Memories:
         user.add(memory, fitting)
 
     def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
-        user = self._user(new.user_id)
+        user = self._user(old.user_id)
         fitting = user.fitting(vector)
         self._touch(user, old)
         self._records[new.id] = new

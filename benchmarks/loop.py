@@ -1,8 +1,9 @@
 """How long each verb of AsyncMemory keeps the event loop from going on, beside a loop with nothing to do.
 
 Usage: python benchmarks/loop.py [--memories N] [--dimension D] [--engines memory sqlite]. One user has all the
-memories. Every verb runs alone while a ticker sleeps 5 ms at a time; the worst of its delays is what the loop was held.
-The idle run ticks as long. Vectors are made beforehand.
+memories. Every verb runs alone while a ticker sleeps 5 ms at a time; the worst of its delays, in five runs, is what the
+loop was held. What this process's threads meanwhile waited for a processor is another's doing: it is in the column
+beside, where the system tells (Linux), and the last line leaves it out. Vectors are made beforehand.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import gc
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +32,33 @@ NOBODY = {"metadata.missing": 1}
 
 
 class Ticker:
-    """Sleeps again and again, and keeps how much later than asked it woke."""
+    """Sleeps again and again, and keeps how much later than asked it woke, and the waits for a processor meanwhile."""
 
     def __init__(self) -> None:
-        self.worst = 0.0
+        self.late = self.waited = self.held = 0.0
 
     async def tick(self) -> None:
         """Tick until cancelled."""
         while True:
-            started = time.perf_counter()
+            waited, started = waiting(), time.perf_counter()
             await asyncio.sleep(TICK)
-            self.worst = max(self.worst, time.perf_counter() - started - TICK)
+            late, waited = time.perf_counter() - started - TICK, waiting() - waited
+            self.held = max(self.held, late - waited)
+            if late > self.late:
+                self.late, self.waited = late, waited
 
 
-async def held(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
-    """Return the milliseconds that work took, and those that it held the loop at a time."""
+def waiting() -> float:
+    """Return the seconds for which the threads of this process have waited for a processor; 0 where unknown."""
+    total = 0
+    for told in Path("/proc/self/task").glob("*/schedstat"):
+        with suppress(OSError):  # the thread has ended
+            total += int(told.read_text().split()[1])
+    return total / 1e9
+
+
+async def run(work: Callable[[], Awaitable[object]]) -> tuple[float, Ticker]:
+    """Return the seconds that work took, and what ticked meanwhile."""
     ticker = Ticker()
     ticking = asyncio.ensure_future(ticker.tick())
     await asyncio.sleep(2 * TICK)
@@ -54,7 +67,16 @@ async def held(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
     took = time.perf_counter() - started
     await asyncio.sleep(2 * TICK)
     ticking.cancel()
-    return took * 1000, ticker.worst * 1000
+    return took, ticker
+
+
+async def line(name: str, work: Callable[[], Awaitable[object]]) -> float:
+    """Print what work takes and holds; return the milliseconds held, waits for a processor left out."""
+    runs = [await run(work) for _ in range(ROUNDS)]
+    worst = max((ticker for _, ticker in runs), key=lambda ticker: ticker.late)
+    took, held = min(took for took, _ in runs), max(ticker.held for _, ticker in runs)
+    print(f"{name:<42} {took * 1000:>10.1f} {worst.late * 1000:>8.1f} {worst.waited * 1000:>8.1f}", flush=True)
+    return held * 1000
 
 
 async def load(memory: AsyncMemory, data: Data, count: int) -> list[str]:
@@ -93,11 +115,6 @@ def verbs(memory: AsyncMemory, data: Data, ids: list[str], spare: Iterator[str])
     }
 
 
-async def idle() -> None:
-    """Do nothing for as long as a slow verb takes."""
-    await asyncio.sleep(1.0)
-
-
 @contextmanager
 def places() -> Iterator[dict[str, str]]:
     """Yield a URL of an empty store of each engine."""
@@ -111,16 +128,11 @@ async def measure(url: str, data: Data, count: int) -> float:
         ids = await load(memory, data, count)
         gc.collect()
         gc.freeze()  # the data and the memories stay: a collection that looks through them is Python's, not a verb's
-        bare = max([(await held(idle))[1] for _ in range(ROUNDS)])
-        print(f"{url.partition('://')[0]}://, idle {'':<28} {'':>10} {bare:>8.1f}")
-        worst = 0.0
-        for name, call in verbs(memory, data, ids, iter(data.texts[count:])).items():
-            runs = [await held(call) for _ in range(ROUNDS)]
-            took, kept = min(run[0] for run in runs), max(run[1] for run in runs)
-            worst = max(worst, kept - bare)
-            print(f"  {name:<40} {took:>10.1f} {kept:>8.1f}", flush=True)
+        bare = await line(f"{url.partition('://')[0]}://, idle", lambda: asyncio.sleep(1))
+        calls = verbs(memory, data, ids, iter(data.texts[count:]))
+        worst = max([await line(f"  {name}", call) for name, call in calls.items()])
     gc.unfreeze()
-    return worst
+    return worst - bare
 
 
 def main() -> None:
@@ -132,7 +144,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data = make_data(arguments.memories + (BATCH + 4) * ROUNDS, arguments.dimension)
     print(f"{arguments.memories} memories x {arguments.dimension} dimensions of one user; milliseconds")
-    print(f"{'verb':<42} {'took':>10} {'held':>8}")
+    print(f"{'verb':<42} {'took':>10} {'held':>8} {'waited':>8}")
     with places() as urls:
         for engine in arguments.engines:
             worst = asyncio.run(measure(urls[engine], data, arguments.memories))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import traceback
+from datetime import datetime
+from itertools import count
+from typing import Any
 
 import pytest
+from conftest import START, everything
 from interrupts import at_bytecodes
 from openmem.adapters.memory import MemoryAdapter
 from stand import VERBS, WAYS, Stand, check, hold_indexes, interrupt, traced
 
-from openmem import InvalidRequestError, bridge
+from openmem import InvalidRequestError, Memory, bridge
 from openmem._generated import models
 
 ROUNDS = 40
@@ -37,11 +41,11 @@ def test_a_child_finds_no_change_of_another_thread_half_done(verb: str) -> None:
     stand = Stand(verb)
     stand.refill()
     change = getattr(stand, verb)()
-    with at_bytecodes(None, traced) as count:
+    with at_bytecodes(None, traced) as counted:
         stand.do(change)
     for share in range(1, 6):
         stand.refill()
-        halted_and_forked(stand, verb, share * count.seen // 6)
+        halted_and_forked(stand, verb, share * counted.seen // 6)
 
 
 def halted_and_forked(stand: Stand, verb: str, at: int) -> None:
@@ -93,3 +97,24 @@ def test_a_vector_that_does_not_fit_changes_nothing() -> None:
         page = bridge.step(adapter.handle(models.ListRequest(user_id="u", include=["superseded"])))
         assert page.items == [kept]
         assert bridge.step(adapter.handle(models.SearchRequest(query="tea", user_id="u", mode="keyword"))).results
+
+
+def test_a_part_of_a_batch_that_fails_is_undone() -> None:
+    calls = count(1)
+
+    def clock() -> datetime:
+        if next(calls) == 1_500:  # in the second part of the batch
+            raise OSError("no clock")
+        return START
+
+    memory = Memory("memory://", embedder="test:16", clock=clock)
+    kept = memory.add("kept word", "u", external_id="kept")
+    items: list[Any] = [{"content": f"word{number}"} for number in range(1_200)]
+    items[700] = {"content": "changed word", "external_id": "kept"}
+    results = memory.add_many(items, user_id="u")
+    assert [number for number, result in enumerate(results) if result.error] == list(range(500, 1_000))
+    assert {result.error.code for result in results[500:1_000] if result.error} == {"provider_error"}
+    assert {each.id for each in everything(memory, "u")} == {kept.id, *(each.id for each in results if each.id)}
+    assert memory.get(kept.id) == kept
+    assert [hit.memory.id for hit in memory.search("kept", "u", mode="keyword")] == [kept.id]
+    assert memory.search("changed", "u", mode="keyword") == []

@@ -12,6 +12,7 @@ import pytest
 from conftest import DAY, START, Clock, everything, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openmem.adapters.memory import _Memories
 
 from openmem import AsyncMemory, ConflictError, InvalidRequestError, Memory, MemoryInput, MemoryRecord, NotFoundError
 
@@ -410,6 +411,33 @@ def test_no_empty_page_follows_the_last(count: int, limit: int) -> None:
     order = [(each.created_at, each.id) for each in seen]
     assert order == sorted(order, reverse=True)
     assert set(ids(seen)) == set(added)
+
+
+EXTERNAL = st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans(), st.integers(0, 2)), max_size=8)
+
+
+@given(EXTERNAL, st.sampled_from("abcdefg"), st.integers(0, 2), st.booleans())
+def test_a_list_by_external_id_is_a_list_like_any(adds: list[Any], asked: str, number: int, archived: bool) -> None:
+    memory, clock = store()
+    for external_id, put_away, n in adds:
+        memory.add("c", "u", external_id=external_id, archived=put_away, metadata={"n": n})
+        memory.add("c", "v", external_id=external_id)
+        clock.tick()
+    include: Any = ["archived"] if archived else None
+    every = [each for each in everything(memory, "u") if archived or not each.archived]
+    expected = [each for each in every if each.external_id == asked and (each.metadata or {})["n"] == number]
+    asking: dict[str, Any] = {"external_id": asked, "metadata.n": number}
+    page = memory.list("u", filter=asking, include=include)
+    assert (page.items, page.next_cursor) == (expected, None)
+    assert memory.list("u", filter={"or": [asking]}, include=include).items == expected
+
+
+def test_a_list_by_external_id_reads_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, _ = store()
+    kept = memory.add("c", "u", external_id="e")
+    with monkeypatch.context() as patched:
+        patched.delattr(_Memories, "newest_first")
+        assert memory.list("u", filter={"external_id": "e"}).items == [kept]
 
 
 # --- scopes and users -------------------------------------------------------------------------------------------------
