@@ -24,7 +24,7 @@ from openmem.errors import (
 )
 from openmem.repeat import repeat
 
-from .engine import DENSE, Layout, Nearest, Operation, Row, Words
+from .engine import DENSE, Held, Layout, Nearest, Operation, Row, Words
 from .filters import Native
 from .models import INDEXES, filter_of, operation_of, request_of, shape
 
@@ -40,6 +40,15 @@ class ClientEngine:
     @abstractmethod
     async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of the client; its failures become OMPErrors."""
+
+    async def held(self, collection: str) -> Held | None:
+        """Say how a collection was made; a vector without a name is named by an empty text."""
+        if not await self.call("collection_exists", collection):
+            return None
+        params = (await self.call("get_collection", collection)).config.params
+        vectors = params.vectors or {}
+        dense = vectors if isinstance(vectors, dict) else {"": vectors}
+        return Held({name: each.size for name, each in dense.items()}, tuple(params.sparse_vectors or ()))
 
     async def create(self, collection: str, layout: Layout) -> None:
         """Make a collection unless it exists; another process may be making it too."""
@@ -60,11 +69,23 @@ class ClientEngine:
 
     async def set_dense(self, collection: str, dimension: int) -> None:
         """Drop all dense vectors, and take such of a dimension from now on."""
-        info = await self.call("get_collection", collection)
-        if DENSE in (info.config.params.vectors or {}):
-            await self.call("delete_vector_name", collection, DENSE)
+        held = await self.held(collection)
+        if held is not None and DENSE in held.dense:
+            await self._unless(lambda held: DENSE not in held.dense, "delete_vector_name", collection, DENSE)
         dense = models.DenseVectorConfig(size=dimension, distance=models.Distance.COSINE)
-        await self.call("create_vector_name", collection, DENSE, models.DenseVectorNameConfig(dense=dense))
+        config = models.DenseVectorNameConfig(dense=dense)
+        await self._unless(
+            lambda held: held.dense.get(DENSE) == dimension, "create_vector_name", collection, DENSE, config
+        )
+
+    async def _unless(self, so: Callable[[Held], bool], method: str, collection: str, *arguments: Any) -> None:
+        """Change a collection; where that fails since it is so already, by another try or process, it is well."""
+        try:
+            await self.call(method, collection, *arguments)
+        except ProviderError:
+            held = await self.held(collection)
+            if held is None or not so(held):
+                raise
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> None:
         """Do operations in order, in one request."""

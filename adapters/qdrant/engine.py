@@ -50,6 +50,13 @@ class Layout(NamedTuple):
     indexes: Mapping[str, Index]
 
 
+class Held(NamedTuple):
+    """How a collection was made: the widths of its dense vectors by name, and the names of sparse ones."""
+
+    dense: Mapping[str, int]
+    sparse: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Insert:
     """Store points whole; only_new: what is there stays as it is; condition: only what is there and meets it changes.
@@ -99,6 +106,25 @@ class Delete:
 Operation = Insert | Overwrite | Mark | Embed | Delete
 
 
+def size_of(operation: Operation) -> int:
+    """Estimate the bytes that an operation stores: the record is written whole and in fields."""
+    match operation:
+        case Insert(points):
+            return sum(map(_size_of, points))
+        case Overwrite(_, payload) | Mark(_, payload):
+            return _size_of(Point("", payload))
+        case Embed(_, words):
+            return 8 * len(words.indices)
+        case Delete(ids):
+            return 64 * len(ids)
+
+
+def _size_of(point: Point) -> int:
+    text = sum(len(value) for value in point.payload.values() if isinstance(value, str))
+    numbers = len(point.dense or ()) + 2 * len(point.words.indices if point.words else ())
+    return 512 + 4 * text + 4 * numbers
+
+
 @dataclass(frozen=True, slots=True)
 class Nearest:
     """A search by one vector; corpus: the points among which the rarity of a term is counted."""
@@ -121,6 +147,9 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Release everything."""
+
+    async def held(self, collection: str) -> Held | None:
+        """Say how a collection was made; None where there is none."""
 
     async def create(self, collection: str, layout: Layout) -> None:
         """Make a collection unless it exists."""

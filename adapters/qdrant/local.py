@@ -51,6 +51,9 @@ def _do(client: QdrantClient, collection: str, operations: Sequence[Operation]) 
 def _open(path: Path) -> QdrantClient:
     try:
         _check_unlocked(path)
+        meta = path / "meta.json"
+        if meta.exists() and not meta.stat().st_size:  # a process ended when it had just made it
+            meta.unlink()
         return QdrantClient(path=str(path), force_disable_check_same_thread=True)
     except (portalocker.LockException, RuntimeError) as error:
         raise in_use(path, SERVER) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +20,7 @@ from .engine import (
     TERMS,
     Delete,
     Embed,
+    Held,
     Index,
     Insert,
     Layout,
@@ -27,12 +30,20 @@ from .engine import (
     Overwrite,
     Row,
     Words,
+    size_of,
 )
 from .filters import All, Ids, Match, Native, Not, Range, Some
 
 T = TypeVar("T")
 Shards = dict[str, edge.EdgeShard]
 Updates = edge.UpdateOperation
+
+ROOM = 64 << 20
+"""Bytes of the disk that no write takes: files of the engine grow by as much, and closing writes too."""
+GROWTH = 4
+"""Bytes that a byte stored takes at most: in the log, the payload, the indexes."""
+CONFIG = "edge_config.json"
+"""The file of a shard that says how it was made."""
 
 _INDEXES: dict[Index, Any] = {
     "tenant": edge.KeywordIndexParams(is_tenant=True),
@@ -49,6 +60,10 @@ class EdgeEngine(FolderEngine[Shards]):
 
     def __init__(self, path: Path, *, private: bool) -> None:
         super().__init__(path, _FOLDERS, private=private)
+
+    async def held(self, collection: str) -> Held | None:
+        """Say how a shard was made."""
+        return await offload(_held, self._path / collection / CONFIG)
 
     async def create(self, collection: str, layout: Layout) -> None:
         """Open a shard, or make it."""
@@ -67,10 +82,21 @@ class EdgeEngine(FolderEngine[Shards]):
         """Do operations in order."""
 
         def work(shard: edge.EdgeShard) -> None:
+            self._check_room(sum(map(size_of, operations)))
             for each in operations:
                 shard.update(_update(each))
 
         await self._work(collection, work)
+
+    def _check_room(self, needed: int) -> None:
+        """Refuse to write to a full disk: the engine writes to mapped files, and the process would end by a signal."""
+        free = shutil.disk_usage(self._path).free
+        if free < GROWTH * needed + ROOM:
+            raise ProviderError(
+                f"the disk of {self._path} is full: {free >> 20} MiB are free.",
+                remedy=f"Free {(GROWTH * needed + ROOM) >> 20} MiB or more.",
+                written="nothing",
+            )
 
     async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
         """Read points by id."""
@@ -131,6 +157,7 @@ class EdgeEngine(FolderEngine[Shards]):
         with folder.lock:
             shard = folder.opened.get(collection)
             if shard is None:
+                self._check_room(0)
                 shard = folder.opened[collection] = _shard(self._path / collection, layout)
             held = shard.info().payload_schema
             for field, kind in layout.indexes.items():
@@ -138,11 +165,23 @@ class EdgeEngine(FolderEngine[Shards]):
                     shard.update(Updates.create_field_index(field, _INDEXES[kind]))
 
 
+def _held(config: Path) -> Held | None:
+    if not config.exists():
+        return None
+    made = json.loads(config.read_text())
+    dense = {name: each["size"] for name, each in (made.get("vectors") or {}).items()}
+    return Held(dense, tuple(made.get("sparse_vectors") or ()))
+
+
 def _shard(folder: Path, layout: Layout) -> edge.EdgeShard:
-    if (folder / "edge_config.json").exists():
-        return edge.EdgeShard.load(str(folder))
-    folder.mkdir(parents=True, exist_ok=True)
-    return edge.EdgeShard.create(str(folder), _config(layout))
+    """Open a shard; a new one gets its name when it is whole, so that one half made is made anew."""
+    if not (folder / CONFIG).exists():
+        making = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir()
+        edge.EdgeShard.create(str(making), _config(layout)).close()
+        making.rename(folder)
+    return edge.EdgeShard.load(str(folder))
 
 
 def _close(shards: Shards) -> None:

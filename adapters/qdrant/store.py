@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.adapter import Embed as Embedding
+from openmem.errors import ConfigurationError
 
 from ..native import UNFINISHED, newer_schema, other_embedding
-from .engine import Embed, Engine, Insert, Layout, Overwrite, Payload, Point, Row
-from .filters import Native
+from .engine import DENSE, TERMS, Embed, Engine, Insert, Layout, Mark, Payload, Point, Row
+from .filters import Match, Native
 from .records import (
     FACTS,
     MEMORY_INDEXES,
@@ -27,6 +29,8 @@ from .records import (
 
 BATCH = 500
 """Memories read, indexed or embedded anew at a time."""
+logger = logging.getLogger("openmem")
+
 _FIELDS = ("schema", "analysis", "embedding")
 
 
@@ -58,6 +62,7 @@ class QdrantStore:
             ]
             await self.engine.write(self.memories, [Insert(points)])
             done += len(batch)
+            logger.info("%d memories of %s are embedded anew", done, self.memories)
         await self._set(facts, embedding)
         return done
 
@@ -75,43 +80,73 @@ class QdrantStore:
         return [each for each in found if (each.user_id, each.external_id) == (user_id, external_id)]
 
     async def _facts(self, embedding: EmbeddingInfo | None) -> Payload:
-        """Read how the store was made, and make it where it was not."""
-        await self.engine.create(self.sidecar, Layout(None, SIDECAR_INDEXES))
+        """Read how the store was made, and make it where it was not, or not to the end."""
+        await self._make(self.sidecar, Layout(None, SIDECAR_INDEXES))
         rows = await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS)
         if rows and rows[0].payload["schema"] > SCHEMA:
             raise newer_schema(f"the collection {self.memories}", rows[0].payload["schema"], SCHEMA)
-        await self.engine.create(self.memories, Layout(embedding.dimension if embedding else None, MEMORY_INDEXES))
+        await self._make(self.memories, Layout(embedding.dimension if embedding else None, MEMORY_INDEXES))
         if not rows:
+            for collection in (self.sidecar, self.memories):
+                if not await self._is_empty(collection):
+                    rows = await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS)  # another process was faster
+                    if not rows:
+                        raise _foreign(collection)
             facts = {"schema": SCHEMA, "analysis": ranking.ANALYSIS, "embedding": _written(embedding)}
             await self.engine.write(self.sidecar, [Insert([Point(FACTS, facts)], only_new=True)])
             rows = await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS)
         return rows[0].payload
 
+    async def _make(self, collection: str, layout: Layout) -> None:
+        """Make a collection unless it exists; one of another program is left alone."""
+        held = await self.engine.held(collection)
+        if held is not None and (held.dense.keys() - {DENSE} or held.sparse != (TERMS,)):
+            raise _foreign(collection)
+        await self.engine.create(collection, layout)
+
+    async def _is_empty(self, collection: str) -> bool:
+        return not (await self.engine.scroll(collection, None, 1, None, ()))[0]
+
     async def _hold_to(self, facts: Payload, embedding: EmbeddingInfo | None) -> None:
-        """Refuse another embedding for a store that has memories; an empty one takes it."""
-        text = facts["embedding"]
-        held = EmbeddingInfo.model_validate_json(text) if text else None
-        if held == embedding:
-            return
-        if held == UNFINISHED or (await self.engine.scroll(self.memories, None, 1, None, ()))[0]:
-            raise other_embedding(held, embedding)
+        """Refuse another embedding for a store that has memories; an empty one takes that of one who opens it."""
+        held = _read(facts)
+        if held != embedding:
+            if held == UNFINISHED or not await self._is_empty(self.memories):
+                raise other_embedding(held, embedding)
+            await self._set(facts, embedding)
+            held = _read((await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS))[0].payload)
+            if held != embedding:  # another one was faster
+                raise other_embedding(held, embedding)
         if embedding is not None:
+            await self._hold_to_width(embedding)
+
+    async def _hold_to_width(self, embedding: EmbeddingInfo) -> None:
+        """See to it that the vectors are as wide as the store says, which who took it over may not have come to."""
+        held = await self.engine.held(self.memories)
+        width = held.dense.get(DENSE) if held is not None else None
+        if width != embedding.dimension:
+            if not await self._is_empty(self.memories):
+                raise other_embedding(embedding.model_copy(update={"dimension": width}) if width else None, embedding)
             await self.engine.set_dense(self.memories, embedding.dimension)
-        await self._set(facts, embedding)
 
     async def _set(self, facts: Payload, embedding: EmbeddingInfo | None) -> None:
+        """Write down the embedding, unless another process has meanwhile."""
+        unchanged = Match("embedding", (facts["embedding"],))
         facts["embedding"] = _written(embedding)
-        await self.engine.write(self.sidecar, [Overwrite(FACTS, facts)])
+        await self.engine.write(self.sidecar, [Mark(FACTS, {"embedding": facts["embedding"]}, unchanged)])
 
     async def _reindex(self, facts: Payload) -> None:
         """Write every sparse vector anew: another text analysis made them."""
+        done = 0
         async for batch in self._batches():
             words = [(point_id(memory.id), words_of(memory.content)) for memory, _ in batch]
             operations = [Embed(point, weights) for point, weights in words if weights is not None]
             if operations:
                 await self.engine.write(self.memories, operations)
-        facts["analysis"] = ranking.ANALYSIS
-        await self.engine.write(self.sidecar, [Overwrite(FACTS, facts)])
+            done += len(batch)
+            logger.info("the words of %d memories of %s are indexed anew", done, self.memories)
+        same = Match("embedding", (facts["embedding"],))
+        await self.engine.write(self.sidecar, [Mark(FACTS, {"analysis": ranking.ANALYSIS}, same)])
 
     async def _batches(self) -> AsyncIterator[list[tuple[Memory, str]]]:
         async for rows in self._rows(None, REVISED):
@@ -129,3 +164,14 @@ class QdrantStore:
 
 def _written(embedding: EmbeddingInfo | None) -> str:
     return embedding.model_dump_json() if embedding is not None else ""
+
+
+def _read(facts: Payload) -> EmbeddingInfo | None:
+    text = facts["embedding"]
+    return EmbeddingInfo.model_validate_json(text) if text else None
+
+
+def _foreign(collection: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the collection {collection} was made by another program.", remedy="Name another one with collection=…."
+    )

@@ -206,7 +206,7 @@ class QdrantTransaction:
             if len(done) == len(staging.inserted) + len(staging.replaced) + len(staging.removed):
                 return
             left = done & staging.removed.keys() or {each for each in done if _renewed(each, staging)}
-            if not left:
+            if not left and (done or not self._exclusive):
                 await self._engine.write(self._memories, self._taken_back(staging))
         except OMPError as error:
             (failed or error).written = "perhaps"
