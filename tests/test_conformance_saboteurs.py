@@ -12,7 +12,8 @@ from unittest import mock
 import numpy as np
 import pytest
 from openmem.adapters import memory as reference
-from openmem.adapters import rules
+from openmem.adapters import rules, vectors
+from openmem.adapters.indexes import UserIndex
 from openmem.conformance import CHECKS, run
 from saboteurs import SABOTEURS, Saboteur
 from saboteurs.base import Bends, KeepsTheDead, MemoryAdapter, asking, but, plant
@@ -182,6 +183,7 @@ class StoresBeforeItChecks(MemoryAdapter):
             return super()._add(request, store)
         except InvalidRequestError:
             super()._add(but(request, supersedes=None), store)
+            self._let_stand()
             raise
 
 
@@ -215,7 +217,7 @@ class VectorsStayOld(MemoryAdapter):
 
 @plant("UPD-4")
 def old_words_stay():
-    return mock.patch.object(reference._User, "forget_content", lambda self, memory: None)
+    return mock.patch.object(UserIndex, "_forget", lambda self, memory: None)
 
 
 @plant("UPD-5")
@@ -238,7 +240,8 @@ class UpdateAnswersTheFormer(MemoryAdapter):
 class ReadingCounts(MemoryAdapter):  # access statistics in the record
     async def get(self, request):
         memory = await super().get(request)
-        self._store.replace(memory, but(memory, version=memory.version + 1), None)
+        changed = but(memory, version=memory.version + 1)
+        self._store.do(lambda store: store.replace(memory, changed, None))
         return memory
 
 
@@ -417,7 +420,7 @@ def search_limits_are_clamped():
 
 @plant("SEA-11")
 def vectors_by_their_length():  # the inner product of vectors that nobody scaled
-    return mock.patch.object(reference, "unit", np.asarray)
+    return mock.patch.object(vectors, "unit", np.asarray)
 
 
 @plant("SEA-12")
@@ -539,6 +542,7 @@ class WhatIsRefusedIsLogged(MemoryAdapter):
         memory = store.get(request.id)
         if memory is not None:
             store.log(memory.user_id, self.rules.entry("update", memory))
+            self._let_stand()
         return super()._update(request, store)
 
 

@@ -41,6 +41,11 @@ class MemoryAdapter(memory.MemoryAdapter):
     def _log(self, user_id, entry):
         self._store_log(user_id, entry)
 
+    def _let_stand(self):
+        """Have what is changed so far stay, whatever comes of the verb."""
+        self._store._stands = True
+        self._store._settle()
+
 
 class _BentRules(Rules):
     """Asks the adapter for every change."""

@@ -149,7 +149,7 @@ class DeleteLies(MemoryAdapter):
 class DeletesByArchiving(MemoryAdapter):
     async def delete(self, request):
         memory = await super().get(request)
-        self._store.replace(memory, but(memory, archived=True), None)
+        self._store.do(lambda store: store.replace(memory, but(memory, archived=True), None))
 
     async def get(self, request):
         memory = await super().get(request)
