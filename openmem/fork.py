@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 _renewals: dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]] = {}
 _of_the_parent: list[object] = []
-_undivided: weakref.WeakSet[Undivided] = weakref.WeakSet()
+_undivided: dict[int, weakref.ref[Undivided]] = {}
 _forking = threading.local()
 
 PATIENCE = 10.0
@@ -70,45 +70,51 @@ class Undivided:
         self._prepare = prepare
         self.divided = False
         self._begin()
-        _undivided.add(self)
+        key = id(self)
+        _undivided[key] = weakref.ref(self, lambda _: _undivided.pop(key, None))
         in_child(self, Undivided._renew)
 
     def _begin(self) -> None:
-        self._free = threading.Condition()
-        self._inside = self._forks = 0
+        self._lock = threading.Lock()  # taken by itself, as Lock says, not by the condition's Python
+        self._changed = threading.Condition(self._lock)
+        self._inside: set[int] = set()  # threads: one whose leaving was interrupted is put right when it comes again
+        self._forks = 0
 
     def __enter__(self) -> None:
-        with self._free:
-            while self._forks:
-                self._free.wait()
-            self._inside += 1
+        thread = threading.get_ident()
+        with self._lock:
+            while self._forks and thread not in self._inside:
+                self._changed.wait()
+            self._inside.add(thread)
 
     def __exit__(self, *_: object) -> None:
-        with self._free:
-            self._inside = max(0, self._inside - 1)  # in a child whose parent forked inside, nobody counts as inside
+        with self._lock:
+            self._inside.discard(threading.get_ident())
             if self._forks:
-                self._free.notify_all()
+                self._changed.notify_all()
 
     def before(self) -> None:
-        """Wait until nobody is inside, and keep others out."""
-        with self._free:
+        """Wait until nobody else is inside, and keep others out."""
+        this = {threading.get_ident()}
+        with self._lock:
             self._forks += 1
-            if self._free.wait_for(lambda: not self._inside, PATIENCE):
+            if self._changed.wait_for(lambda: self._inside <= this, PATIENCE):
                 self._prepare()
 
     def after(self) -> None:
         """Let others in again."""
-        with self._free:
-            self._forks -= 1
-            self._free.notify_all()
+        with self._lock:
+            self._forks = max(0, self._forks - 1)  # an interrupt may have ended before()
+            self._changed.notify_all()
 
     def _renew(self) -> None:
-        self.divided = self.divided or self._inside > 0
+        self.divided = self.divided or bool(self._inside)
         self._begin()
 
 
 def _quiet() -> None:
-    _forking.held = list(_undivided)
+    found = (reference() for reference in list(_undivided.values()))
+    _forking.held = [each for each in found if each is not None]
     for each in _forking.held:
         each.before()
 

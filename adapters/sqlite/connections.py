@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -64,20 +64,23 @@ class Connections:
         """Lend a connection; a fork waits until it is given back, and an error of SQLite's is told as ours."""
         with self._undivided:
             self.check()
-            connection = None
+            connection = self._idle_or_new()
+            sound = False
             try:
-                connection = self._idle.pop() if self._idle else self._connect()
                 yield connection
+                sound = True
             except sqlite3.Error as error:
-                if connection is not None:
-                    connection.close()
-                    connection = None
                 raise translated(error, self.path) from error
+            except Exception:
+                sound = True
+                raise
             finally:
-                if connection is not None:
+                if sound and not connection.in_transaction:
                     self._idle.append(connection)
-                    if self._closed:
-                        self._close_idle()
+                else:  # an interrupt may have ended anything half-way
+                    connection.close()
+                if self._closed:
+                    self._close_idle()
 
     def check(self) -> None:
         """Refuse to go on with a file that is no longer the one at the path: nobody would see what is written."""
@@ -106,10 +109,11 @@ class Connections:
 
     def _make(self) -> None:
         with _making:
-            if self.path.exists():
+            place = self.path.resolve()
+            if place.exists():
                 return
             try:
-                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, RIGHTS if self._private else 0o666))
+                os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_RDWR, RIGHTS if self._private else 0o666))
             except FileExistsError:
                 pass  # another process was quicker
             except OSError as error:
@@ -146,6 +150,16 @@ class Connections:
                 remedy="Open it once as somebody who may write, and close it.",
             )
 
+    def _idle_or_new(self) -> Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        try:
+            return self._connect()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
     def _connect(self) -> Connection:
         if self._undivided.divided:
             raise ProviderError(
@@ -179,6 +193,6 @@ class Connections:
         return ProviderError(f"{self.path} {what} while it was open.", remedy=remedy, written="nothing")
 
     def _close_idle(self) -> None:
-        while self._idle:
-            with closing(self._idle.pop()):
-                pass
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
