@@ -143,6 +143,7 @@ class Backends(RuleBasedStateMachine):
         ends=DAYS,
         replaces=st.none() | st.integers(0, 6),
         key=st.none() | st.sampled_from(["k1", "k2"]),
+        conflict=st.sampled_from([None, "update", "replace", "skip", "error"]),
         importance=st.none() | st.sampled_from([0, 0.25, 1]),
         tick=st.booleans(),
     )
@@ -154,6 +155,7 @@ class Backends(RuleBasedStateMachine):
             "metadata": drawn["metadata"],
             "importance": drawn["importance"],
             "external_id": drawn["key"],
+            "on_conflict": drawn["conflict"],
             "kind": "fact" if len(drawn["words"]) > 2 else None,
             "tags": ["t"] if "blue" in drawn["words"] else None,
             "valid_from": self.day(drawn["begins"]),
