@@ -16,6 +16,8 @@ from .failures import refused
 
 GRACE = 0.2
 """Seconds that the server has, once a call was cancelled, to stop and roll back; then its connection is closed."""
+INTERVAL = 0.1
+"""Seconds between two looks at whether a wait goes on, as psycopg has it."""
 
 
 class Session(AsyncConnection[tuple[Any, ...]]):
@@ -34,13 +36,13 @@ class Session(AsyncConnection[tuple[Any, ...]]):
         """Take as long as it takes: a new call."""
         self._until = None
 
-    async def wait(self, gen: Any, *interval: Any, **how: Any) -> Any:
+    async def wait(self, gen: Any, interval: float = INTERVAL, **how: Any) -> Any:
         """Run a generator of psycopg's on this connection."""
         try:
             if self._until is None:
-                return await waiting.wait_async(gen, self.pgconn.socket, *interval, **how)
+                return await waiting.wait_async(gen, self.pgconn.socket, interval, **how)
             async with asyncio.timeout(self._until - monotonic()):
-                return await waiting.wait_async(gen, self.pgconn.socket, *interval, **how)
+                return await waiting.wait_async(gen, self.pgconn.socket, interval, **how)
         except TimeoutError:
             self.pgconn.finish()
             raise errors.ConnectionTimeout("the server no longer answers") from None
@@ -57,7 +59,7 @@ class Session(AsyncConnection[tuple[Any, ...]]):
             with suppress(errors.QueryCanceled):
                 async with asyncio.timeout(GRACE):
                     await self.cancel_safe(timeout=GRACE)
-                    await waiting.wait_async(gen, self.pgconn.socket)
+                    await waiting.wait_async(gen, self.pgconn.socket, INTERVAL)
             stopped = True
         except Exception:  # whatever it was, the call ends as cancelled
             return
