@@ -22,6 +22,8 @@ from ..folders import Folder, FolderEngine, Folders, claim, in_use
 T = TypeVar("T")
 HISTORY, VECTORS = "history.db", "qdrant"
 """What mem0 keeps in its folder."""
+SERVER = "configure a vector store that has a server"
+"""What several processes can use."""
 OURS = "openmem"
 """Name under which mem0 finds the classes below."""
 ITERATIVE = "-c hnsw.iterative_scan=relaxed_order -c hnsw.ef_search=200 -c hnsw.max_scan_tuples=2147483647"
@@ -84,7 +86,7 @@ class Library(FolderEngine[Any]):
 
     def _explained(self, error: Exception) -> OMPError:
         if "already accessed" in str(error):
-            return in_use(self._path, "configure a vector store that has a server")
+            return in_use(self._path, SERVER)
         # What is written says so itself; the rest of what is called here reads.
         return ProviderError(f"mem0 failed: {type(error).__name__}.", remedy="See the cause.", written="nothing")
 
@@ -104,6 +106,8 @@ def home() -> Path:
 
 def _open(path: Path, folder: Path, config: Mapping[str, Any], dimension: int) -> Any:
     mem0 = _imported(folder)
+    if "vector_store" not in config:
+        importlib.import_module("openmem.adapters.qdrant.local").look_over(path, SERVER)
     configs = importlib.import_module("mem0.configs.base")
     parts = {name: value for name, value in config.items() if name not in ("vector_store", "embedder", "llm")}
     parts.setdefault("history_db_path", str(folder / HISTORY))

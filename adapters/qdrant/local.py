@@ -50,24 +50,30 @@ def _do(client: QdrantClient, collection: str, operations: Sequence[Operation]) 
 
 def _open(path: Path) -> QdrantClient:
     try:
-        _check_unlocked(path)
-        meta = path / "meta.json"
-        if meta.exists() and not meta.stat().st_size:  # a process ended when it had just made it
-            meta.unlink()
+        look_over(path, SERVER)
         return QdrantClient(path=str(path), force_disable_check_same_thread=True)
-    except (portalocker.LockException, RuntimeError) as error:
+    except RuntimeError as error:
         raise in_use(path, SERVER) from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be opened.", remedy="Check the path and its rights.") from error
 
 
-def _check_unlocked(path: Path) -> None:
-    """Try the lock of the folder beforehand: a client that does not get it leaves its files open."""
-    lock = path / ".lock"
+def look_over(path: Path, instead: str) -> None:
+    """Find beforehand what a client finds too late, or never; ConfigurationError where another process has the folder.
+
+    A client that does not get the lock leaves its files open; and in a child of fork it may wait for ever for a lock
+    of SQLite's, since it reads everything first.
+    """
+    lock, meta = path / ".lock", path / "meta.json"
     if lock.exists():
         with lock.open("r+") as file:
-            portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+            try:
+                portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+            except portalocker.LockException as error:
+                raise in_use(path, instead) from error
             portalocker.unlock(file)
+    if meta.exists() and not meta.stat().st_size:  # a process ended when it had just made it
+        meta.unlink()
 
 
 _FOLDERS = Folders(_open, QdrantClient.close)
