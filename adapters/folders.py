@@ -41,13 +41,16 @@ class Claim:
         self.engine = self._file.readline().strip()
         self.place = _identity(os.fstat(self._file.fileno()))
 
+    def holds(self) -> bool:
+        """Tell whether the folder is still the same."""
+        try:
+            return _identity(self._marker.stat()) == self.place
+        except OSError:
+            return False
+
     def check(self) -> None:
         """Raise ConfigurationError where the folder was deleted or replaced since."""
-        try:
-            same = _identity(self._marker.stat()) == self.place
-        except OSError:
-            same = False
-        if not same:
+        if not self.holds():
             raise replaced(self._marker.parent)
 
     def close(self) -> None:
@@ -243,10 +246,15 @@ class FolderEngine(ABC, Generic[T]):
     def _close(self) -> None:
         folder, self._folder = self._folder, None
         claimed, self._claim = self._claim, None
+        gone = claimed is not None and not claimed.holds()
         if claimed is not None:
             claimed.close()
-        if folder is not None:
-            self._guarded(self._folders.give_back, folder)
+        try:
+            if folder is not None:
+                self._guarded(self._folders.give_back, folder)
+        except OMPError:
+            if not gone:  # what the engine would still have stored has no place
+                raise
 
     def _alone(self, work: Callable[..., R], *arguments: Any) -> R:
         """Call work(opened, …), one call at a time."""

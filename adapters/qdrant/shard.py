@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -185,9 +186,11 @@ def _shard(folder: Path, layout: Layout) -> edge.EdgeShard:
 
 
 def _close(shards: Shards) -> None:
-    for shard in shards.values():
-        shard.flush()
-        shard.close()
+    """Close all shards, and then say what one of them could not store."""
+    with ExitStack() as stack:
+        for shard in shards.values():
+            stack.callback(shard.close)
+            stack.callback(shard.flush)
 
 
 _FOLDERS = Folders[Shards](lambda path: {}, _close)
