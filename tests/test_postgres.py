@@ -9,6 +9,7 @@ import operator
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -244,23 +245,28 @@ def test_reembed_replaces_every_vector(
     assert "openmem reembed" in refused(postgres_url, embedder=before).remedy
 
 
-def test_an_interrupted_reembed_keeps_the_store_closed_until_repeated(postgres_url: str) -> None:
+def test_an_interrupted_reembed_keeps_the_store_closed_until_it_is_finished(postgres_url: str) -> None:
     with open_store(postgres_url) as memory:
         memory.add_many([{"content": f"fact {n}", "user_id": "u"} for n in range(1200)])
-    embedder, calls = WordEmbedder(dimension=64), 0
+    embedder, calls = WordEmbedder(dimension=64), [0]
 
-    async def fails_later(texts: Sequence[str]) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
+    async def fails_at(call: int, texts: Sequence[str]) -> Any:
+        calls.append(len(texts))
+        if len(calls) == call:
             raise KeyError("the embedder is gone")
         return await embedder.embed(texts)
 
     with pytest.raises(KeyError):
-        reembed(postgres_url, 64, fails_later)
+        reembed(postgres_url, 64, partial(fails_at, 2))
+    with open_store(postgres_url) as memory:
+        assert memory.search("fact 1100", "u", mode="vector"), "nothing is dropped before there are other vectors"
+    with pytest.raises(KeyError):
+        reembed(postgres_url, 64, partial(fails_at, 4))
     for kind in ("test:32", "test:64", "none"):
         assert "openmem reembed" in refused(postgres_url, embedder=kind).remedy
-    assert reembed(postgres_url, 64) == 1200
+    calls[:] = []
+    assert reembed(postgres_url, 64, partial(fails_at, 99)) == 1200
+    assert calls == [200], "what was made is kept"
     with open_store(postgres_url, embedder="test:64") as memory:
         assert_cosines(memory.search("fact 1100", "u", mode="vector", limit=100), "fact 1100", 64)
 

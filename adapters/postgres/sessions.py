@@ -36,7 +36,7 @@ class Session(AsyncConnection[tuple[Any, ...]]):
         """Take as long as it takes: a new call."""
         self._until = None
 
-    async def wait(self, gen: Any, interval: float = INTERVAL, **how: Any) -> Any:
+    async def wait(self, gen: Any, interval: float = INTERVAL, **how: Any) -> Any:  # type: ignore[override]
         """Run a generator of psycopg's on this connection."""
         try:
             if self._until is None:
