@@ -6,6 +6,7 @@ import asyncio
 import bisect
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from datetime import datetime
@@ -14,10 +15,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from openmem import bridge, cursors, records
+from openmem import cursors, records
 from openmem._generated.models import Memory, Stats
 from openmem.adapter import Settings
-from openmem.fork import Lock
+from openmem.bridge import offload, step
+from openmem.fork import Lock, leave_to_parent
 from openmem.tally import Tally
 
 from .costs import LONG, cost
@@ -37,6 +39,16 @@ class MemorySettings(Settings):
     """Audit entries kept for each user; older ones are dropped."""
 
 
+class _Caller:
+    """Who waits for the thread's answer."""
+
+    gone = False
+
+
+_PRESENT = _Caller()
+_caller: ContextVar[_Caller | None] = ContextVar("openmem_caller", default=None)
+
+
 class MemoryAdapter(EmbeddedAdapter):
     """Records in dictionaries, one lock around every transaction, of which an interrupt leaves all or nothing."""
 
@@ -49,13 +61,28 @@ class MemoryAdapter(EmbeddedAdapter):
         super().__init__(*args, **options)
         self._lock = Lock()
         self._store = _Memories(self.embedding.dimension if self.embedding else None, self.settings.audit_limit)
+        self._start()
+
+    def _start(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "openmem-memory")  # one at a time has the lock
+
+    def forked(self) -> None:
+        """Keep the records and begin anew with the thread, which a child of fork does not have."""
+        super().forked()
+        leave_to_parent(self._thread)
+        self._start()
+
+    async def close(self) -> None:
+        """End the thread; the records are there for as long as the adapter is."""
+        self._thread.shutdown(wait=False)
+        self._start()
 
     def handle(self, request: BaseModel) -> Coroutine[Any, Any, Any]:
-        """Answer one request: in place, or in a thread where that may hold an event loop up."""
-        return _aside(self._handle, request) if self._store.takes_long(request) else super().handle(request)
+        """Answer one request: in place, or in the thread where that may hold an event loop up."""
+        return self._aside(self._handle, request) if self._store.takes_long(request) else super().handle(request)
 
     def _handle(self, request: BaseModel) -> Any:
-        return bridge.step(super().handle(request))
+        return step(super().handle(request))
 
     async def transact(self, work: Callable[[Store], T], *, write: bool) -> T:
         """Run work under the lock, for which an event loop does not wait."""
@@ -67,35 +94,23 @@ class MemoryAdapter(EmbeddedAdapter):
         finally:
             if taken and taken[0]:
                 self._lock.release()
-        return await _aside(self._transact, work)
+        return await self._aside(self._transact, work)
 
     def _transact(self, work: Callable[[Store], T]) -> T:
         with self._lock:
             return self._store.do(work)
 
-
-class _Caller:
-    """Who waits for a thread's answer."""
-
-    gone = False
-
-
-_PRESENT = _Caller()
-
-_caller: ContextVar[_Caller | None] = ContextVar("openmem_caller", default=None)
-
-
-async def _aside(work: Callable[..., T], *args: Any) -> T:
-    """Run work in a thread, or in place for a sync caller and in such a thread; a caller who is cancelled ends it."""
-    caller = _caller.get() or _Caller()
-    token = _caller.set(caller)
-    try:
-        return await bridge.offload(work, *args)
-    except asyncio.CancelledError:
-        caller.gone = True
-        raise
-    finally:
-        _caller.reset(token)
+    async def _aside(self, work: Callable[..., T], *args: Any) -> T:
+        """Run work in the thread, or in place for a sync caller and there; a caller who is cancelled ends it."""
+        caller = _caller.get() or _Caller()
+        token = _caller.set(caller)
+        try:
+            return await offload(work, *args, within=self._thread)
+        except asyncio.CancelledError:
+            caller.gone = True
+            raise
+        finally:
+            _caller.reset(token)
 
 
 Before = tuple[str, Memory | None, Floats | None]
