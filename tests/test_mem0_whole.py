@@ -83,10 +83,22 @@ CHANGES: dict[str, Callable[[Memory, list[str]], Any]] = {
 }
 
 
+def store(provider: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Configure a store of mem0's."""
+    if provider == "qdrant":
+        return {}
+    connection = request.getfixturevalue("postgres_url")
+    return {"config": {"vector_store": {"provider": provider, "config": {"connection_string": connection}}}}
+
+
 @pytest.mark.parametrize("late", [False, True], ids=["refused", "cut after it was done"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_change_that_fails_has_changed_nothing(tmp_path: Path, change: str, late: bool) -> None:
-    with open_store(f"mem0:///{tmp_path}/mem0", retries=0) as memory:
+@pytest.mark.parametrize(
+    ("provider", "change"), [*(("qdrant", change) for change in CHANGES), ("pgvector", "add"), ("pgvector", "update")]
+)
+def test_a_change_that_fails_has_changed_nothing(
+    tmp_path: Path, provider: str, change: str, late: bool, request: pytest.FixtureRequest
+) -> None:
+    with open_store(f"mem0:///{tmp_path}/mem0", retries=0, **store(provider, request)) as memory:
         mem0, count = counted(memory)
         failures = 0
         for call in range(1, 100):
@@ -167,11 +179,7 @@ class Angle:
 
 @pytest.mark.parametrize("provider", ["qdrant", "pgvector"])
 def test_the_nearest_come_first_below_zero_too(tmp_path: Path, provider: str, request: pytest.FixtureRequest) -> None:
-    config = {}
-    if provider == "pgvector":
-        connection = request.getfixturevalue("postgres_url")
-        config = {"vector_store": {"provider": provider, "config": {"connection_string": connection}}}
-    with Memory(f"mem0:///{tmp_path}/mem0", embedder=Angle(), config=config) as memory:
+    with Memory(f"mem0:///{tmp_path}/mem0", embedder=Angle(), **store(provider, request)) as memory:
         for degrees in ("95", "120", "150", "180"):
             memory.add(degrees, "u")
         found = memory.search("0", "u", mode="vector", limit=3)
