@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
+from openmem.bridge import finished
 from openmem.errors import ConflictError, InvalidRequestError, ProviderUnavailableError
 
 from ..staged import NotWritten
@@ -89,16 +90,16 @@ class Server:
             yield session
             self._down_until = 0.0
         finally:
-            if session.closed:
-                await self._lost(began)
-            await self.pool.putconn(session)
+            await finished(self._take_back(session, began))  # else a cancelled caller would lose it to the pool
 
-    async def _lost(self, began: float) -> None:
-        """Have all idle connections made anew, which were lost too as a rule; once for all that were lent before."""
-        self._down_until = monotonic() + DOWN_FOR
-        if began > self._renewed:
-            self._renewed = monotonic()
-            await self.pool.drain()
+    async def _take_back(self, session: Session, began: float) -> None:
+        """Return a connection; where it was lost, so were the idle ones as a rule, and all are made anew, once."""
+        await self.pool.putconn(session)
+        if session.closed and not (session.ended_here or self.pool.closed):
+            self._down_until = monotonic() + DOWN_FOR
+            if began > self._renewed:
+                self._renewed = monotonic()
+                await self.pool.drain()
 
     async def read(self, read: Read, patience: float | None = None) -> Rows | None:
         """Read with a connection of the pool."""

@@ -27,6 +27,8 @@ class Session(AsyncConnection[tuple[Any, ...]]):
     """
 
     _until: float | None = None
+    ended_here = False
+    """It was ended by us, and says nothing about the server."""
 
     def hurry(self) -> None:
         """Have what is still to be done, now that the call was cancelled, end within GRACE."""
@@ -54,18 +56,19 @@ class Session(AsyncConnection[tuple[Any, ...]]):
 
     async def _stop(self, gen: Any) -> None:
         """Have the server stop; where it does not say that it did, the connection ends."""
-        stopped = False
         try:
             with suppress(errors.QueryCanceled):
                 async with asyncio.timeout(GRACE):
                     await self.cancel_safe(timeout=GRACE)
                     await waiting.wait_async(gen, self.pgconn.socket, INTERVAL)
-            stopped = True
         except Exception:  # whatever it was, the call ends as cancelled
-            return
-        finally:
-            if not stopped:
-                self.pgconn.finish()
+            self.pgconn.finish()
+        except BaseException:
+            self.pgconn.finish()
+            raise
+        if self.pgconn.transaction_status == TransactionStatus.ACTIVE and not self.pgconn.pipeline_status:
+            self.ended_here = True  # in the midst of a COPY
+            self.pgconn.finish()
 
 
 async def connect(arguments: Mapping[str, Any]) -> Session:
