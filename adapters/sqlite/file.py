@@ -90,7 +90,7 @@ class File:
 
     def store_reads(self) -> None:
         """Store the audit entries of reads if that is possible at once; a read neither waits for it nor fails by it."""
-        if not (self.connections.writable and len(self.reads) and self._writing.acquire(blocking=False)):
+        if not (self.connections.writable and len(self.reads)):
             return
         try:
             with self.connections.lend() as connection:
@@ -98,8 +98,6 @@ class File:
                     self._finish(connection, lambda store: None)
         except OMPError as error:
             logger.debug("audit entries of reads are kept back: %s", error)
-        finally:
-            self._writing.release()
 
     def close(self) -> None:
         """Store the audit entries kept back and close every connection; raises what could not be stored."""
