@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from typing import Literal
 
 import httpx
 import respx
+
+from openmem.fork import Lock
 
 Failure = Literal["429", "500", "500 after all", "cut"]
 """How a request fails: refused, failed before or after it was done, or done and its answer lost."""
@@ -28,7 +29,8 @@ class Twin:
         self.failed = 0
         """How many requests failed as `failing` asked for."""
         self._failing: Iterator[Failure | None] = repeat(None)
-        self._lock = threading.Lock()
+        self.lock = Lock()
+        """Held while a request is answered."""
 
     @contextmanager
     def failing(self, failures: Iterable[Failure | None]) -> Iterator[None]:
@@ -40,7 +42,7 @@ class Twin:
             self._failing = repeat(None)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        with self._lock:
+        with self.lock:
             self.requests.append(request)
             if self.refusals:
                 refusal = self.refusals.pop(0)
