@@ -19,15 +19,14 @@ _stepping: ContextVar[bool] = ContextVar("openmem_stepping", default=False)
 
 def step(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never suspends, in the calling thread, with no event loop."""
-    token = _stepping.set(True)
+    context = copy_context()  # an interrupt may leave in it what it likes
+    context.run(_stepping.set, True)
     try:
-        coroutine.send(None)
+        context.run(coroutine.send, None)
     except StopIteration as finished:
         result: T = finished.value
         return result
-    finally:
-        _stepping.reset(token)
-    coroutine.close()
+    context.run(coroutine.close)
     raise RuntimeError("a coroutine declared inline suspended; declare its adapter or embedder inline=False")
 
 

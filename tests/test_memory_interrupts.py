@@ -17,6 +17,7 @@ from stand import VERBS, WAYS, Stand, check, hold_indexes, interrupt, traced
 
 from openmem import InvalidRequestError, Memory, bridge
 from openmem._generated import models
+from openmem.calls import CURRENT
 
 ROUNDS = 40
 """Interrupts a verb and way; tests/soak has more."""
@@ -33,6 +34,8 @@ def test_an_interrupted_change_is_whole_or_nothing(verb: str, way: str) -> None:
     for _ in range(ROUNDS):
         came += interrupt(stand, verb, WAYS[way])
         hold_indexes(stand.memory)
+        assert not bridge._stepping.get()  # nobody is taken for a sync caller for ever
+        assert CURRENT.get() is None
     assert came > 0.8 * ROUNDS
 
 
