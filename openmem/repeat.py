@@ -36,12 +36,19 @@ async def repeat(send: Callable[[], Awaitable[T]], retries: int, *, harmless: bo
     except OMPError as error:
         if retries == 0 or not _may_repeat(error, harmless):
             raise
-        failures = iter([error])
+        failures, lost = iter([error]), error.written
 
     async def again() -> T:
+        nonlocal lost
         for failure in failures:  # the attempt above counts as the first
             raise failure
-        return await send()
+        try:
+            return await send()
+        except OMPError as error:
+            if error.written == "nothing":  # by this attempt; a former one may have
+                error.written = lost
+            lost = error.written
+            raise
 
     attempts = AsyncRetrying(
         stop=stop_after_attempt(retries + 1),

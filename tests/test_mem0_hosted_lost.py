@@ -11,7 +11,7 @@ from conftest import everything
 from mem0_platform import KEY, URL, Platform
 from twins import Failure
 
-from openmem import Memory, OMPError
+from openmem import Memory, OMPError, RateLimitedError
 from openmem.client import UserMemory
 from openmem.types import BatchResult
 
@@ -146,3 +146,18 @@ def test_a_batch_tells_of_each_item_what_became_of_it(
             else:
                 assert result.error.written == "perhaps"
                 assert (failure, times) != ("429", 1)
+
+
+def test_a_refusal_after_an_answer_that_was_lost_does_not_say_that_nothing_was_written(
+    platform: Platform, users: Iterator[UserMemory]
+) -> None:
+    user = next(users)
+    ids = prepared(user)
+    with platform.failing([None, "cut", *["429"] * 9]), pytest.raises(RateLimitedError) as caught:
+        user.delete(ids["tea"])
+    assert caught.value.written == "perhaps"
+    with platform.failing([None, "cut", *["429"] * 9]):
+        [result] = user.delete_many([ids["milk"]])
+    assert result.error is not None
+    assert result.error.written == "perhaps"
+    assert [each[0] for each in state(user)] == ["water"]

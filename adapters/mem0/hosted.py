@@ -181,6 +181,7 @@ class HostedMem0Adapter(Adapter):
             except NotFoundError as error:
                 return None if lost else error
             except OMPError as error:
+                error.written = "perhaps" if lost else error.written
                 return error
             return None
 
