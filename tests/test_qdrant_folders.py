@@ -280,3 +280,40 @@ def test_cancelled_openings_and_verbs_leave_nothing_taken(engine: str, tmp_path:
     asyncio.run(scenario())
     script = "import sys\nfrom openmem import Memory\nMemory(sys.argv[1], embedder='test:32').list('u')"
     assert python(script, url).returncode == 0
+
+
+# --- forks ------------------------------------------------------------------------------------------------------
+
+FORKING = """
+import os, sys, threading
+from openmem import ConfigurationError, Memory
+memory = Memory(sys.argv[1], embedder="test:32")
+memory.add("seed tea", "u")
+stop = threading.Event()
+def work(number):
+    while not stop.is_set():
+        memory.add("tea", f"user {number}")
+threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+[thread.start() for thread in threads]
+refused = 0
+for _ in range(4):
+    child = os.fork()
+    if not child:
+        try:
+            memory.search("seed tea", "u")
+        except ConfigurationError as error:
+            os._exit(3 if "another process" in str(error) else 4)
+        os._exit(5)
+    refused += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+stop.set()
+[thread.join() for thread in threads]
+assert memory.stats("u").total == 1
+memory.close()
+print(refused)
+"""
+
+
+@pytest.mark.parametrize("engine", FOLDERS)
+def test_a_child_of_fork_is_another_process_also_while_threads_work(engine: str, tmp_path: Path) -> None:
+    told = python(FORKING, f"{engine}:///{tmp_path / 'store'}")
+    assert told.stdout == "4\n", told.stderr

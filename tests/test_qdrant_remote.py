@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -139,6 +140,73 @@ def test_a_batch_of_changes_is_few_requests(server: Server) -> None:
         memory.add_many([{"content": f"fact {n}", "user_id": f"user {n}"} for n in range(250)])
         assert server.asked.total() - before == 2, "the memories, and the audit log"
         assert memory.audit("user 7")[0].action == "add_many"
+
+
+def test_what_few_records_answer_is_few_requests_however_many_there_are(server: Server) -> None:
+    with open_store() as memory:
+        memory.add_many([{"content": f"fact {n}", "user_id": "u", "external_id": f"k{n}"} for n in range(400)])
+        chain = [memory.add("version 0", "u").id]
+        for number in range(1, 40):
+            chain.append(memory.add(f"version {number}", "u", supersedes=chain[-1:]).id)
+        before = server.asked.total()
+        assert [each.id for each in memory.history(chain[17], user_id="u")] == chain
+        assert server.asked.total() - before <= 3
+        before = server.asked.total()
+        assert [each.content for each in memory.list("u", filter={"external_id": "k7"}).items] == ["fact 7"]
+        assert memory.list("u", filter={"external_id": "k7", "content": "other"}).items == []
+        assert memory.list("u", filter={"external_id": "none"}).items == []
+        assert server.asked.total() - before <= 6
+        before = server.asked.total()
+        assert memory.stats("u").superseded == 39
+        assert server.asked.total() - before <= 2
+
+
+def test_history_of_a_long_chain_leaves_out_what_was_deleted(server: Server) -> None:
+    with open_store() as memory:
+        chain = [memory.add("version 0", "u").id]
+        for number in range(1, 6):
+            chain.append(memory.add(f"version {number}", "u", supersedes=chain[-1:]).id)
+        memory.delete(chain[3])
+        assert [each.id for each in memory.history(chain[0])] == chain[:3]
+        assert [each.id for each in memory.history(chain[5])] == chain[4:]
+        loose = memory.add("alone", "u")
+        assert [each.id for each in memory.history(loose.id)] == [loose.id]
+
+
+def test_a_lock_of_a_process_that_died_is_waited_for_and_then_taken_over(
+    server: Server, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store() as memory:
+        record = memory.add("a fact", "u")
+        [point] = server.client.scroll("mem")[0]
+        server.client.set_payload("mem", {"revision": f"~{int(time.time())}~another"}, [point.id])
+        for change in (lambda: memory.delete(record.id), lambda: memory.update(record.id, tags=["x"])):
+            with pytest.raises(ConflictError, match="locked") as caught:
+                change()
+            assert caught.value.written == "nothing"
+        assert naps, "the other writer is waited for"
+        assert memory.get(record.id) == record
+        monkeypatch.setattr("openmem.adapters.qdrant.records.ABANDONED", -2.0)
+        assert memory.update(record.id, tags=["x"]).version == 2
+        memory.delete(record.id)
+        assert memory.list("u").items == []
+
+
+def test_two_that_open_an_empty_store_with_different_embedders_agree(server: Server) -> None:
+    async def scenario() -> None:
+        for turn in range(10):
+            clients = [AsyncMemory(f"{URL}{turn}", embedder=f"test:{width}") for width in (16, 32, 16, 32)]
+            added = await asyncio.gather(*(each.add("a fact", "u") for each in clients), return_exceptions=True)
+            stored = [each for each in added if not isinstance(each, BaseException)]
+            assert stored
+            failed = [each for each in added if isinstance(each, BaseException)]
+            assert {type(each) for each in failed} <= {ConfigurationError, ProviderError}
+            assert {each.written for each in failed if isinstance(each, OMPError)} <= {"nothing"}
+            assert len({each.embedding_model for each in stored}) == 1
+            for each in clients:
+                await each.close()
+
+    asyncio.run(scenario())
 
 
 # --- errors -----------------------------------------------------------------------------------------------------
