@@ -76,8 +76,7 @@ def test_a_role_that_may_only_select_reads(reader: str, caplog: pytest.LogCaptur
                 write()
             assert caught.value.written == "nothing"
         reads(memory, kept.id)
-        with pytest.raises(ConfigurationError, match="lacks a right"):  # the entries of these reads cannot be stored
-            memory.close()
+    assert "reads are not stored: the role lacks a right" in caplog.text
 
 
 def test_a_store_that_must_be_changed_first_is_refused_to_who_may_not(
@@ -119,8 +118,6 @@ def test_a_hot_standby_alone_is_read(replicated: tuple[PostgresCluster, Postgres
         with pytest.raises(ConfigurationError, match="only reads") as caught:
             memory.add("x", "u")
         assert caught.value.written == "nothing"
-        with pytest.raises(ConfigurationError, match="only reads"):
-            memory.close()
 
 
 def test_the_replica_answers_while_the_server_is_away(

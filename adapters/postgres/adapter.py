@@ -81,39 +81,42 @@ class PostgresAdapter(StagedAdapter):
         if self._vectors is not None and self.settings.index == "hnsw":
             self._vectors.check_indexable()
         try:
-            await self._prepare(self.settings.arguments())
+            async with self._store(self.settings.arguments()) as store:
+                await self._prepare(store)
+                if self._vectors is not None:
+                    await self._index.mend(store.session)
         except ProviderUnavailableError:
             if not await self._current_on_replica():
                 raise
-        else:
-            if self._vectors is not None:
-                await self._index.mend()
         connections = Connections(self.settings, self._configure)
         await connections.open()
         self._connections = connections
 
-    async def _prepare(self, arguments: Mapping[str, Any]) -> None:
-        async with self._store(arguments) as store:
-            await store.migrate()
-            if self._vectors is not None:
-                await see_to_extension(store)
-            await store.hold_to(self.embedding, self.settings.precision)
-            await store.reindex()
-            await store.secure(self.settings.rls)
+    async def _prepare(self, store: PostgresStore) -> None:
+        await store.migrate()
+        if self._vectors is not None:
+            await see_to_extension(store)
+        await store.hold_to(self.embedding, self.settings.precision)
+        await store.reindex()
+        await store.secure(self.settings.rls)
 
     async def _current_on_replica(self) -> bool:
         arguments = self.settings.replica_arguments()
         if arguments is None:
             return False
         try:
-            await self._prepare(arguments)
+            async with self._store(arguments) as store:
+                await self._prepare(store)
         except (ProviderUnavailableError, ConfigurationError):
             return False
         logger.warning("postgres: the server is away; reads are answered by the replica")
         return True
 
     async def close(self) -> None:
-        """Store the audit entries kept back and close every connection."""
+        """Store the audit entries kept back and close every connection.
+
+        Where nothing may be written, the log says how many are lost: reading is all that such a client came for.
+        """
         await self._index.close()
         connections = self._connections
         if connections is None:
@@ -123,6 +126,8 @@ class PostgresAdapter(StagedAdapter):
                 await self.flush()
         except TimeoutError as error:
             raise ProviderUnavailableError("the audit entries of the last reads could not be stored.") from error
+        except ConfigurationError as error:
+            logger.warning("postgres: the audit entries of %d reads are not stored: %s", len(self.reads), error.message)
         finally:
             self._connections = None
             await connections.close()
@@ -137,7 +142,7 @@ class PostgresAdapter(StagedAdapter):
             await store.migrate()
             await see_to_extension(store)
             done = await store.embed_anew(embedding, self.settings.precision, embed)
-        await self._index.mend()
+            await self._index.mend(store.session)
         await self._index.close()
         return done
 

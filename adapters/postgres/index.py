@@ -94,13 +94,12 @@ class IndexBuilder:
             if self.ready:
                 self._start(self._look(needed))
 
-    async def mend(self) -> None:
+    async def mend(self, session: Session) -> None:
         """On opening: go on with what was left half made, and make the index where it is wanted at once.
 
         For that one it waits, unless transactions of others keep it from being finished.
         """
-        async with self._session() as session:
-            whole = (await self.found(session))[0]
+        whole = (await self.found(session))[0]
         left = whole.made is not None and not whole.valid
         at_once = self._settings.index == "hnsw" and self.useful and not whole.valid
         if left or at_once:

@@ -35,12 +35,12 @@ class PostgresStore:
     """
 
     def __init__(self, session: Session, names: Names, vectors: Vectors | None) -> None:
-        self._session, self._names, self._vectors = session, names, vectors
+        self.session, self._names, self._vectors = session, names, vectors
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
         """Run a transaction that sees the rows of every user, takes its time, and waits for other processes' steps."""
-        async with self._session.transaction():
+        async with self.session.transaction():
             await self.do(
                 "SELECT set_config('omp.maintenance', 'on', true), set_config('statement_timeout', '0', true)"
             )
@@ -85,7 +85,7 @@ class PostgresStore:
     async def _make(self) -> None:
         schema = self._names.quoted
         try:
-            async with self._session.transaction():
+            async with self.session.transaction():
                 if not await self.one("SELECT true FROM pg_namespace WHERE nspname = %s", self._names.schema):
                     await self.do(f"CREATE SCHEMA {schema}")
                 await self.do("CREATE TABLE openmem.meta (name text PRIMARY KEY, value text NOT NULL)")
@@ -156,7 +156,7 @@ class PostgresStore:
         if rows:
             words = ((key, indexed(Memory.model_validate_json(record))) for _, key, record in rows)
             lines = [(w.memory.user_id, t, key, n, w.length) for key, w in words for t, n in w.terms.items()]
-            await append(self._session, self._names, POSTINGS, lines, "ON CONFLICT DO NOTHING")
+            await append(self.session, self._names, POSTINGS, lines, "ON CONFLICT DO NOTHING")
             await self.set_meta("analysis", begun + rows[-1][0])
         else:
             for sql in RECOUNT:
@@ -194,7 +194,7 @@ class PostgresStore:
         """Name a table and those that it is divided into, each of which could be read by itself."""
         whole = f"{self._names.quoted}.{table}"
         sql = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass"
-        rows = await (await self._session.execute(sql, [whole])).fetchall()
+        rows = await (await self.session.execute(sql, [whole])).fetchall()
         return [whole, *(name for (name,) in rows)]
 
     async def embed_anew(self, embedding: EmbeddingInfo, precision: str, embed: Embed) -> int:
@@ -207,7 +207,7 @@ class PostgresStore:
         wanted = json.dumps([embedding.model, embedding.dimension, precision])
         begun = await self.embedding() == UNFINISHED and await self.meta("reembedding") == wanted
         last = (await self.meta("reembedded") or "") if begun else ""
-        await self._vectors.register(self._session)
+        await self._vectors.register(self.session)
         while True:
             async with self.step():
                 rows = await self.after(last)
@@ -229,7 +229,7 @@ class PostgresStore:
     async def _set_vectors(self, memories: Sequence[Memory], vectors: Sequence[Any], model: str) -> None:
         sql = """UPDATE openmem.memories SET embedding = %s,
             record = jsonb_set(record, '{embedding_model}', to_jsonb(%s::text)) WHERE id = %s AND user_id = %s"""
-        async with self._session.pipeline():
+        async with self.session.pipeline():
             for memory, vector in zip(memories, vectors, strict=True):
                 value = self._vectors.value(vector) if self._vectors else None
                 await self.do(sql, value, model, memory.id, memory.user_id)
@@ -247,7 +247,7 @@ class PostgresStore:
     async def after(self, last: str) -> Sequence[tuple[Any, ...]]:
         """Read some memories by their ids: id, key and record of each."""
         sql = "SELECT id, key, record::text FROM openmem.memories WHERE id > %s ORDER BY id LIMIT %s"
-        return await (await self._session.execute(self._names(sql), [last, BATCH])).fetchall()
+        return await (await self.session.execute(self._names(sql), [last, BATCH])).fetchall()
 
     async def one(self, sql: str, *values: Any) -> Any:
         """Read the first column of the first row."""
@@ -256,8 +256,8 @@ class PostgresStore:
 
     async def row(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
         """Read the first row."""
-        return await (await self._session.execute(self._names(sql), values)).fetchone()
+        return await (await self.session.execute(self._names(sql), values)).fetchone()
 
     async def do(self, sql: str, *values: Any) -> None:
         """Run a statement."""
-        await self._session.execute(self._names(sql), values)
+        await self.session.execute(self._names(sql), values)
