@@ -225,14 +225,14 @@ class _Memories:
         user = self._user(memory.user_id)
         fitting = user.fitting(vector)
         self._touch(user, memory)
-        self._records[memory.id] = memory
+        self._records[memory.id] = records.compact(memory)
         user.add(memory, fitting)
 
     def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
         user = self._user(old.user_id)
         fitting = user.fitting(vector)
         self._touch(user, old)
-        self._records[new.id] = new
+        self._records[new.id] = records.compact(new)
         user.change(old, new, fitting)
 
     def remove(self, memory: Memory) -> None:
