@@ -48,5 +48,6 @@ def no_database(path: Path) -> OMPError:
 def only_read(path: Path) -> OMPError:
     """Say that a store cannot be written."""
     return ConfigurationError(
-        f"{path} can only be read here.", remedy="Allow writing to the file and its folder, then open it anew."
+        f"{path} can only be read here.",
+        remedy="Allow writing to the file and its folder, or make room, then open it anew.",
     )

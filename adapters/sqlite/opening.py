@@ -88,7 +88,7 @@ def _reindex(store: Records) -> bool:
         last = 0
         store.connection.execute("DELETE FROM postings")
         store.connection.execute("UPDATE users SET memories = 0, length = 0")
-    rows = _after(store, last, PIECE)
+    rows = contents_after(store, last, PIECE)
     for key, user, content in rows:
         store.index_content(key, user, content)
     if len(rows) < PIECE:
@@ -101,7 +101,8 @@ def _reindex(store: Records) -> bool:
     return False
 
 
-def _after(store: Records, key: int, limit: int) -> list[tuple[int, int, str]]:
+def contents_after(store: Records, key: int, limit: int) -> list[tuple[int, int, str]]:
+    """Read key, user and content of the memories after a key, in order of key."""
     query = "SELECT key, user, record FROM records WHERE key > ? ORDER BY key LIMIT ?"
     rows = store.connection.execute(query, (key, limit)).fetchall()
     return [(key, user, Memory.model_validate_json(record).content) for key, user, record in rows]
@@ -128,11 +129,6 @@ def _has_memories(store: Records) -> bool:
 
 
 # --- vectors made anew ------------------------------------------------------------------------------------------
-
-
-def contents_after(store: Records, key: int, limit: int) -> list[tuple[int, int, str]]:
-    """Read key, user and content of the memories after a key, in order of key."""
-    return _after(store, key, limit)
 
 
 def drop_vectors(store: Records) -> None:
