@@ -263,8 +263,8 @@ class AsyncMemory(_Client, AsyncVerbs):
     async def close(self) -> None:
         """Release everything the client holds; a second call does nothing.
 
-        Called in another event loop, it closes in the client's own. Where that one has ended it releases what it can, and
-        raises ClosedError where something is left that belonged to it.
+        Called in another event loop, it closes in the client's own. Where that one has ended it releases what it can,
+        and raises ClosedError where something is left that belonged to it.
         """
         loop, core = self._loop, self._core
         if loop is None or loop is asyncio.get_running_loop() or core.inline:

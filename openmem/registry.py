@@ -45,7 +45,8 @@ def adapter_class(scheme: str) -> type[Adapter]:
     except ImportError as error:
         if not isinstance(error, ModuleNotFoundError) or (error.name or "").partition(".")[0] == "openmem":
             raise UnsupportedProviderError(
-                f"the adapter for '{scheme}' cannot be imported: {error}.", remedy="See the cause; reinstall openmem-sdk."
+                f"the adapter for '{scheme}' cannot be imported: {error}.",
+                remedy="See the cause; reinstall openmem-sdk.",
             ) from error
         raise UnsupportedProviderError(
             f"the adapter for '{scheme}' needs a package that is not installed: {error.name or error}.",

@@ -199,8 +199,8 @@ def wanted(name: str) -> bool:
 
 
 SCALARS = (
-    *("Id", "UserId", "Label", "QueryText", "Content", "ScopePath", "ScopeSelector", "SearchMode", "State", "OnConflict"),
-    *("Verb", "Vector", "Metadata", "Filter", "Fraction", "ErrorCode"),
+    *("Id", "UserId", "Label", "QueryText", "Content", "ScopePath", "ScopeSelector", "SearchMode", "State"),
+    *("OnConflict", "Verb", "Vector", "Metadata", "Filter", "Fraction", "ErrorCode"),
 )
 MIXINS = ("MemoryFields", "Selection")
 

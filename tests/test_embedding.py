@@ -29,7 +29,6 @@ from openmem.embedding import Embedder, resolve
 from openmem.embedding._vectors import BATCH_CHARACTERS, BATCH_TEXTS, batches
 from openmem.embedding.local import LocalEmbedder
 from openmem.embedding.openai import OpenAIEmbedder
-from openmem.repeat import LONGEST_PAUSE
 from openmem.embedding.testing import WordEmbedder
 from openmem.errors import (
     ClosedError,
@@ -41,6 +40,7 @@ from openmem.errors import (
     RateLimitedError,
     UnauthorizedError,
 )
+from openmem.repeat import LONGEST_PAUSE
 
 KEY = "sk-very-secret-0123456789"
 SMALL = "openai:text-embedding-3-small"

@@ -36,8 +36,8 @@ from openmem import (
 from openmem._generated import models
 from openmem._generated.verbs import VERBS
 from openmem.admission import NEEDS
-from openmem.embedding.testing import WordEmbedder
 from openmem.calls import READS
+from openmem.embedding.testing import WordEmbedder
 
 SECRET = "Zq7-private"
 
@@ -219,11 +219,14 @@ def test_a_call_that_does_not_end_when_it_is_cancelled_is_given_up_all_the_same(
 
 def test_a_cancelled_call_ends_before_its_caller_goes_on() -> None:
     async def work() -> None:
-        hanging = Hanging()
-        memory = AsyncMemory(Remote(get=hanging))
-        call = asyncio.create_task(memory.get("m1"))
-        while not hanging.begun:
-            await asyncio.sleep(0)
+        hanging, begun = Hanging(), asyncio.Event()
+
+        async def get(request: Any) -> Any:
+            begun.set()
+            return await hanging(request)
+
+        call = asyncio.create_task(AsyncMemory(Remote(get=get)).get("m1"))
+        await begun.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

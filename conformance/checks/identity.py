@@ -116,8 +116,9 @@ async def repeated_adds_leave_the_rest(h: Harness) -> None:
 @check("IDN-4", "a repeated add stores metadata as a whole", requires=(*KEYS, "supports_metadata"))
 async def repeated_metadata_is_stored_whole(h: Harness) -> None:
     """Add a key again with other metadata, nulls among it, and another extension."""
-    await h.add("fact", external_id="key", metadata={"a": {"b": 1}, "c": 2}, **{"x-own": {"d": 1}})
+    former: dict[str, Any] = {"metadata": {"a": {"b": 1}, "c": 2}, "x-own": {"d": 1}}
     given: dict[str, Any] = {"metadata": {"a": {"e": None}, "f": [None]}, "x-own": {"g": 2}}
+    await h.add("fact", external_id="key", **former)
     again = await h.add("fact", external_id="key", **given)
     for record in (again, await h.memory.get(again.id, user_id=h.user)):
         h.require(record.metadata == given["metadata"], f"metadata became {record.metadata}")

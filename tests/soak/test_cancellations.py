@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -42,10 +43,8 @@ async def _cancel(attempt: Attempt, steps: int) -> None:
     for _ in range(steps):
         await asyncio.sleep(0)
     task.cancel()
-    try:
+    with suppress(asyncio.CancelledError, OMPError):
         await task
-    except (asyncio.CancelledError, OMPError):
-        pass
 
 
 async def _whole(memory: AsyncMemory) -> None:

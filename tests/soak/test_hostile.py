@@ -73,6 +73,8 @@ class Attacker:
         return self._call(self._memory, known, text, filter_, **name)
 
     def _call(self, on: Any, known: str, text: str, filter_: Any, **user: Any) -> Any:
+        policy = self._random.choice(["replace", "skip", "error"])
+        stolen = [{"content": text, "supersedes": [known]}, {"content": text, "user_id": VICTIM}]
         tries: list[Attempt] = [
             lambda: on.get(known, **user),
             lambda: on.update(known, content=text, **user),
@@ -89,8 +91,8 @@ class Attacker:
             lambda: on.stats(**user),
             lambda: on.audit(**user),
             lambda: on.add(text, supersedes=[known], **user),
-            lambda: on.add(text, external_id="key", on_conflict=self._random.choice(["replace", "skip", "error"]), **user),
-            lambda: on.add_many([{"content": text, "supersedes": [known]}, {"content": text, "user_id": VICTIM}], **user),
+            lambda: on.add(text, external_id="key", on_conflict=policy, **user),
+            lambda: on.add_many(stolen, **user),
             lambda: on.add_many([{"content": text, "external_id": "key"}], **user),
         ]
         return self._random.choice(tries)()
