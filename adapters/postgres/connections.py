@@ -90,11 +90,16 @@ class Server:
             yield session
             self._down_until = 0.0
         finally:
-            await finished(self._take_back(session, began))  # else a cancelled caller would lose it to the pool
+            await self._take_back(session, began)
 
     async def _take_back(self, session: Session, began: float) -> None:
         """Return a connection; where it was lost, so were the idle ones as a rule, and all are made anew, once."""
-        await self.pool.putconn(session)
+        try:
+            await self.pool.putconn(session)
+        except asyncio.CancelledError:  # while it waited for its turn, before the pool had the connection
+            session._pool = self.pool
+            await finished(self.pool.putconn(session))
+            raise
         if session.closed and not (session.ended_here or self.pool.closed):
             self._down_until = monotonic() + DOWN_FOR
             if began > self._renewed:
