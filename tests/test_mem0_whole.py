@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,9 +95,7 @@ def store(provider: str, request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["refused", "cut after it was done"])
-@pytest.mark.parametrize(
-    ("provider", "change"), [*(("qdrant", change) for change in CHANGES), ("pgvector", "add"), ("pgvector", "update")]
-)
+@pytest.mark.parametrize(("provider", "change"), [*(("qdrant", change) for change in CHANGES), ("pgvector", "update")])
 def test_a_change_that_fails_has_changed_nothing(
     tmp_path: Path, provider: str, change: str, late: bool, request: pytest.FixtureRequest
 ) -> None:
@@ -161,6 +162,38 @@ def test_what_cannot_be_taken_back_is_told(tmp_path: Path, caplog: pytest.LogCap
         assert caught.value.written == "part"
         assert "could not be taken back" in caplog.text
         assert [each.content for each in everything(memory, "ann")] == ["drinks tea"]
+
+
+WRITER = """
+import json, sys
+from openmem import Memory
+url, config, name, memory_id = sys.argv[1:]
+with Memory(url, embedder="test:32", config=json.loads(config)) as memory:
+    memory.list("u")
+    print(flush=True)
+    sys.stdin.readline()
+    for n in range(10):
+        memory.update(memory_id, metadata={f"{name}{n}": n})
+        memory.add(f"{name}{n}", "u", external_id=f"k{n}")
+"""
+
+
+def test_processes_over_pgvector_change_one_after_the_other(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    url, options = f"mem0:///{tmp_path}/mem0", store("pgvector", request)
+    with open_store(url, **options) as memory:
+        record = memory.add("drinks tea", "u")
+        command = [sys.executable, "-c", WRITER, url, json.dumps(options["config"])]
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        writers = [subprocess.Popen([*command, name, record.id], **pipes) for name in ("a", "b")]
+        for writer in writers:
+            writer.stdout.readline()
+        for writer in writers:
+            writer.stdin.write("\n")
+            writer.stdin.flush()
+        assert [writer.communicate() and writer.returncode for writer in writers] == [0, 0]
+        stored = memory.get(record.id)
+        assert (len(stored.metadata or {}), stored.version) == (20, 21)
+        assert len(everything(memory, "u")) == 11
 
 
 # --- below zero -------------------------------------------------------------------------------------------------

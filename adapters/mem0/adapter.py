@@ -190,9 +190,9 @@ class Mem0Adapter(StagedAdapter):
 
     @asynccontextmanager
     async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
-        """Begin a change: alone in this process."""
+        """Begin a change."""
         library = self._opened()
-        async with library.turns:
+        async with library.change():
             yield Mem0Transaction(library)
 
     async def log_read(self, user_id: str, entry: Logged) -> None:

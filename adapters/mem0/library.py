@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openmem.bridge import offload
+from openmem.bridge import finished, offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, UnsupportedProviderError
 
 from ..folders import Folder, FolderEngine, Folders, claim, in_use
@@ -83,6 +83,19 @@ class Library(FolderEngine[Any]):
     async def call(self, work: Callable[..., T], *arguments: Any) -> T:
         """Call work(memory, …) in a thread, alone: neither mem0 nor most of its stores are safe in several."""
         return await offload(self._alone, work, *arguments)
+
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[None]:
+        """Keep other writers out: those of this process, and of pgvector those of all."""
+        async with self.turns:
+            if (self._configured[1].get("vector_store") or {}).get("provider") != "pgvector":
+                yield
+                return
+            try:
+                await finished(self.call(_lock))
+                yield
+            finally:
+                await finished(self.call(_unlock))
 
     def _explained(self, error: Exception) -> OMPError:
         if "already accessed" in str(error):
@@ -184,6 +197,26 @@ def _part(module: str, name: str, given: Mapping[str, Any] | None) -> Any:
     if given is not None:
         return part(**given)
     return part.model_construct(provider=OURS, config={})  # which skips mem0's list of providers
+
+
+def _lock(memory: Any) -> None:
+    """Take pgvector's table, for as long as a transaction lasts that does nothing else."""
+    pool = memory.vector_store.connection_pool
+    if 1 in (getattr(pool, "max_size", None), getattr(pool, "maxconn", None)):  # there is none to spare
+        return
+    memory.openmem_turn = connection = pool.getconn()
+    cursor = connection.cursor()
+    cursor.execute("SET LOCAL lock_timeout = '30s'")
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"openmem {memory.collection_name}"])
+
+
+def _unlock(memory: Any) -> None:
+    connection, memory.openmem_turn = getattr(memory, "openmem_turn", None), None
+    if connection is not None:
+        try:
+            connection.rollback()
+        finally:
+            memory.vector_store.connection_pool.putconn(connection)
 
 
 def _close(memory: Any) -> None:
