@@ -24,8 +24,8 @@ from .records import Records
 from .settings import SqliteSettings
 
 T = TypeVar("T")
-READERS = 8
-"""Threads that read for async callers; one writes."""
+READERS, WRITERS = 8, 4
+"""Threads that work for async callers. Writers take turns, but several are quicker: each has slept when it runs."""
 
 
 class SqliteAdapter(EmbeddedAdapter):
@@ -43,7 +43,7 @@ class SqliteAdapter(EmbeddedAdapter):
     def _start(self) -> None:
         self._closed = False
         self._readers = ThreadPoolExecutor(READERS, "openmem-sqlite")
-        self._writer = ThreadPoolExecutor(1, "openmem-sqlite")
+        self._writers = ThreadPoolExecutor(WRITERS, "openmem-sqlite")
 
     @classmethod
     def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class SqliteAdapter(EmbeddedAdapter):
     def forked(self) -> None:
         """Begin anew in a child of fork."""
         super().forked()
-        leave_to_parent((self._readers, self._writer))
+        leave_to_parent((self._readers, self._writers))
         self._file.forked()
         self._start()
 
@@ -67,12 +67,12 @@ class SqliteAdapter(EmbeddedAdapter):
         if self._closed:
             raise ClosedError("this adapter is closed.")
         if write:
-            return await offload(self._file.write, work, monotonic(), within=self._writer)
+            return await offload(self._file.write, work, monotonic(), within=self._writers)
         return await offload(self._file.read, work, within=self._readers)
 
     async def open(self) -> None:
         """Open or make the file, bring its schema up to date and hold it to its embedding."""
-        await offload(self._open, within=self._writer)
+        await offload(self._open, within=self._writers)
 
     async def close(self) -> None:
         """Release everything, then raise what could not be stored."""
@@ -80,7 +80,7 @@ class SqliteAdapter(EmbeddedAdapter):
         try:
             await offload(self._file.close)
         finally:
-            for threads in (self._writer, self._readers):
+            for threads in (self._writers, self._readers):
                 await offload(threads.shutdown)
 
     async def stats(self, request: models.StatsRequest) -> models.Stats:
