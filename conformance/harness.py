@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import secrets
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from openmem.adapter import Adapter
 from openmem.client import AsyncMemory, Memory
 from openmem.clock import utc_now
 from openmem.errors import OMPError
+from openmem.fork import Lock
 from openmem.types import Capabilities, MemoryRecord
 
 from .verdicts import Failure, Inconclusive
@@ -33,7 +33,7 @@ class TickingClock:
 
     def __init__(self) -> None:
         self._last = utc_now()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def __call__(self) -> datetime:
         """Return the present, or a millisecond after the moment returned last."""
