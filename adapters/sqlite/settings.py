@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from openmem.adapter import Settings
 
@@ -27,5 +28,5 @@ class SqliteSettings(Settings):
     @classmethod
     def _names_a_file(cls, path: Path) -> Path:
         if path == Path() or str(path).startswith((":memory:", "file:")):
-            raise ValueError("name a file by its path; a store in memory is memory://")
+            raise PydanticCustomError("path", "name a file by its path; a store in memory is memory://")
         return path
