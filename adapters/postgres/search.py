@@ -41,7 +41,7 @@ MOST_COUNTED = 10_000
 """Users remembered for it."""
 
 INDEXED = """coalesce((SELECT indisvalid FROM pg_index
-    WHERE indexrelid = to_regclass('openmem.memories_embedding')), false)"""
+    WHERE indexrelid = (SELECT to_regclass('openmem.memories_embedding'))), false)"""
 """Whether there is an index of vectors, and a whole one."""
 _SCORE = "greatest(0, least(1, raw))"
 _ORDER = "raw DESC, created_at DESC, id DESC"
