@@ -81,11 +81,13 @@ class QdrantStore:
 
     async def _facts(self, embedding: EmbeddingInfo | None) -> Payload:
         """Read how the store was made, and make it where it was not, or not to the end."""
-        await self._make(self.sidecar, Layout(None, SIDECAR_INDEXES))
+        await self._check(self.memories)
+        await self._check(self.sidecar)
+        await self.engine.create(self.sidecar, Layout(None, SIDECAR_INDEXES))
         rows = await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS)
         if rows and rows[0].payload["schema"] > SCHEMA:
             raise newer_schema(f"the collection {self.memories}", rows[0].payload["schema"], SCHEMA)
-        await self._make(self.memories, Layout(embedding.dimension if embedding else None, MEMORY_INDEXES))
+        await self.engine.create(self.memories, Layout(embedding.dimension if embedding else None, MEMORY_INDEXES))
         if not rows:
             for collection in (self.sidecar, self.memories):
                 if not await self._is_empty(collection):
@@ -97,12 +99,11 @@ class QdrantStore:
             rows = await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS)
         return rows[0].payload
 
-    async def _make(self, collection: str, layout: Layout) -> None:
-        """Make a collection unless it exists; one of another program is left alone."""
+    async def _check(self, collection: str) -> None:
+        """Refuse a collection of another program before anything is made beside it."""
         held = await self.engine.held(collection)
         if held is not None and (held.dense.keys() - {DENSE} or held.sparse != (TERMS,)):
             raise _foreign(collection)
-        await self.engine.create(collection, layout)
 
     async def _is_empty(self, collection: str) -> bool:
         return not (await self.engine.scroll(collection, None, 1, None, ()))[0]
