@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from typing import Any
 
 import httpx
@@ -328,6 +330,33 @@ def test_changes_of_two_processes_add_up(server: Server) -> None:
         changed = await one.get(record.id)
         assert changed.metadata == {str(n): n for n in range(10)}
         assert changed.version == 11
+
+    both(scenario)
+
+
+@pytest.mark.parametrize("failure", ["429", "cut"])
+def test_each_of_many_changes_of_one_memory_is_done_once(server: Server, failure: Any, naps: list[float]) -> None:
+    """Others may have changed it again before this one looks whether its write was done."""
+
+    async def scenario(one: AsyncMemory, two: AsyncMemory) -> None:
+        record = await one.add("a fact", "u", metadata={})
+
+        async def work(client: AsyncMemory, number: int) -> list[str]:
+            said = []
+            for turn in range(8):
+                try:
+                    await client.update(record.id, metadata={f"{number} {turn}": 1})
+                    said.append("done")
+                except OMPError as error:  # the others were faster, or the server failed, too often
+                    said.append(error.written)
+            return said
+
+        await two.open()
+        with server.failing(cycle([None] * 6 + [failure])):
+            said = await asyncio.gather(*(work(client, n) for n, client in enumerate([one, two] * 3)))
+        changed, counts = await one.get(record.id), Counter(each for some in said for each in some)
+        assert changed.version == len(changed.metadata or {}) + 1
+        assert counts["done"] <= len(changed.metadata or {}) <= counts["done"] + counts["perhaps"]
 
     both(scenario)
 

@@ -28,6 +28,8 @@ ABANDONED = 60.0
 """Seconds after which a lock, or a claim of a memory that does not exist, is taken to be left over."""
 PAUSE = 0.03
 """Seconds to wait, more or less, for another process to be done with what this one wants to change."""
+EARLIER = 16
+"""Revisions that are remembered: who looks whether a write was done may find others after it."""
 AVERAGE_LENGTH = 12.0
 """Terms of a text of average length: weights are stored, so they cannot follow what the average becomes."""
 
@@ -49,7 +51,8 @@ SIDECAR_INDEXES: Mapping[str, Index] = {"log": "tenant", "sequence": "integer"}
 FACTS = str(UUID(int=1))
 """The point of the sidecar that says how the store was made."""
 RECORD = ("record",)
-REVISED = ("record", "revision")
+REVISED = ("record", "revision", "earlier")
+REVISION = ("revision", "earlier")
 
 _NAMESPACE = UUID("6f9d5f0c-3f0e-5d57-9a52-6d8a1c1f7a10")
 _MOMENTS = ("created_at", "valid_from", "valid_to", "superseded_at")
@@ -76,7 +79,17 @@ def new_lock() -> str:
     return f"~{int(time.time())}~{new_revision()}"
 
 
-def payload_of(memory: Memory, revision: str) -> Payload:
+def next_revision(payload: Payload, revision: str) -> Payload:
+    """Return the fields that say that a revision follows what is stored."""
+    return {"revision": revision, "earlier": [payload["revision"], *payload.get("earlier", ())][:EARLIER]}
+
+
+def has_been(payload: Payload, revision: str) -> bool:
+    """Tell whether what is stored has, or lately had, a revision."""
+    return payload["revision"] == revision or revision in payload.get("earlier", ())
+
+
+def payload_of(memory: Memory, revision: Payload) -> Payload:
     """Write a memory: whole as text, in which numbers stay what they are, and beside it what is searched by."""
     values = memory.__dict__
     payload: Payload = {name: values[name] for name in _PLAIN if values[name] is not None}
@@ -87,7 +100,7 @@ def payload_of(memory: Memory, revision: str) -> Payload:
     if memory.source is not None:
         payload["source"] = memory.source.model_dump(exclude_none=True)
     payload.update(memory.model_extra or {})
-    return payload | {"record": memory.model_dump_json(exclude_none=True), "revision": revision}
+    return payload | {"record": memory.model_dump_json(exclude_none=True), **revision}
 
 
 def memory_of(payload: Payload) -> Memory:
@@ -95,7 +108,7 @@ def memory_of(payload: Payload) -> Memory:
     return Memory.model_validate_json(payload["record"])
 
 
-def point_of(memory: Memory, vector: Sequence[float] | None, revision: str) -> Point:
+def point_of(memory: Memory, vector: Sequence[float] | None, revision: Payload) -> Point:
     """Write a memory with its vectors."""
     dense = dense_of(vector) if vector is not None else None
     return Point(point_id(memory.id), payload_of(memory, revision), dense, words_of(memory.content))

@@ -57,7 +57,7 @@ class QdrantStore:
         async for batch in self._batches():
             vectors = await embed([memory.content for memory, _ in batch])
             points = [
-                point_of(memory.model_copy(update={"embedding_model": embedding.model}), vector, revision)
+                point_of(memory.model_copy(update={"embedding_model": embedding.model}), vector, {"revision": revision})
                 for (memory, revision), vector in zip(batch, vectors, strict=True)
             ]
             await self.engine.write(self.memories, [Insert(points)])

@@ -31,11 +31,14 @@ from .records import (
     ABANDONED,
     PAUSE,
     REVISED,
+    REVISION,
     Writer,
+    has_been,
     log_point,
     memory_of,
     new_lock,
     new_revision,
+    next_revision,
     payload_of,
     point_id,
     point_of,
@@ -43,7 +46,6 @@ from .records import (
 
 PATIENCE = 5.0
 """Seconds to wait for another writer to be done with what this one wants to change."""
-REVISION = ("revision",)
 
 
 class QdrantTransaction:
@@ -131,9 +133,10 @@ class QdrantTransaction:
 
     def _operations(self, staging: Staging, condition: Match | None) -> list[Operation]:
         """List what becomes of memories, new ones first: where the rest fails, no link leads nowhere."""
-        inserted = [point_of(m, staging.vectors.get(m.id), self._revision) for m in staging.inserted.values()]
+        first = {"revision": self._revision}
+        inserted = [point_of(m, staging.vectors.get(m.id), first) for m in staging.inserted.values()]
         renewed = [
-            point_of(m, staging.vectors.get(m.id), self._revision)
+            point_of(m, staging.vectors.get(m.id), next_revision(self._read[m.id], self._revision))
             for m in staging.replaced.values()
             if _renewed(m.id, staging)
         ]
@@ -143,7 +146,7 @@ class QdrantTransaction:
         if renewed:
             operations.append(Insert(renewed, condition=condition))
         operations += [
-            Overwrite(point_id(m.id), payload_of(m, self._revision), condition)
+            Overwrite(point_id(m.id), payload_of(m, next_revision(self._read[m.id], self._revision)), condition)
             for m in staging.replaced.values()
             if not _renewed(m.id, staging)
         ]
@@ -178,7 +181,11 @@ class QdrantTransaction:
     async def _take_locks(self, ids: Sequence[str]) -> None:
         """Lock memories, all or none."""
         marks = [
-            Mark(point_id(each), {"revision": self._lock}, Match("revision", (self._read[each]["revision"],)))
+            Mark(
+                point_id(each),
+                next_revision(self._read[each], self._lock),
+                Match("revision", (self._read[each]["revision"],)),
+            )
             for each in ids
         ]
         try:
@@ -195,7 +202,7 @@ class QdrantTransaction:
 
     def _unlocks(self, ids: Sequence[str]) -> list[Operation]:
         ours = Match("revision", (self._lock,))
-        return [Mark(point_id(each), {"revision": self._read[each]["revision"]}, ours) for each in ids]
+        return [Mark(point_id(each), _revision_of(self._read[each]), ours) for each in ids]
 
     # --- what became of a write -------------------------------------------------------------------------------
 
@@ -221,7 +228,7 @@ class QdrantTransaction:
         former = {each: self._read[each] for each in staging.replaced}
         operations: list[Operation] = [Delete([point_id(each) for each in staging.inserted], ours)]
         operations += [
-            Overwrite(point_id(each), payload_of(memory_of(read), read["revision"]), ours)
+            Overwrite(point_id(each), payload_of(memory_of(read), _revision_of(read)), ours)
             for each, read in former.items()
         ]
         return [*operations, *self._unlocks([*staging.replaced, *staging.removed])]
@@ -234,9 +241,14 @@ class QdrantTransaction:
             rows = await self._engine.retrieve(self._memories, points, REVISION)
         except OMPError:  # once more: this is the moment at which not to know costs most
             rows = await self._engine.retrieve(self._memories, points, REVISION)
-        now = {row.id: row.payload["revision"] for row in rows}
-        gone = {each for each in staging.removed if point_id(each) not in now}
-        return gone | {each for each in ids if now.get(point_id(each)) == self._revision}
+        done = {row.id for row in rows if has_been(row.payload, self._revision)}
+        there = {row.id for row in rows}
+        gone = {each for each in staging.removed if point_id(each) not in there}
+        return gone | {each for each in ids if point_id(each) in done}
+
+
+def _revision_of(payload: Payload) -> Payload:
+    return {"revision": payload["revision"], "earlier": payload.get("earlier", [])}
 
 
 def _renewed(memory_id: str, staging: Staging) -> bool:
