@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ._generated.models import BatchResponse, BatchResult
-from .bridge import side_by_side
+from .bridge import side_by_side, stepping
 from .calls import deadline
 from .errors import OMPError, ProviderError, ProviderUnavailableError
 
@@ -49,10 +49,9 @@ async def _attempt(chunk: Sequence[T], do: Do[T]) -> tuple[list[BatchResult], OM
     """Do one chunk; return its answers and, where trying further ones is of no use, the error for them."""
     try:
         return await _before_deadline(do(chunk)), None
-    except TimeoutError as error:
+    except _Late:
         message = "the batch took longer than the call may."
         late = ProviderUnavailableError(message, remedy=TIMEOUT_REMEDY)
-        late.__cause__ = error
         return failed(chunk, late), ProviderUnavailableError(message, remedy=TIMEOUT_REMEDY, written="nothing")
     except ProviderUnavailableError as error:
         return failed(chunk, error), ProviderUnavailableError(error.message, remedy=error.remedy, written="nothing")
@@ -62,12 +61,21 @@ async def _attempt(chunk: Sequence[T], do: Do[T]) -> tuple[list[BatchResult], OM
         return failed(chunk, ProviderError(f"the provider failed with {type(error).__name__}.")), None
 
 
+class _Late(Exception):
+    """The call under way has no more time."""
+
+
 async def _before_deadline(work: Awaitable[T]) -> T:
-    """Await a part of the call under way; TimeoutError at its deadline, a little before the call is given up."""
-    if (moment := deadline()) is None:
+    """Await a part of the call under way; _Late at its deadline, a little before the call is given up."""
+    if (moment := deadline()) is None or stepping():
         return await work
-    async with asyncio.timeout_at(moment):
-        return await work
+    try:
+        async with asyncio.timeout_at(moment) as limit:
+            return await work
+    except TimeoutError as error:
+        if limit.expired():
+            raise _Late from error
+        raise
 
 
 def failed(chunk: Sequence[Any], error: OMPError) -> list[BatchResult]:

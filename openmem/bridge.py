@@ -14,6 +14,8 @@ from .fork import Lock, in_child, leave_to_parent
 
 A = TypeVar("A")
 T = TypeVar("T")
+LOOK = 0.005
+"""Seconds between looks whether another caller is done with a set-up."""
 _stepping: ContextVar[bool] = ContextVar("openmem_stepping", default=False)
 
 
@@ -39,6 +41,11 @@ async def offload(work: Callable[..., T], *args: Any, within: Executor | None = 
         return work(*args)
     context = copy_context()
     return await asyncio.get_running_loop().run_in_executor(within, lambda: context.run(work, *args))
+
+
+def stepping() -> bool:
+    """Tell whether a sync caller steps us, in whose thread no event loop need run."""
+    return _stepping.get()
 
 
 async def breathe() -> None:
@@ -75,12 +82,12 @@ async def side_by_side(work: Callable[[A], Awaitable[T]], items: Iterable[A], mo
 
 
 class Once:
-    """A set-up that runs once in a process, however many threads or tasks ask for it at the same time."""
+    """A set-up that runs once in a process, whichever threads, and tasks of whichever loops, ask for it together."""
 
     def __init__(self) -> None:
         self.done = False
-        self._thread_lock = Lock()
-        self._task_lock = asyncio.Lock()
+        self._lock = Lock()
+        self._waited_for: int | None = None
         in_child(self, Once.__init__)
 
     async def run(self, set_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -88,11 +95,19 @@ class Once:
         if self.done:
             return
         if _stepping.get():
-            with self._thread_lock:  # stepping never suspends, so holding it across await is safe
+            if self._waited_for == threading.get_ident():  # which could not go on while we wait
+                raise RuntimeError("the event loop of this thread is in the midst of the set-up; await it there")
+            with self._lock:  # stepping never suspends, so holding it across await is safe
                 await self._set_up(set_up)
-        else:
-            async with self._task_lock:
-                await self._set_up(set_up)
+            return
+        while not self._lock.acquire(blocking=False):  # noqa: ASYNC110  the lock belongs to no loop that could wake us
+            await asyncio.sleep(LOOK)
+        self._waited_for = threading.get_ident()
+        try:
+            await self._set_up(set_up)
+        finally:
+            self._waited_for = None
+            self._lock.release()
 
     async def _set_up(self, set_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if not self.done:
@@ -119,7 +134,9 @@ class LoopThread:
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("Memory was called from openmem's own event loop; use AsyncMemory there")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        loop, context = self._started(), copy_context()
+        context.run(_stepping.set, False)  # whoever steps this call does not step what runs on the loop
+        future = context.run(asyncio.run_coroutine_threadsafe, coroutine, loop)
         try:
             return future.result()
         except BaseException:
@@ -129,15 +146,25 @@ class LoopThread:
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._serve, args=(self._loop,), name="openmem", daemon=True)
-                self._thread.start()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=self._serve, args=(loop,), name="openmem", daemon=True)
+                try:
+                    thread.start()
+                except BaseException:  # there may be no room for another thread
+                    loop.close()
+                    raise
+                self._loop, self._thread = loop, thread
             return self._loop
 
     @staticmethod
     def _serve(loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        loop.run_forever()
+        while True:
+            try:
+                loop.run_forever()
+            except (KeyboardInterrupt, SystemExit):
+                continue  # the call that raised it ends with it; the loop is there for the others
+            return
 
     def close(self) -> None:
         """Cancel what still runs, stop the loop and join the thread."""

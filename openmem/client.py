@@ -16,8 +16,15 @@ from ._generated.verbs import VERBS
 from .adapter import Adapter
 from .clock import Clock, utc_now
 from .config import ClientOptions, client_options, resolve
-from .errors import ClosedError, IngestionTimeoutError, OMPError, ProviderError
-from .fork import in_child
+from .errors import (
+    ClosedError,
+    IngestionTimeoutError,
+    InvalidRequestError,
+    OMPError,
+    ProviderError,
+    ProviderUnavailableError,
+)
+from .fork import importing, in_child
 from .layers import Handler
 from .layers.embed import embed
 from .layers.emulate import emulate
@@ -31,7 +38,8 @@ if TYPE_CHECKING:
     from .layers.timeout import Timeout
 
 _FIRST_POLL, _LONGEST_POLL = 0.05, 2.0  # seconds between looks at a queued memory
-_LEFT = 5.0  # seconds that closing may take where the event loop of a client has ended
+_LEFT, _LOOK = 5.0, 0.1  # seconds: for closing where the client's event loop has ended; between looks whether it has
+_ENDED, _ITS_OWN = "the event loop of this AsyncMemory has ended.", "Close it in the loop that used it."
 
 
 class _Core:
@@ -60,16 +68,29 @@ class _Core:
         adapter = self.adapter
         handler: Handler = owner(adapter.handle)
         if not (adapter.inline or adapter.repeats):  # a backend in this process has nothing to repeat
-            from .layers.retry import retry
+            with importing:
+                from .layers.retry import retry
 
             handler = retry(handler, self.options.retries)
-        native = await adapter.capabilities(CapabilitiesRequest())
+        native = await self._described()
         handler, self._capabilities = emulate(embed(handler, self.embedder, native.features), native, adapter.clock)
         if not self.inline:
-            from .layers.timeout import Timeout
+            with importing:
+                from .layers.timeout import Timeout
 
             handler = self._timeout = Timeout(handler, self.options.timeout)
         self._inner = handler
+
+    async def _described(self) -> Capabilities:
+        """Ask the adapter what it supports, within the time that a call may take."""
+        asked = self.adapter.capabilities(CapabilitiesRequest())
+        if self.inline:
+            return await asked
+        try:
+            async with asyncio.timeout(self.options.timeout):
+                return await asked
+        except TimeoutError as error:
+            raise ProviderUnavailableError("the provider does not say what it supports.", written="nothing") from error
 
     async def _answer(self, request: BaseModel) -> Any:
         if isinstance(request, CapabilitiesRequest):
@@ -86,15 +107,19 @@ class _Core:
     async def _open(self) -> None:
         adapter = self.adapter
         try:
-            if adapter.inline:
+            if adapter.inline or adapter.repeats:
                 await adapter.ready()
             else:
-                from .repeat import repeat
+                with importing:
+                    from .repeat import repeat
 
                 await repeat(adapter.ready, self.options.retries, harmless=True)
         except OMPError as error:
             error.written = "nothing"  # of what the caller asked for
             raise
+        except Exception as error:
+            message = f"{adapter.name} did not open: {type(error).__name__}."
+            raise ProviderError(message, written="nothing") from error
 
     async def send(self, verb: str, fields: Mapping[str, Any]) -> Any:
         """Make the request of a verb, send it through the layers and unwrap the response."""
@@ -108,6 +133,8 @@ class _Core:
         """Poll until every id is done."""
         with observe("wait_for_ingest", self.adapter.name):
             self._refuse_closed()
+            if not (isinstance(timeout, (int, float)) and timeout >= 0):  # which NaN is not
+                raise InvalidRequestError(f"timeout is {timeout!r}.", remedy="Give a number of seconds.")
             if (await self.describe()).features.ingestion == "queued":
                 await self._poll(list(ids), user_id, timeout)
 
@@ -270,13 +297,17 @@ class AsyncMemory(_Client, AsyncVerbs):
         if loop is None or loop is asyncio.get_running_loop() or core.inline:
             await core.close()
         elif loop.is_running():
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(core.close(), loop))
+            closing = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(core.close(), loop))
+            while not (await asyncio.wait([closing], timeout=_LOOK))[0]:
+                if not loop.is_running():
+                    closing.cancel()
+                    raise ClosedError(_ENDED, remedy=_ITS_OWN)
+            await closing
         else:
             try:
                 await asyncio.wait_for(core.close(), _LEFT)
             except Exception as error:  # whatever a library makes of a loop that is not there
-                remedy = "Close it in the loop that used it."
-                raise ClosedError("the event loop of this AsyncMemory has ended.", remedy=remedy) from error
+                raise ClosedError(_ENDED, remedy=_ITS_OWN) from error
 
     async def __aenter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from .batches import one_by_one
 from .clock import Clock
 from .tally import STATES, Tally
 
+_SAYS = re.compile(r"[^\s\x1c-\x1f]|[\x1c-\x1f]")
+"""What is not blank to the protocol: Python alone takes four control characters for white space."""
 Handler = Callable[[BaseModel], Awaitable[Any]]
 
 
@@ -51,8 +54,8 @@ async def _related(
     request: models.RelatedRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.SearchResponse:
     memory = await handler(models.GetRequest(id=request.id, user_id=request.user_id))
-    query = memory.content.strip()[:32_768]
-    if not query:  # as other programs may store it
+    query = (memory.content.strip() or memory.content)[:32_768]
+    if not _SAYS.search(query):  # blank, as other programs may store it
         return models.SearchResponse(results=[])
     most = (capabilities.limits and capabilities.limits.max_search_results) or 100
     search = models.SearchRequest(

@@ -47,12 +47,12 @@ class OMPError(Exception):
     @property
     def status(self) -> int:
         """The HTTP status of this error's code."""
-        return ERROR_CODES[self.code][0]
+        return ERROR_CODES.get(self.code, ERROR_CODES[ProviderError.code])[0]
 
     @property
     def type(self) -> str:
         """The family of this error's code."""
-        return ERROR_CODES[self.code][1]
+        return ERROR_CODES.get(self.code, ERROR_CODES[ProviderError.code])[1]
 
     def detail(self) -> ErrorDetail:
         """Write this error as the spec's ErrorDetail, signed by the call under way."""

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from ._generated.models import Memory, MemorySource
@@ -211,22 +211,37 @@ def _scalar(key: str, path: tuple[str, ...], operator: str, value: Any) -> Any:
     if path[0] in DATES:
         return _moment(key, value)
     if isinstance(value, str):
-        return _text(f"the value for '{key}'", value)
+        return plain(_text(f"the value for '{key}'", value))
     if isinstance(value, bool) and operator not in ("gt", "gte", "lt", "lte"):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and is_whole(value):
-        return value
+        return plain(value)
     if isinstance(value, float) and math.isfinite(value):
-        return value
+        return plain(value)
     remedy = "To ask whether a field is set use exists." if value is None else "Use a string, number or boolean."
     raise _invalid(f"'{operator}' on '{key}' cannot take {type(value).__name__}.", remedy)
+
+
+def plain(value: Any) -> Any:
+    """Return a text or number of a type of its own, an enumeration's say, as what it is made of."""
+    if type(value) in (str, int, float, bool) or value is None:
+        return value
+    made: type[Any] = next(kind for kind in (str, int, float) if isinstance(value, kind))
+    return made.__str__(value) if made is str else made.__add__(value, 0)
+
+
+def plain_moment(moment: datetime) -> datetime:
+    """Return a moment of a type of its own as a plain one; it is in UTC."""
+    if type(moment) is datetime:
+        return moment
+    return datetime.combine(date(moment.year, moment.month, moment.day), moment.timetz())
 
 
 def _moment(key: str, value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         if isinstance(moment, datetime) and moment.tzinfo is not None:
-            return moment.astimezone(UTC)
+            return plain_moment(moment.astimezone(UTC))
     except (ValueError, OverflowError):
         pass
     raise _invalid(f"'{key}' is compared with a moment.", "Write it with its time zone: 2026-01-31T12:00:00Z.")

@@ -112,8 +112,13 @@ class Undivided:
         self._begin()
 
 
+importing = Undivided(lambda: None)
+"""The import of what is imported when it is first used: a child would find the module's lock held for ever."""
+
+
 def _quiet() -> None:
-    found = (reference() for reference in list(_undivided.values()))
+    # The latest first: who is inside one may still have to enter an older one, as importing is, before leaving.
+    found = (reference() for reference in reversed(list(_undivided.values())))
     _forking.held = [each for each in found if each is not None]
     for each in _forking.held:
         each.before()

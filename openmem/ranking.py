@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TypeVar
 
-from .fork import Lock, in_child
+from .fork import Lock, importing, in_child
 
 Key = TypeVar("Key")
 
@@ -38,7 +38,8 @@ STOP_WORDS = frozenset(
 
 @lru_cache(maxsize=1)
 def _stemmer():  # type: ignore[no-untyped-def]
-    import Stemmer  # imported when first used: it is compiled code that a keyword-less program never needs
+    with importing:
+        import Stemmer  # imported when first used: it is compiled code that a keyword-less program never needs
 
     return Stemmer.Stemmer("english")
 

@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from ._generated.models import AddRequest, Memory, RememberRequest, UpdateRequest
-from .errors import ConflictError
+from .errors import ConflictError, InvalidRequestError
 from .validation import check_size, check_validity
 
 CARRIED = frozenset(AddRequest.model_fields) - {"vector", "on_conflict"}
 PATCHED = frozenset(UpdateRequest.model_fields) - {"id", "user_id", "vector", "if_version"}
+MAX_SUPERSEDES = 64
+"""Ids that one record supersedes: the spec's bound."""
 _MUTABLE = ("tags", "supersedes", "source", "metadata")
 
 
@@ -46,13 +48,12 @@ def changes_of(request: UpdateRequest) -> dict[str, Any]:
 def patched(memory: Memory, changes: Mapping[str, Any], *, now: datetime, embedding_model: str | None) -> Memory:
     """Apply a JSON Merge Patch (RFC 7396) to a record, version + 1; supersedes appends without duplicates.
 
-    Raises InvalidRequestError when valid_to would not be after valid_from, PayloadTooLargeError when metadata would be
-    too large.
+    Raises InvalidRequestError when valid_to would not be after valid_from, or too many keys or ids would come together,
+    PayloadTooLargeError when metadata would be too large.
     """
     fields = memory.model_dump()
     fields.update(_merged(fields, name, value) for name, value in changes.items())
     fields = {name: value for name, value in fields.items() if value is not None or name in _BLANK}
-    check_size(fields["metadata"], {name: value for name, value in fields.items() if name not in _BLANK})
     return _next(memory, fields, changes, now=now, embedding_model=embedding_model)
 
 
@@ -61,7 +62,7 @@ def repeated(memory: Memory, request: AddRequest, *, now: datetime, embedding_mo
 
     What is given is stored as it is given, what is not stays; the record is current again, unless the request itself
     says that it is archived or expired. With on_conflict=replace all that is not given is cleared.
-    Raises InvalidRequestError when valid_to would not be after valid_from.
+    Raises what patched raises.
     """
     given = {name: request.__dict__[name] for name in request.model_fields_set & CARRIED}
     given = {name: value for name, value in given.items() if value is not None or name == "valid_to"}
@@ -83,8 +84,11 @@ def repeated(memory: Memory, request: AddRequest, *, now: datetime, embedding_mo
 def _next(
     memory: Memory, fields: dict[str, Any], changes: Mapping[str, Any], *, now: datetime, embedding_model: str | None
 ) -> Memory:
-    """Make the next version of a record."""
+    """Make the next version of a record, held to the bounds of all that it comes to."""
     check_validity(fields["valid_from"], fields["valid_to"])
+    check_size(fields["metadata"], {name: value for name, value in fields.items() if name not in _BLANK})
+    if len(fields["supersedes"] or ()) > MAX_SUPERSEDES:
+        raise InvalidRequestError(f"supersedes comes to over {MAX_SUPERSEDES} ids.", remedy="Supersede fewer.")
     fields["updated_at"] = max(now, memory.created_at)
     fields["version"] = (memory.version or 1) + 1
     if "content" in changes:

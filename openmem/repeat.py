@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from tenacity import (
     wait_random,
 )
 
+from .calls import deadline
 from .errors import OMPError, ProviderUnavailableError, RateLimitedError
 
 T = TypeVar("T")
@@ -63,7 +65,17 @@ async def repeat(send: Callable[[], Awaitable[T]], retries: int, *, harmless: bo
 def _may_repeat(error: BaseException, harmless: bool) -> bool:
     if not isinstance(error, (RateLimitedError, ProviderUnavailableError)):
         return False
-    return (harmless or error.written == "nothing") and (error.retry_after or 0) <= LONGEST_PAUSE
+    if not harmless and error.written != "nothing":
+        return False
+    return (error.retry_after or 0.0) <= _time_left()
+
+
+def _time_left() -> float:
+    """Return the seconds that a pause may take: none for a caller who is cancelled."""
+    task, moment = asyncio.current_task(), deadline()
+    if task is not None and task.cancelling():
+        return -1.0
+    return LONGEST_PAUSE if moment is None else min(LONGEST_PAUSE, moment - asyncio.get_running_loop().time())
 
 
 def _error(state: RetryCallState) -> Any:

@@ -18,6 +18,7 @@ from ._generated.models import (
     ListRequest,
     RememberRequest,
     SearchRequest,
+    StatsRequest,
     UpdateRequest,
 )
 from ._generated.verbs import VERBS
@@ -33,8 +34,6 @@ MAX_METADATA_BYTES = 1 << 20
 MAX_FILTER_CONDITIONS, MAX_FILTER_BYTES = filters.MAX_CONDITIONS, filters.MAX_BYTES
 LARGEST = 3.4028235677973366e38
 """From here on a number is infinite in 32 bits (IEEE 754: the largest float32 and half its last place)."""
-MAX_USER = 256
-"""Characters of a user's id: the spec's bound."""
 
 
 def build(verb: str, fields: Mapping[str, Any]) -> BaseModel:
@@ -44,8 +43,9 @@ def build(verb: str, fields: Mapping[str, Any]) -> BaseModel:
 
 def parse(model: type[Request], fields: Mapping[str, Any]) -> Request:
     """Validate fields into a model, its error turned into InvalidRequestError."""
-    if isinstance(fields.get("user_id"), bytes):  # which the model would read as text: a user is named, never guessed
-        check_user(fields["user_id"])
+    user_id = fields.get("user_id")
+    if not (user_id is None or isinstance(user_id, str)):  # of which the model would read some as text: see check_user
+        raise _no_user(user_id)
     try:
         return model.model_validate(fields)
     except ValidationError as error:
@@ -86,7 +86,7 @@ def check(request: Request) -> Request:
         if isinstance(request, SearchRequest):
             _check_search(request)
     elif isinstance(request, RememberRequest):
-        check_json("metadata", request.metadata)
+        request.metadata = check_json("metadata", request.metadata)
         check_size(request.metadata, None)
     return request
 
@@ -100,25 +100,31 @@ def _check_values(request: BaseModel) -> None:
         elif value is None or name in _CHECKED_APART:
             continue
         elif isinstance(value, datetime):
-            if value.tzinfo is not UTC:
+            if value.tzinfo is not UTC or type(value) is not datetime:
                 values[name] = _to_utc(name, value)
         elif isinstance(value, list) and value and isinstance(value[0], (str, BaseModel)):
             for item in value:
                 check_text(name, item) if isinstance(item, str) else check_json(name, item.model_dump())
         elif isinstance(value, BaseModel):
             check_json(name, value.model_dump())
-    for name, value in (request.model_extra or {}).items():
+    if request.model_extra:
+        _check_extensions(request, request.model_extra)
+
+
+def _check_extensions(request: BaseModel, extensions: dict[str, Any]) -> None:
+    for name, value in list(extensions.items()):
         if not name.startswith("x-") or len(name) < 3:
             raise unknown_field(name, type(request))
         check_text("an extension's name", name)
-        check_json(name, value)
-    if request.model_extra:
-        check_size(values.get("metadata"), request.model_extra)
+        if value is None and isinstance(request, AddRequest):
+            del extensions[name]  # not given, as every other field that is null in an add
+        else:
+            extensions[name] = check_json(name, value)
 
 
 def _to_utc(name: str, value: datetime) -> datetime:
     try:
-        return value.astimezone(UTC)
+        return filters.plain_moment(value.astimezone(UTC))
     except OverflowError:
         raise InvalidRequestError(f"{name} is out of range in UTC.", remedy="Use a year from 2 to 9998.") from None
 
@@ -132,10 +138,8 @@ def _check_write(request: AddRequest | UpdateRequest) -> None:
     elif request.valid_from and request.valid_to:
         check_validity(request.valid_from, request.valid_to)
     if request.metadata is not None:
-        if len(request.metadata) > MAX_METADATA:
-            raise InvalidRequestError(f"metadata has over {MAX_METADATA} keys.", remedy="Group them in objects.")
-        check_json("metadata", request.metadata)
-        check_size(request.metadata, request.model_extra)
+        request.metadata = check_json("metadata", request.metadata)
+    check_size(request.metadata, request.model_extra)
     if request.vector is not None:
         check_vector(request.vector)
 
@@ -155,7 +159,9 @@ def check_vector(vector: Sequence[float]) -> None:
 
 
 def check_size(metadata: Any, extensions: Any) -> None:
-    """Refuse metadata and extensions that are too large together; both are JSON already."""
+    """Refuse metadata of too many keys, and metadata and extensions that are too large together; both are JSON."""
+    if metadata and len(metadata) > MAX_METADATA:
+        raise InvalidRequestError(f"metadata has over {MAX_METADATA} keys.", remedy="Group them in objects.")
     size = sum(len(json.dumps(part, ensure_ascii=False).encode()) for part in (metadata, extensions) if part)
     if size > MAX_METADATA_BYTES:
         raise PayloadTooLargeError(
@@ -166,11 +172,14 @@ def check_size(metadata: Any, extensions: Any) -> None:
 def check_user(user_id: Any) -> str:
     """Return a user's id; InvalidRequestError for anything but a text that is not blank."""
     if not isinstance(user_id, str):
-        raise InvalidRequestError(f"user_id is {type(user_id).__name__}, not text.", remedy="Name one user.")
-    if not user_id.strip() or len(user_id) > MAX_USER:
-        raise InvalidRequestError(f"user_id is blank, or over {MAX_USER} characters.", remedy="Name one user.")
-    check_text("user_id", user_id)
-    return user_id
+        raise _no_user(user_id)
+    request = parse(StatsRequest, {"user_id": user_id})
+    check_text("user_id", request.user_id)
+    return request.user_id
+
+
+def _no_user(user_id: Any) -> InvalidRequestError:
+    return InvalidRequestError(f"user_id is {type(user_id).__name__}, not text.", remedy="Name one user.")
 
 
 def _check_search(request: SearchRequest) -> None:
@@ -195,21 +204,19 @@ def check_text(name: str, value: str) -> None:
             ) from None
 
 
-def check_json(name: str, value: Any, depth: int = 0) -> None:
-    """Refuse what JSON does not bring back as it was: foreign types, NaN, keys that are not text, deep nesting."""
+def check_json(name: str, value: Any, depth: int = 0) -> Any:
+    """Return a JSON value of plain types, shared with nobody.
+
+    Refuses what JSON does not bring back as it was: foreign types, NaN, keys that are not text, deep nesting.
+    """
     if depth > MAX_JSON_DEPTH:
         raise InvalidRequestError(f"{name} is nested deeper than {MAX_JSON_DEPTH}.", remedy="Flatten it.")
+    if isinstance(value, Mapping):
+        return {_key(name, key): check_json(f"{name}.{key}", item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [check_json(name, item, depth + 1) for item in value]
     if isinstance(value, str):
         check_text(name, value)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise InvalidRequestError(f"{name} has the key {key!r}.", remedy="JSON keys are text: use str(key).")
-            check_text(name, key)
-            check_json(f"{name}.{key}", item, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            check_json(name, item, depth + 1)
     elif isinstance(value, float) and not math.isfinite(value):
         raise InvalidRequestError(f"{name} is not a finite number.", remedy="Leave it out or write it as text.")
     elif isinstance(value, int) and not filters.is_whole(value):
@@ -218,3 +225,11 @@ def check_json(name: str, value: Any, depth: int = 0) -> None:
         raise InvalidRequestError(
             f"{name} is {type(value).__name__}, not a JSON value.", remedy="Use text, numbers, booleans, lists, dicts."
         )
+    return filters.plain(value)
+
+
+def _key(name: str, key: Any) -> str:
+    if not isinstance(key, str):
+        raise InvalidRequestError(f"{name} has the key {key!r}.", remedy="JSON keys are text: use str(key).")
+    check_text(name, key)
+    return str(filters.plain(key))

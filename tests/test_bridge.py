@@ -463,3 +463,62 @@ def test_an_async_client_closes_in_another_loop_than_its_own() -> None:
     with pytest.raises(ClosedError, match="has ended"):
         asyncio.run(memory.close())
     asyncio.run(memory.close())
+
+
+class Ending(Scripted):
+    """Ends the process, as a library may that thinks it is alone."""
+
+    name, inline = "ending", False
+
+
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt])
+def test_a_call_that_would_end_the_process_ends_for_its_caller_alone(ending: type[BaseException]) -> None:
+    def end(request: Any) -> Any:
+        raise ending
+
+    other = Memory(Remote(get=lambda request: record()))
+    with pytest.raises(ending):
+        Memory(Ending(get=end)).get("m1")
+    assert other.get("m1").id == "m1"
+    other.close()
+
+
+def test_a_thread_that_does_not_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = bridge.LoopThread()
+
+    async def work() -> int:
+        return 7
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError("no more threads")))
+        coroutine = work()
+        with pytest.raises(RuntimeError, match="no more threads"):
+            thread.run(coroutine)
+        coroutine.close()
+    assert thread.run(work()) == 7
+    thread.close()
+
+
+def test_a_client_within_an_adapter_does_not_pass_on_how_it_is_called() -> None:
+    inner = Memory(Remote(get=lambda request: record()))
+    outer = Memory(Scripted(get=lambda request: inner.get("m1")))
+    with ThreadPoolExecutor(2) as threads:
+        assert [each.id for each in threads.map(lambda _: outer.get("m1"), range(20))] == ["m1"] * 20
+
+
+def test_one_set_up_for_threads_and_loops_together() -> None:
+    once, begun, most = bridge.Once(), [0], [0, 0]
+
+    async def set_up() -> None:
+        most[0] += 1
+        begun[0] += 1
+        most[1] = max(most)
+        await bridge.offload(threading.Event().wait, 0.05)
+        most[0] -= 1
+
+    def ask(number: int) -> None:
+        bridge.step(once.run(set_up)) if number % 2 else asyncio.run(once.run(set_up))
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(ask, range(6)))
+    assert (begun, most[1], once.done) == ([1], 1, True)

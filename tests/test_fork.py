@@ -196,6 +196,29 @@ def test_a_system_that_does_not_fork_is_as_good() -> None:
     assert (done.stdout.strip(), done.returncode) == ("tea", 0), done.stderr
 
 
+FIRST = """
+import os, threading
+from openmem import Memory
+memory = Memory("memory://", embedder="local")
+threads = [threading.Thread(target=lambda: memory.add("first words", "u")) for _ in range(3)]
+for each in threads:
+    each.start()
+child = os.fork()
+if child == 0:
+    memory.search("first", "u")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+for each in threads:
+    each.join()
+print("done")
+"""
+
+
+def test_a_child_imports_what_its_parent_was_in_the_midst_of_importing() -> None:
+    done = python(FIRST)
+    assert (done.stdout.strip(), done.returncode) == ("done", 0), done.stderr
+
+
 LOST = """
 import asyncio, atexit, pydantic.main
 del atexit.register

@@ -13,7 +13,7 @@ from conftest import everything
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import ConfigurationError, InvalidRequestError, Memory, ProviderError
+from openmem import AsyncMemory, ConfigurationError, InvalidRequestError, Memory, ProviderError
 
 GOOD = [1.0, 0.0, 0.0, 0.0]
 WRONG: dict[str, Callable[[int], Any]] = {
@@ -34,7 +34,21 @@ WRONG: dict[str, Callable[[int], Any]] = {
     "over float32 in numpy": lambda n: np.full((n, 4), 1e300),
     "a single row": lambda n: np.zeros(4),
     "a cube": lambda n: np.zeros((n, 4, 1)),
+    "text": lambda n: [["1", "0", "0", "0"]] * n,
+    "truth": lambda n: [[True, False, False, False]] * n,
+    "complex in numpy": lambda n: np.zeros((n, 4), dtype=complex),
+    "days": lambda n: np.zeros((n, 4), dtype="datetime64[D]"),
+    "masked": lambda n: np.ma.masked_less(np.zeros((n, 4)), 1),
+    "400 digits": lambda n: [[10**400, 0.0, 0.0, 0.0]] * n,
+    "a generator": lambda n: (GOOD for _ in range(n)),
+    "a failure": lambda n: 1 // 0,
+    "no length": lambda n: Unmeasured(),
 }
+
+
+class Unmeasured:
+    def __len__(self) -> int:
+        raise RuntimeError("it still needs its gradient")
 
 
 class Lying:
@@ -141,3 +155,24 @@ def test_an_embedder_is_within_the_timeout() -> None:
         with pytest.raises(ProviderError, match=r"within 0\.05 s"):
             memory.add("one", "u")
         assert memory.stats("u").total == 0
+
+
+def test_an_embedder_may_use_its_array_again(tmp_path: Path) -> None:
+    class Reusing(Lying):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = np.zeros((1, 4), dtype=np.float32)
+
+        async def embed(self, texts: Sequence[str]) -> Any:
+            self.rows[0] = [int(digit) for digit in f"{int(texts[0]):04b}"]
+            return self.rows
+
+    async def work() -> None:
+        for url in ("memory://", f"sqlite:///{tmp_path}/a.db"):
+            async with AsyncMemory(url, embedder=Reusing()) as memory:
+                await asyncio.gather(*(memory.add(str(number), "u") for number in range(1, 16)))
+                for number in range(1, 16):
+                    (hit, *_) = await memory.search(str(number), "u", mode="vector")
+                    assert hit.score == pytest.approx(1.0)
+
+    asyncio.run(work())

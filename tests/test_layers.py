@@ -67,7 +67,7 @@ ANSWERS: dict[str, Any] = {
     "context": models.ContextBlock(text="", citations=[], token_count=0),
     "audit": models.AuditResponse(entries=[]),
     "related": models.SearchResponse(results=[]),
-    "history": models.HistoryResponse(items=[]),
+    "history": models.HistoryResponse(items=[record()]),
     "stats": models.Stats(user_id="u", total=0, current=0),
     "add": record(),
     "update": record(),

@@ -116,3 +116,36 @@ def test_every_verb_of_a_bound_view_names_its_user() -> None:
     takes_a_user = {verb for verb in VERBS if "user_id" in VERBS[verb].request.model_fields}
     assert takes_a_user - calls.keys() == {"delete", "delete_many", "audit"}  # whose requests are shown elsewhere
     assert isinstance(view, UserMemory)
+
+
+class Turncoat(Scripted):
+    """Changes the request it is given to another user, and answers that one's."""
+
+    async def handle(self, request: Any) -> Any:
+        answer = await super().handle(request)
+        request.user_id = "v"
+        return answer
+
+
+@pytest.mark.parametrize("verb", ["list", "search"])
+def test_what_was_asked_for_is_noted_before_the_adapter_has_it(verb: str) -> None:
+    memory = Memory(Turncoat(**_mixing(THEIRS).verbs))
+    found: Any = memory.list("u").items if verb == "list" else memory.search("x", "u")
+    assert found == []
+
+
+ODD: list[Any] = [None, 7, "text", {"id": "m1", "content": "x", "user_id": "u"}, [MINE], models.MemoryPage(items=[])]
+
+
+@pytest.mark.parametrize("answer", ODD, ids=repr)
+@pytest.mark.parametrize("verb", ["add", "get", "update", "stats", "search", "history"])
+def test_an_answer_of_another_kind_is_an_error(verb: str, answer: Any) -> None:
+    arguments = {"add": ("x", "u"), "get": ("m1",), "update": ("m1",), "stats": ("u",), "history": ("m1",)}
+    memory: Any = Memory(Scripted(**{**_mixing(MINE).verbs, verb: lambda request: answer}))
+    with pytest.raises(ProviderError, match="the provider answered"):
+        getattr(memory, verb)(*arguments.get(verb, ("x", "u")), **({"kind": "y"} if verb == "update" else {}))
+
+
+def test_a_history_holds_the_memory_it_is_of() -> None:
+    with pytest.raises(ProviderError, match="another memory"):
+        Memory(_mixing(MINE)).history("m7")

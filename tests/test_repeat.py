@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -105,3 +106,37 @@ def test_what_was_written_travels_on_the_wire() -> None:
     assert detail.written == "part"
     assert from_detail(detail).written == "part"
     assert from_detail(detail.model_copy(update={"written": None})).written == "perhaps"
+
+
+def test_nothing_is_repeated_for_a_caller_who_is_cancelled() -> None:
+    async def work() -> None:
+        calls, begun = [0], asyncio.Event()
+
+        async def send() -> None:
+            calls[0] += 1
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise ProviderUnavailableError("gone.", written="nothing") from None
+
+        task = asyncio.create_task(repeat(send, 3))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(ProviderUnavailableError):
+            await task
+        assert calls == [1]
+
+    run(work)
+
+
+def test_a_pause_beyond_the_time_that_a_call_may_take_is_left_to_the_caller(naps: list[float]) -> None:
+    calls: list[Any] = []
+
+    def get(request: Any) -> Any:
+        calls.append(request)
+        raise RateLimitedError("wait.", retry_after=20)
+
+    with pytest.raises(RateLimitedError):
+        Memory(Remote(get=get), timeout=10).get("m1")
+    assert (len(calls), naps) == (1, [])

@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import IntEnum, StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -998,3 +1000,88 @@ def test_patches_do_not_add_up_to_what_is_too_large() -> None:
     with pytest.raises(PayloadTooLargeError, match="metadata"):
         memory.update(known.id, metadata={"b": "x" * 600_000})
     assert everything(memory, "u") == [known]
+
+
+# --- types of one's own -----------------------------------------------------------------------------------------
+
+
+class Level(StrEnum):
+    HIGH = "high"
+
+
+class Number(IntEnum):
+    ONE = 1
+
+
+class Moment(datetime):
+    """What pendulum and freezegun make of a moment."""
+
+
+@pytest.fixture(params=["memory://", "sqlite"])
+def plain(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Memory]:
+    url = request.param if request.param == "memory://" else f"sqlite:///{tmp_path}/a.db"
+    with Memory(url, embedder="none") as memory:
+        yield memory
+
+
+def test_values_of_types_of_ones_own_are_what_they_are_made_of(plain: Memory) -> None:
+    begins = Moment(2020, 1, 1, tzinfo=UTC)
+    metadata = {"l": Level.HIGH, Level.HIGH: [Number.ONE], "p": MappingProxyType({"q": 1})}
+    known = plain.add("x", "u", kind=Level.HIGH, tags=[Level.HIGH], valid_from=begins, metadata=metadata)
+    for record in (known, plain.get(known.id)):
+        assert record.metadata == {"l": "high", "high": [1], "p": {"q": 1}}
+        assert type(record.metadata["l"]) is str
+        assert type(record.metadata["p"]) is dict
+        assert type(record.valid_from) is datetime
+    filters_: list[dict[str, Any]] = [
+        {"metadata.l": Level.HIGH},
+        {"metadata.l": "high"},
+        {"kind": Level.HIGH},
+        {"tags": {"contains": Level.HIGH}},
+        {"valid_from": begins},
+        {"valid_from": {"lt": Moment(2021, 1, 1, tzinfo=UTC)}},
+        {"valid_from": datetime(2020, 1, 1, tzinfo=UTC)},
+    ]
+    for filter_ in filters_:
+        assert [each.id for each in plain.list("u", filter=filter_).items] == [known.id], filter_
+
+
+def test_an_extension_of_null_is_not_given(plain: Memory) -> None:
+    (item,) = plain.add_many([{"content": "x", "x-own": None, "x-two": 2}], user_id="u")
+    assert item.memory
+    assert item.memory.model_extra == {"x-two": 2} == plain.get(item.memory.id).model_extra
+
+
+@pytest.mark.parametrize("value", [{1}, "\ud800", {b"k": 1}, object()], ids=repr)
+def test_what_is_no_json_is_refused_beside_an_extension_too(value: Any) -> None:
+    memory = Memory(trap())
+    with pytest.raises(InvalidRequestError, match="metadata"):
+        memory.add("x", "u", metadata={"a": value}, **{"x-own": 1})
+    (item,) = memory.add_many([{"content": "x", "metadata": {"a": value}, "x-own": 1}], user_id="u")
+    assert item.error
+    assert item.error.code == "invalid_request"
+
+
+def test_what_grows_by_repeated_adds_and_patches_has_the_same_bounds() -> None:
+    memory = Memory("memory://", embedder="none")
+    known = memory.add("x", "u", external_id="e", **{"x-a": "x" * 600_000})
+    with pytest.raises(PayloadTooLargeError):
+        memory.add("x", "u", external_id="e", **{"x-b": "x" * 600_000})
+    with pytest.raises(InvalidRequestError, match="256 keys"):
+        memory.update(known.id, metadata={f"k{n}": n for n in range(200)})
+        memory.update(known.id, metadata={f"j{n}": n for n in range(200)})
+    ids = [memory.add(f"old {n}", "u").id for n in range(65)]
+    memory.update(known.id, supersedes=ids[:64])
+    with pytest.raises(InvalidRequestError, match="64 ids"):
+        memory.update(known.id, supersedes=ids[64:])
+
+
+@pytest.mark.parametrize("user_id", [b"u", bytearray(b"u"), 7, ["u"]], ids=repr)
+def test_a_user_is_named_by_text(user_id: Any) -> None:
+    memory = Memory(trap())
+    for call in (lambda: memory.list(user_id), lambda: memory.get("m1", user_id=user_id)):
+        with pytest.raises(InvalidRequestError, match="user_id"):
+            call()
+    (item,) = memory.add_many([{"content": "x", "user_id": user_id}])
+    assert item.error
+    assert item.error.code == "invalid_request"

@@ -29,10 +29,12 @@ class Gated:
         """
         try:
             vectors = await self._embedder.embed(texts)
+            return cast("Sequence[Sequence[float]]", self._checked(vectors, len(texts)))
         except OMPError as error:
             error.written = "nothing"  # texts are embedded before anything is stored
             raise
-        return cast("Sequence[Sequence[float]]", self._checked(vectors, len(texts)))
+        except Exception as error:  # an embedder raises whatever its parts raise
+            raise self._wrong(f"with {type(error).__name__}") from error
 
     async def close(self) -> None:
         """Close the embedder."""
@@ -45,13 +47,18 @@ class Gated:
             raise self._wrong(f"{type(vectors).__name__}, not a list of vectors") from None
         if found != count:
             raise self._wrong(f"{found} vectors for {count} texts")
+        if hasattr(vectors, "mask"):  # as numpy's masked arrays have
+            raise self._wrong("vectors of which a part is masked")
         try:
-            with np.errstate(over="ignore"):
-                array = np.asarray(vectors, dtype=np.float32)
-        except (TypeError, ValueError):
-            raise self._wrong("vectors of unlike length, or something else than numbers") from None
-        if array.shape != (count, self.dimension):
-            raise self._wrong(f"vectors of shape {array.shape[1:]}, where {self.dimension} numbers are expected")
+            given = np.asarray(vectors)
+        except ValueError:
+            raise self._wrong("vectors of unlike length") from None
+        if given.dtype.kind not in "fiu":
+            raise self._wrong(f"{given.dtype}, not numbers")
+        if given.shape != (count, self.dimension):
+            raise self._wrong(f"vectors of shape {given.shape[1:]}, where {self.dimension} numbers are expected")
+        with np.errstate(over="ignore"):
+            array = given.astype(np.float32)  # a copy: the embedder may use its own again
         if not np.isfinite(array).all():
             raise self._wrong("a number that is not finite in 32 bits")
         return array

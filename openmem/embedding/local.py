@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..bridge import offload
 from ..errors import ConfigurationError
-from ..fork import Lock
+from ..fork import Lock, importing
 from ._vectors import batches, to_unit_length
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class LocalEmbedder:
         to_unit_length(rows)
 
     def _load(self) -> _Model:
-        with self._loading:
+        if self._loaded is not None:
+            return self._loaded
+        with importing, self._loading:
             model = self._loaded = self._loaded or _read(self._folder)
         return model
 

@@ -128,6 +128,10 @@ class OpenAIEmbedder:
             raise ProviderUnavailableError(f"{self._endpoint.host} gave no answer.", provider="openai") from error
         except httpx.HTTPError as error:
             raise self._wrong("an answer that cannot be read") from error
+        except RuntimeError as error:
+            if self._closed:  # meanwhile
+                raise ClosedError("the embedder is closed.", remedy="Make a new embedder.") from error
+            raise
 
     def _refusal(self, response: httpx.Response) -> OMPError:
         host, status = self._endpoint.host, response.status_code
@@ -149,7 +153,7 @@ class OpenAIEmbedder:
     def _reason(self, response: httpx.Response) -> str:
         try:
             reason = str(response.json()["error"]["message"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             reason = response.text
         if self._key:  # some endpoints repeat the key they were given
             reason = reason.replace(self._key.get_secret_value(), "***")
@@ -160,7 +164,7 @@ class OpenAIEmbedder:
             items = sorted(response.json()["data"], key=lambda item: item["index"])
             indexes = [item["index"] for item in items]
             vectors = np.array([item["embedding"] for item in items], dtype=np.float64)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise self._wrong("something other than a list of embeddings") from error
         if indexes != list(range(count)):
             raise self._wrong(f"{len(indexes)} vectors, indexed otherwise than the {count} texts sent")

@@ -103,10 +103,15 @@ def _admit_item(item: Any, user_id: str | None, admission: Admission) -> AddRequ
         fields = item if user_id is None or "user_id" in item else {**item, "user_id": user_id}
         request = parse(AddRequest, fields)
     elif isinstance(item, AddRequest):
-        request = item.model_copy()  # the layers below complete it; the caller's stays as it is
+        request = parse(AddRequest, _fields_of(item))  # it may have been changed since it was made
     else:
         raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy="Give a dict or a MemoryInput.")
     if user_id is not None and request.user_id != user_id:
         raise InvalidRequestError("the item names another user than its batch.", remedy="Name the user once.")
     admission.admit(check(request))
     return request
+
+
+def _fields_of(item: AddRequest) -> dict[str, Any]:
+    fields = {name: value for name, value in item.__dict__.items() if name in item.model_fields_set}
+    return fields | (item.model_extra or {})

@@ -12,6 +12,7 @@ from typing import Any
 
 from openmem.calls import CURRENT, READS, Call, new_call
 from openmem.errors import OMPError, ProviderError
+from openmem.fork import importing
 
 logger = logging.getLogger("openmem")
 
@@ -89,9 +90,10 @@ def _traced() -> bool:
 
 @cache
 def _trace() -> Any:
-    if find_spec("opentelemetry") is None:
-        return None
-    from opentelemetry import trace
+    with importing:
+        if find_spec("opentelemetry") is None:
+            return None
+        from opentelemetry import trace
 
     return trace
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from openmem._generated import models
+from openmem._generated.verbs import VERB_OF
 from openmem.errors import ProviderError
 
 from . import Handler
@@ -23,51 +24,75 @@ ONE: dict[type[BaseModel], str] = {models.RelatedRequest: "results", models.Hist
 """Requests that concern one memory, and that field: with anything of another user all of it is withheld."""
 NAMED = (models.GetRequest, models.UpdateRequest)
 """Requests that are answered with the memory that they name."""
+REMEDY = "Report it to the provider: it mixes its users."
+
+
+class Asked(NamedTuple):
+    """What was asked for, noted before an adapter has the request: kind, user, id, and the users of a batch."""
+
+    kind: type[BaseModel]
+    user_id: str | None
+    memory_id: str | None
+    owners: list[str]
+
+    @classmethod
+    def by(cls, request: Any) -> Asked:
+        """Note a request."""
+        values, kind = request.__dict__, type(request)
+        owners = [item.user_id for item in request.items] if kind is models.AddManyRequest else []
+        return cls(kind, values.get("user_id"), values.get("id"), owners)
 
 
 def owner(handler: Handler) -> Handler:
-    """Wrap a handler; raises ProviderError for an answer that is another user's."""
+    """Wrap a handler; raises ProviderError for an answer that is another user's, or none to this verb."""
 
     async def owned(request: BaseModel) -> Any:
+        asked = Asked.by(request)
         response = await handler(request)
-        if foreign(request, response):
+        due = VERB_OF[asked.kind].response
+        if due is not None and not isinstance(response, due):
+            raise ProviderError(f"the provider answered {type(response).__name__}, not {due.__name__}.")
+        if foreign(asked, response):
             logger.error("the provider answered with other users' memories than was asked for; they are withheld")
-            _withhold(request, response)
+            _withhold(asked, response)
         return response
 
     return owned
 
 
-def foreign(request: Any, response: Any) -> bool:
+def foreign(asked: Asked, response: Any) -> bool:
     """Tell whether an answer holds anything but what was asked for."""
-    kind = type(request)
+    kind, user_id = asked.kind, asked.user_id
     if kind in MANY:
-        return any(_owner(each) != request.user_id for each in getattr(response, MANY[kind]))
+        return any(_owner(each) != user_id for each in _found(response, MANY[kind]))
     if kind in ONE:
-        return len({*map(_owner, getattr(response, ONE[kind])), request.user_id or _ANY} - {_ANY}) > 1
+        found = _found(response, ONE[kind])
+        lost = kind is models.HistoryRequest and all(memory.id != asked.memory_id for memory in found)
+        return lost or len({*map(_owner, found), *([] if user_id is None else [user_id])}) > 1
     if kind is models.AddManyRequest:
-        pairs = zip(request.items, response.results, strict=False)  # the guard counts them
-        return any(_mixed(item, result) for item, result in pairs)
-    if isinstance(response, (models.Memory, models.Stats)):
-        other = isinstance(request, NAMED) and isinstance(response, models.Memory) and response.id != request.id
-        return other or request.user_id not in (None, response.user_id)
-    return False
+        return any(_mixed(*pair) for pair in zip(asked.owners, response.results, strict=False))  # the guard counts
+    if kind in NAMED and response.id != asked.memory_id:
+        return True
+    return isinstance(response, (models.Memory, models.Stats)) and user_id not in (None, response.user_id)
 
 
-def _withhold(request: Any, response: Any) -> None:
-    kind = type(request)
-    if kind in MANY:
-        mine = [each for each in getattr(response, MANY[kind]) if _owner(each) == request.user_id]
-        setattr(response, MANY[kind], mine)
-    elif kind is models.AddManyRequest:
-        for item, result in zip(request.items, response.results, strict=False):
-            if _mixed(item, result):
+def _withhold(asked: Asked, response: Any) -> None:
+    if asked.kind in MANY:
+        field = MANY[asked.kind]
+        setattr(response, field, [each for each in getattr(response, field) if _owner(each) == asked.user_id])
+    elif asked.kind is models.AddManyRequest:
+        for user_id, result in zip(asked.owners, response.results, strict=False):
+            if _mixed(user_id, result):
                 result.id, result.memory, result.error = None, None, _error().detail()
     else:
         raise _error()
 
 
-_ANY = ""
+def _found(response: Any, field: str) -> list[Any]:
+    found = getattr(response, field)
+    if not isinstance(found, list):
+        raise ProviderError(f"the provider answered with {type(found).__name__} in {field}, not a list.")
+    return found
 
 
 def _owner(found: Any) -> str:
@@ -76,10 +101,9 @@ def _owner(found: Any) -> str:
     return memory.user_id
 
 
-def _mixed(item: models.AddRequest, result: models.BatchResult) -> bool:
-    return result.memory is not None and result.memory.user_id != item.user_id
+def _mixed(user_id: str, result: models.BatchResult) -> bool:
+    return result.memory is not None and result.memory.user_id != user_id
 
 
 def _error() -> ProviderError:
-    remedy = "Report it to the provider: it mixes its users."
-    return ProviderError("the provider answered with another memory than was asked for.", remedy=remedy)
+    return ProviderError("the provider answered with another memory than was asked for.", remedy=REMEDY)

@@ -9,11 +9,14 @@ from pydantic import BaseModel
 
 from openmem.calls import DEADLINE
 from openmem.errors import ProviderUnavailableError
+from openmem.fork import in_child
 
 from . import Handler
 
 GRACE = 0.5
 """Seconds that a call has to end once it is cancelled; what takes longer goes on by itself and is not waited for."""
+LEFT = 5.0
+"""Seconds that closing waits for it."""
 
 
 class Timeout:
@@ -22,6 +25,10 @@ class Timeout:
     def __init__(self, handler: Handler, seconds: float) -> None:
         self._handler, self._seconds = handler, seconds
         self._ending: set[asyncio.Task[Any]] = set()
+        in_child(self, Timeout._forget_all)
+
+    def _forget_all(self) -> None:
+        self._ending = set()  # the parent's, whose loop a child of fork does not have
 
     async def __call__(self, request: BaseModel) -> Any:
         """Answer a request; ProviderUnavailableError where that takes too long."""
@@ -33,12 +40,14 @@ class Timeout:
             DEADLINE.reset(deadline)
         try:
             # A batch ends by itself at the deadline, with what became of each item: hence a little later.
-            async with asyncio.timeout(self._seconds + GRACE / 2):
+            async with asyncio.timeout(self._seconds + GRACE / 2) as limit:
                 return await asyncio.shield(task)
         except asyncio.CancelledError:
             await self._end(task)
             raise
         except TimeoutError as error:
+            if not limit.expired():
+                raise
             await self._end(task)
             if task.done() and not task.cancelled() and task.exception() is None:
                 return task.result()  # it came at the last moment
@@ -47,9 +56,9 @@ class Timeout:
             ) from error
 
     async def close(self) -> None:
-        """Wait for what goes on by itself, as long as a call is waited for."""
+        """Wait for what goes on by itself, for a while."""
         if self._ending:
-            await asyncio.wait(list(self._ending), timeout=self._seconds)
+            await asyncio.wait(list(self._ending), timeout=min(self._seconds, LEFT))
 
     async def _call(self, request: BaseModel) -> Any:
         return await self._handler(request)
