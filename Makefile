@@ -33,7 +33,10 @@ generate: .venv/dev ## write openmem/_generated from spec/openapi.yaml
 
 bench: .venv/dev ## measure retrieval and speed, each beside its raw engine
 	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/loop.py
+	$(BIN)/python benchmarks/after_delete.py
 	$(BIN)/python examples/with_postgres.py sh -c '$(BIN)/python benchmarks/postgres.py "$$POSTGRES_URL"'
+	$(BIN)/python examples/with_postgres.py sh -c '$(BIN)/python benchmarks/postgres_index.py "$$POSTGRES_URL"'
 	$(BIN)/python benchmarks/locomo.py memory:// sqlite:///out/locomo.db mem0:///out/locomo-mem0
 
 clean: ## remove .venv and everything made
