@@ -13,7 +13,7 @@ import numpy as np
 from conftest import everything
 from interrupts import Countdown, at_bytecodes, at_calls
 from openmem.adapters import memory as adapter
-from openmem.adapters.indexes import UserIndex
+from openmem.adapters.memory.indexes import UserIndex
 
 from openmem import Memory, bridge
 
@@ -27,7 +27,7 @@ Change = tuple[Callable[[], Any], int]
 
 def traced(frame: FrameType) -> bool:
     path = Path(frame.f_code.co_filename)
-    return path.parent == Path(adapter.__file__).parent and frame.f_code.co_name not in LOCKING
+    return path.is_relative_to(Path(adapter.__file__).parent.parent) and frame.f_code.co_name not in LOCKING
 
 
 WAYS: dict[str, Way] = {"calls": at_calls, "bytecodes": lambda at: at_bytecodes(at, traced)}

@@ -11,9 +11,9 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from openmem.adapters import memory as reference
 from openmem.adapters import rules, vectors
-from openmem.adapters.indexes import UserIndex
+from openmem.adapters.memory import records as reference
+from openmem.adapters.memory.indexes import UserIndex
 from openmem.conformance import CHECKS, run
 from saboteurs import SABOTEURS, Saboteur
 from saboteurs.base import Bends, KeepsTheDead, MemoryAdapter, asking, but, plant
@@ -98,7 +98,7 @@ class TagsDropped(Bends):
 
 @plant("CON-5")
 def answers_are_the_store():
-    return mock.patch.object(reference._Memories, "hand_out", lambda self, memory: memory)
+    return mock.patch.object(reference.Records, "hand_out", lambda self, memory: memory)
 
 
 @plant("CON-7")

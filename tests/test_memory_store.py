@@ -12,7 +12,7 @@ import pytest
 from conftest import DAY, START, Clock, everything, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from openmem.adapters.memory import _Memories
+from openmem.adapters.memory.records import Records as Memories
 
 from openmem import AsyncMemory, ConflictError, InvalidRequestError, Memory, MemoryInput, MemoryRecord, NotFoundError
 
@@ -436,7 +436,7 @@ def test_a_list_by_external_id_reads_one_record(monkeypatch: pytest.MonkeyPatch)
     memory, _ = store()
     kept = memory.add("c", "u", external_id="e")
     with monkeypatch.context() as patched:
-        patched.delattr(_Memories, "newest_first")
+        patched.delattr(Memories, "newest_first")
         assert memory.list("u", filter={"external_id": "e"}).items == [kept]
 
 

@@ -268,7 +268,7 @@ def test_the_wheel_takes_no_name_of_another_project(wheel: zipfile.ZipFile) -> N
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"openmem"}
     needed = {f"openmem/conformance/checks/{path.name}" for path in (ROOT / "conformance" / "checks").glob("*.py")}
-    needed |= {"openmem/adapters/memory.py", "openmem/adapters/postgres/adapter.py", "openmem/py.typed"}
+    needed |= {"openmem/adapters/memory/adapter.py", "openmem/adapters/postgres/adapter.py", "openmem/py.typed"}
     assert needed <= set(wheel.namelist())
     (top,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("top_level.txt"))
     assert top.split() == ["openmem"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from unittest import mock
 
-from openmem.adapters import memory as reference
 from openmem.adapters import native
+from openmem.adapters.memory import records as reference
 
 from openmem import NotFoundError, records
 from openmem._generated import models
@@ -89,14 +89,14 @@ class ChangesBeforeItChecks(MemoryAdapter):
 
 @plant("UPD-4")
 def the_index_is_stale():
-    return mock.patch.object(reference._Memories, "replace", lambda self, old, new, vector: self._keep(new))
+    return mock.patch.object(reference.Records, "replace", lambda self, old, new, vector: self._keep(new))
 
 
 def _keep(self, memory):
     self._records[memory.id] = memory
 
 
-reference._Memories._keep = _keep
+reference.Records._keep = _keep
 
 
 @plant("UPD-7")

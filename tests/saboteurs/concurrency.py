@@ -29,7 +29,7 @@ class Durable(MemoryAdapter):
 @plant("DUR-1")
 class TheLastIsNotWritten(Durable):  # a buffer that close forgets
     async def close(self):
-        for memory in sorted(self._store._records.values(), key=lambda each: each.created_at)[-1:]:
+        for memory in list(self._store._records.values())[-1:]:
             self._store.do(lambda store, memory=memory: store.remove(memory))
 
 

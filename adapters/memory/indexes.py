@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from openmem import cursors, ranking
 from openmem._generated.models import Memory
 
+from ..vectors import Floats, VectorIndex
 from .costs import weight
-from .vectors import Floats, VectorIndex
 
 
 class UserIndex:

@@ -1,123 +1,46 @@
-"""memory:// keeps everything in this process: the reference for what the protocol means."""
+"""The records of memory://: changed all or not at all, whatever interrupts it."""
 
 from __future__ import annotations
 
 import asyncio
 import bisect
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 
 from openmem import cursors, records
 from openmem._generated.models import Memory, Stats
-from openmem.adapter import Settings
-from openmem.bridge import offload, step
-from openmem.fork import Lock, leave_to_parent
 from openmem.tally import Tally
 
+from ..rules import linked
+from ..store import Logged, Store
+from ..vectors import Floats
 from .costs import LONG, cost
-from .embedded import EmbeddedAdapter
 from .indexes import UserIndex
-from .rules import linked
-from .store import Logged, Store
-from .vectors import Floats
 
 T = TypeVar("T")
 
 
-class MemorySettings(Settings):
-    """Options of memory://."""
-
-    audit_limit: int = 10_000
-    """Audit entries kept for each user; older ones are dropped."""
-
-
-class _Caller:
-    """Who waits for the thread's answer."""
+class Caller:
+    """Who waits for a thread's answer."""
 
     gone = False
 
 
-_PRESENT = _Caller()
-_caller: ContextVar[_Caller | None] = ContextVar("openmem_caller", default=None)
-
-
-class MemoryAdapter(EmbeddedAdapter):
-    """Records in dictionaries, one lock around every transaction, of which an interrupt leaves all or nothing."""
-
-    name = "memory"
-    durable = False
-    settings_type = MemorySettings
-    settings: MemorySettings
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._lock = Lock()
-        self._store = _Memories(self.embedding.dimension if self.embedding else None, self.settings.audit_limit)
-        self._start()
-
-    def _start(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "openmem-memory")  # one at a time has the lock
-
-    def forked(self) -> None:
-        """Keep the records and begin anew with the thread, which a child of fork does not have."""
-        super().forked()
-        leave_to_parent(self._thread)
-        self._start()
-
-    async def close(self) -> None:
-        """End the thread; the records are there for as long as the adapter is."""
-        self._thread.shutdown(wait=False)
-        self._start()
-
-    def handle(self, request: BaseModel) -> Coroutine[Any, Any, Any]:
-        """Answer one request: in place, or in the thread where that may hold an event loop up."""
-        return self._aside(self._handle, request) if self._store.takes_long(request) else super().handle(request)
-
-    def _handle(self, request: BaseModel) -> Any:
-        return step(super().handle(request))
-
-    async def transact(self, work: Callable[[Store], T], *, write: bool) -> T:
-        """Run work under the lock, for which an event loop does not wait."""
-        taken: list[bool] = []
-        try:
-            taken += map(self._lock.acquire, [False])  # in one step, which no signal can split
-            if taken[0]:
-                return self._store.do(work)
-        finally:
-            if taken and taken[0]:
-                self._lock.release()
-        return await self._aside(self._transact, work)
-
-    def _transact(self, work: Callable[[Store], T]) -> T:
-        with self._lock:
-            return self._store.do(work)
-
-    async def _aside(self, work: Callable[..., T], *args: Any) -> T:
-        """Run work in the thread, or in place for a sync caller and there; a caller who is cancelled ends it."""
-        caller = _caller.get() or _Caller()
-        token = _caller.set(caller)
-        try:
-            return await offload(work, *args, within=self._thread)
-        except asyncio.CancelledError:
-            caller.gone = True
-            raise
-        finally:
-            _caller.reset(token)
-
+PRESENT = Caller()
+CALLER: ContextVar[Caller | None] = ContextVar("openmem_caller", default=None)
 
 Before = tuple[str, Memory | None, Floats | None]
 """A user, and the record and vector as they were before a change; no record where there was none."""
 
 
-class _Memories:
+class Records:
     """All records; no caller ever holds one, only copies."""
 
     def __init__(self, dimension: int | None, audit_limit: int) -> None:
@@ -127,7 +50,7 @@ class _Memories:
         self._users: dict[str, UserIndex] = {}
         self._nobody = UserIndex(dimension)
         self._logs: dict[str, deque[Logged]] = {}
-        self._caller = _PRESENT
+        self._caller = PRESENT
         # The change under way: what it touched, by id, what is to be logged of it, and whether it stands.
         self._before: dict[str, Before] = {}
         self._entries: deque[tuple[str, Logged]] = deque()
@@ -138,7 +61,7 @@ class _Memories:
     def do(self, work: Callable[[Store], T]) -> T:
         """Do work, all of it or nothing. What an interrupt, or another thread at a fork, left half done is settled."""
         self._settle()
-        self._caller = _caller.get() or _PRESENT
+        self._caller = CALLER.get() or PRESENT
         if self._caller.gone:
             raise asyncio.CancelledError
         try:

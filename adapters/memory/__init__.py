@@ -1,0 +1,5 @@
+"""memory://: everything in this process."""
+
+from .adapter import MemoryAdapter, MemorySettings
+
+__all__ = ["MemoryAdapter", "MemorySettings"]

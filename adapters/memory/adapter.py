@@ -1,0 +1,91 @@
+"""memory:// keeps everything in this process: the reference for what the protocol means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from openmem.adapter import Settings
+from openmem.bridge import offload, step
+from openmem.fork import Lock, leave_to_parent
+
+from ..embedded import EmbeddedAdapter
+from ..store import Store
+from .records import CALLER, Caller, Records
+
+T = TypeVar("T")
+
+
+class MemorySettings(Settings):
+    """Options of memory://."""
+
+    audit_limit: int = 10_000
+    """Audit entries kept for each user; older ones are dropped."""
+
+
+class MemoryAdapter(EmbeddedAdapter):
+    """Records in dictionaries, one lock around every transaction, of which an interrupt leaves all or nothing."""
+
+    name = "memory"
+    durable = False
+    settings_type = MemorySettings
+    settings: MemorySettings
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._lock = Lock()
+        self._store = Records(self.embedding.dimension if self.embedding else None, self.settings.audit_limit)
+        self._start()
+
+    def _start(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "openmem-memory")  # one at a time has the lock
+
+    def forked(self) -> None:
+        """Keep the records and begin anew with the thread, which a child of fork does not have."""
+        super().forked()
+        leave_to_parent(self._thread)
+        self._start()
+
+    async def close(self) -> None:
+        """End the thread; the records are there for as long as the adapter is."""
+        self._thread.shutdown(wait=False)
+        self._start()
+
+    def handle(self, request: BaseModel) -> Coroutine[Any, Any, Any]:
+        """Answer one request: in place, or in the thread where that may hold an event loop up."""
+        return self._aside(self._handle, request) if self._store.takes_long(request) else super().handle(request)
+
+    def _handle(self, request: BaseModel) -> Any:
+        return step(super().handle(request))
+
+    async def transact(self, work: Callable[[Store], T], *, write: bool) -> T:
+        """Run work under the lock, for which an event loop does not wait."""
+        taken: list[bool] = []
+        try:
+            taken += map(self._lock.acquire, [False])  # in one step, which no signal can split
+            if taken[0]:
+                return self._store.do(work)
+        finally:
+            if taken and taken[0]:
+                self._lock.release()
+        return await self._aside(self._transact, work)
+
+    def _transact(self, work: Callable[[Store], T]) -> T:
+        with self._lock:
+            return self._store.do(work)
+
+    async def _aside(self, work: Callable[..., T], *args: Any) -> T:
+        """Run work in the thread, or in place for a sync caller and there; a caller who is cancelled ends it."""
+        caller = CALLER.get() or Caller()
+        token = CALLER.set(caller)
+        try:
+            return await offload(work, *args, within=self._thread)
+        except asyncio.CancelledError:
+            caller.gone = True
+            raise
+        finally:
+            CALLER.reset(token)
