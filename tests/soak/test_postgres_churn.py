@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import multiprocessing
 import os
 import random
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from churn import churn, seed
 from openmem.adapters.postgres import search as postgres_search
 
 from openmem import AsyncMemory, Memory, OMPError
 
 PROCESSES, THREADS, SEARCHES = 4, 4, 1250
 CANCELLATIONS, FORKS = 1000, 60
-MODES: tuple[Any, ...] = ("vector", "keyword", "hybrid")
 SPAWN = multiprocessing.get_context("spawn")
-
-
-class Errors(logging.Handler):
-    """Keeps what is logged as an error: a foreign record that the layers dropped."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.seen: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.seen.append(record.getMessage())
 
 
 def open_store(url: str, **options: Any) -> Memory:
@@ -47,36 +34,16 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def _churn_and_search(url: str, process: int) -> list[str]:
-    """Search users in turn, whose memories come and go; every other process by the index of vectors."""
+    """Search by every client of a process; every other process by the index of vectors."""
     if process % 2:
         postgres_search.EXACT, postgres_search.INDEX_COST = 5, 0
-    errors = Errors()
-    logging.getLogger("openmem").addHandler(errors)
-    wrong: list[str] = []
     with open_store(url) as memory:
-
-        def work(thread: int) -> None:
-            here = f"p{process}t{thread}"
-            mine = memory.add(f"tea of alice {here}", "alice")
-            for number in range(SEARCHES):
-                if number % 3 == 0:
-                    memory.delete(mine.id)
-                    user = ("bob", "carol", "alice")[number // 3 % 3]
-                    mine = memory.add(f"tea of {user} {here}", user)
-                user = ("alice", "bob", "carol")[number % 3]
-                found = memory.search("tea", user, limit=20, mode=MODES[number // 3 % 3])
-                wrong.extend(hit.memory.content for hit in found if f"of {user} " not in hit.memory.content)
-                if user == "alice" and len(found) < 20:
-                    wrong.append(f"only {len(found)}")
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(work, range(THREADS)))
-    return wrong + errors.seen
+        return churn([memory] * THREADS, SEARCHES, f"p{process}")
 
 
 def test_20_000_searches_under_churn_show_nothing_foreign(postgres_url: str) -> None:
     with open_store(postgres_url, index="hnsw") as memory:
-        memory.add_many([{"content": f"tea of alice {number}"} for number in range(20)], user_id="alice")
+        seed(memory)
     with SPAWN.Pool(PROCESSES) as pool:
         wrong = pool.starmap(_churn_and_search, [(postgres_url, process) for process in range(PROCESSES)])
     assert wrong == [[]] * PROCESSES
