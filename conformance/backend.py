@@ -12,7 +12,7 @@ from openmem._generated.verbs import VERB_OF, VERBS
 from openmem.adapter import Adapter
 from openmem.client import AsyncMemory, Memory
 from openmem.embedding import info, resolve
-from openmem.layers.owner import Asked, foreign
+from openmem.ownership import asked_by, foreign
 from openmem.types import Capabilities, CapabilityFeatures
 
 from .harness import Client, Colour, Harness, TickingClock
@@ -47,7 +47,7 @@ class Backend:
 
         async def watched(request: Any) -> Any:
             self.reached += 1
-            asked = Asked.by(request)
+            asked = asked_by(request)
             answer = await handle(request)
             if foreign(asked, answer):
                 self.leaks.append(VERB_OF[type(request)].name)

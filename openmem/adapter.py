@@ -104,14 +104,19 @@ class Adapter:
             f"{self.name} cannot be embedded anew.", remedy="Export it and import it anew."
         )
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it was opened, in this process."""
+        return self._opening.done
+
     async def ready(self) -> None:
         """Open unless it is open; the client does so before a verb, outside the time that a verb may take."""
-        if not self._opening.done:
-            await self._opening.run(self.open)
+        await self._opening.run(self.open)
 
     async def handle(self, request: BaseModel) -> Any:
         """Answer one request: the end of the stack."""
-        await self.ready()
+        if not self._opening.done:
+            await self.ready()
         return await getattr(self, VERB_OF[type(request)].name)(request)
 
     async def capabilities(self, request: models.CapabilitiesRequest) -> models.Capabilities:

@@ -95,7 +95,8 @@ class _Core:
     async def _answer(self, request: BaseModel) -> Any:
         if isinstance(request, CapabilitiesRequest):
             return self._capabilities.model_copy(deep=True)
-        await self._open()
+        if not self.adapter.is_ready:
+            await self._open()
         return await self._inner(request)
 
     async def open(self) -> None:

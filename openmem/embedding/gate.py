@@ -47,21 +47,23 @@ class Gated:
             raise self._wrong(f"{type(vectors).__name__}, not a list of vectors") from None
         if found != count:
             raise self._wrong(f"{found} vectors for {count} texts")
-        if hasattr(vectors, "mask"):  # as numpy's masked arrays have
-            raise self._wrong("vectors of which a part is masked")
-        try:
-            given = np.asarray(vectors)
-        except ValueError:
-            raise self._wrong("vectors of unlike length") from None
+        given = vectors if type(vectors) is np.ndarray else self._numbers(vectors)
         if given.dtype.kind not in "fiu":
             raise self._wrong(f"{given.dtype}, not numbers")
         if given.shape != (count, self.dimension):
             raise self._wrong(f"vectors of shape {given.shape[1:]}, where {self.dimension} numbers are expected")
-        with np.errstate(over="ignore"):
-            array = given.astype(np.float32)  # a copy: the embedder may use its own again
+        array = given.copy() if given.dtype == np.float32 else _narrowed(given)  # the embedder may use its own again
         if not np.isfinite(array).all():
             raise self._wrong("a number that is not finite in 32 bits")
         return array
+
+    def _numbers(self, vectors: Any) -> NDArray[Any]:
+        if hasattr(vectors, "mask"):  # as numpy's masked arrays have
+            raise self._wrong("vectors of which a part is masked")
+        try:
+            return np.asarray(vectors)
+        except ValueError:
+            raise self._wrong("vectors of unlike length") from None
 
     def _wrong(self, what: str) -> ProviderError:
         return ProviderError(
@@ -69,3 +71,8 @@ class Gated:
             remedy="Correct the embedder, or its dimension.",
             written="nothing",
         )
+
+
+def _narrowed(given: NDArray[Any]) -> Floats:
+    with np.errstate(over="ignore"):
+        return given.astype(np.float32)
