@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from openmem.adapter import Settings
-from openmem.bridge import offload, step
+from openmem.bridge import offload, step, stepping
 from openmem.fork import Lock, leave_to_parent
 
 from ..embedded import EmbeddedAdapter
@@ -57,7 +57,9 @@ class MemoryAdapter(EmbeddedAdapter):
 
     def handle(self, request: BaseModel) -> Coroutine[Any, Any, Any]:
         """Answer one request: in place, or in the thread where that may hold an event loop up."""
-        return self._aside(self._handle, request) if self._store.takes_long(request) else super().handle(request)
+        if stepping() or not self._store.takes_long(request):
+            return super().handle(request)
+        return self._aside(self._handle, request)
 
     def _handle(self, request: BaseModel) -> Any:
         return step(super().handle(request))
