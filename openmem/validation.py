@@ -32,6 +32,8 @@ MAX_METADATA = 256
 MAX_METADATA_BYTES = 1 << 20
 """Metadata and extensions of a memory together, as JSON in UTF-8."""
 MAX_FILTER_CONDITIONS, MAX_FILTER_BYTES = filters.MAX_CONDITIONS, filters.MAX_BYTES
+LARGE = 2_000
+"""Values that are checked in a few milliseconds."""
 LARGEST = 3.4028235677973366e38
 """From here on a number is infinite in 32 bits (IEEE 754: the largest float32 and half its last place)."""
 
@@ -89,6 +91,20 @@ def check(request: Request) -> Request:
         request.metadata = check_json("metadata", request.metadata)
         check_size(request.metadata, None)
     return request
+
+
+def is_large(value: Any) -> bool:
+    """Tell whether a request, or a list of them, holds so many values that checking it would hold an event loop up."""
+    count, waiting = 0, [value]
+    while waiting and count < LARGE:
+        each = waiting.pop()
+        if isinstance(each, BaseModel):
+            inner: Any = [part for part in (each.__dict__.get("metadata"), each.model_extra) if part]
+        else:
+            inner = each.values() if isinstance(each, Mapping) else each if isinstance(each, (list, tuple)) else ()
+        count += len(inner)
+        waiting.extend(inner)
+    return count >= LARGE
 
 
 def _check_values(request: BaseModel) -> None:

@@ -14,10 +14,13 @@ from openmem._generated.models import (
     SearchRequest,
     UpdateRequest,
 )
+from openmem.bridge import breathe
 from openmem.embedding import Embedder
 
 from . import Handler
 
+PIECE = 500
+"""Vectors handed out before other tasks have their turn."""
 Mode = Literal["vector", "keyword", "hybrid"]
 Embeddable = AddRequest | UpdateRequest | SearchRequest
 
@@ -50,9 +53,11 @@ async def _complete(request: BaseModel, embedder: Embedder) -> None:
     if not needed:
         return
     vectors = iter(await embedder.embed(needed))
-    for item, text in zip(lacking, texts, strict=True):
+    for number, (item, text) in enumerate(zip(lacking, texts, strict=True), 1):
         if text is not None:
             item.vector = next(vectors)  # type: ignore[assignment]  # a row of a numpy matrix passes as it is
+        if number % PIECE == 0:
+            await breathe()
 
 
 def _embeddable(request: BaseModel) -> Sequence[Embeddable]:

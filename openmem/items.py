@@ -1,0 +1,81 @@
+"""The items of a batch, each judged alone: the good ones go on, and each bad one's error takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from ._generated.models import AddManyRequest, AddRequest, BatchResponse, BatchResult, DeleteManyRequest, GetRequest
+from .admission import Admission
+from .bridge import offload
+from .errors import InvalidRequestError, OMPError, ProviderError
+from .validation import check, is_large, parse
+
+T = TypeVar("T")
+Handler = Callable[[BaseModel], Awaitable[Any]]
+PIECE = 50
+"""Items judged at once; more of them, or large ones, are judged beside the event loop."""
+
+
+async def add_many(request: AddManyRequest, handler: Handler, admission: Admission) -> BatchResponse:
+    """Judge the items of an add_many and hand on the good ones as AddRequests."""
+    return await _one_by_one(
+        request.items,
+        lambda item: _admitted(item, request.user_id, admission),
+        lambda good: handler(AddManyRequest.model_construct(items=good)),
+    )
+
+
+async def delete_many(request: DeleteManyRequest, handler: Handler) -> BatchResponse:
+    """Judge the ids of a delete_many and hand on the good ones."""
+    return await _one_by_one(
+        request.ids,
+        lambda each: check(parse(GetRequest, {"id": each})).id,
+        lambda good: handler(request.model_copy(update={"ids": good})),
+    )
+
+
+async def _one_by_one(
+    items: Sequence[Any], judge: Callable[[Any], T], forward: Callable[[list[T]], Awaitable[BatchResponse]]
+) -> BatchResponse:
+    judged: list[T | OMPError] = []
+    for start in range(0, len(items), PIECE):
+        piece = items[start : start + PIECE]
+        if len(items) > PIECE or is_large(piece):
+            judged += await offload(_judged, piece, judge)
+        else:
+            judged += _judged(piece, judge)
+    good = [each for each in judged if not isinstance(each, OMPError)]
+    answers = (await forward(good)).results if good else []
+    if len(answers) != len(good):
+        raise ProviderError(f"a batch of {len(good)} was answered by {len(answers)} results.")
+    answered = iter(answers)
+    results = [BatchResult(error=e.detail()) if isinstance(e, OMPError) else next(answered) for e in judged]
+    return BatchResponse(results=results)
+
+
+def _judged(items: Sequence[Any], judge: Callable[[Any], T]) -> list[T | OMPError]:
+    judged: list[T | OMPError] = []
+    for item in items:
+        try:
+            judged.append(judge(item))
+        except OMPError as error:
+            judged.append(error)
+    return judged
+
+
+def _admitted(item: Any, user_id: str | None, admission: Admission) -> AddRequest:
+    if isinstance(item, Mapping):
+        fields = item if user_id is None or "user_id" in item else {**item, "user_id": user_id}
+    elif isinstance(item, AddRequest):  # it may have been changed since it was made
+        fields = {name: value for name, value in item.__dict__.items() if name in item.model_fields_set}
+        fields |= item.model_extra or {}
+    else:
+        raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy="Give a dict or a MemoryInput.")
+    request = parse(AddRequest, fields)
+    if user_id is not None and request.user_id != user_id:
+        raise InvalidRequestError("the item names another user than its batch.", remedy="Name the user once.")
+    admission.admit(check(request))
+    return request
