@@ -1,0 +1,79 @@
+"""Reads whose time should not grow with what is stored: counts, a list by external_id, a chain of 40 links.
+
+Usage: python benchmarks/reads.py [--postgres URL]. Prints the median of 41 calls in milliseconds: stats of a user with
+5,000 memories, a list by external_id with 1,000 and with 20,000 memories of the user, and a history of 41 memories.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from openmem import Memory
+
+CALLS = 41
+COUNTED, FEW, MANY, LINKS = 5_000, 1_000, 20_000, 40
+
+
+def main() -> None:
+    """Measure each engine."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--postgres", metavar="URL", help="an empty database; without it Postgres is left out")
+    asked = parser.parse_args()
+    print(f"{'':10} {'stats':>8} {'external_id':>12} {'of 20,000':>10} {'history':>8}   ms")
+    with tempfile.TemporaryDirectory() as folder:
+        urls = ["memory://", f"sqlite:///{Path(folder) / 'reads.db'}", *([asked.postgres] if asked.postgres else [])]
+        for url in urls:
+            with Memory(url, embedder="none", timeout=600) as memory:
+                figures = measured(memory)
+            print(f"{url.partition(':')[0]:10} " + "{:8.2f} {:12.3f} {:10.3f} {:8.2f}".format(*figures))
+
+
+def measured(memory: Memory) -> tuple[float, float, float, float]:
+    """Fill a store step by step and time each read."""
+    fill(memory, "counted", COUNTED)
+    stats = timed(lambda: memory.stats("counted"))
+    fill(memory, "grows", FEW)
+    few = timed(lambda: memory.list("grows", filter={"external_id": "key 7"}))
+    fill(memory, "grows", MANY - FEW, FEW)
+    many = timed(lambda: memory.list("grows", filter={"external_id": "key 7"}))
+    last = memory.add("link", "chained")
+    for _ in range(LINKS):
+        last = memory.add("link", "chained", supersedes=[last.id])
+    return stats, few, many, timed(lambda: memory.history(last.id))
+
+
+def fill(memory: Memory, user_id: str, count: int, start: int = 0) -> None:
+    """Add memories of several scopes, kinds and tags, each with a key."""
+    for first in range(start, start + count, 5_000):
+        numbers = range(first, min(first + 5_000, start + count))
+        items: list[dict[str, Any]] = [
+            {
+                "content": f"note {number}",
+                "external_id": f"key {number}",
+                "scope": f"area/{number % 20}",
+                "kind": ("fact", "event")[number % 2],
+                "tags": [f"t{number % 7}"],
+            }
+            for number in numbers
+        ]
+        memory.add_many(items, user_id=user_id)
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """Return the median of many calls in milliseconds."""
+    taken = []
+    for _ in range(CALLS):
+        begun = perf_counter()
+        call()
+        taken.append(perf_counter() - begun)
+    return median(taken) * 1000
+
+
+if __name__ == "__main__":
+    main()
