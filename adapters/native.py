@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from openmem._generated import models
 from openmem.adapter import Adapter
 from openmem.context import TOKEN_COUNTER
-from openmem.errors import ConfigurationError
+from openmem.errors import ConfigurationError, ProviderError
 from openmem.ids import new_memory_id
 
 from .rules import Rules
@@ -75,6 +75,15 @@ def check_place(path: Path) -> None:
     """Refuse a path whose folder is missing."""
     if not path.absolute().parent.is_dir():
         raise ConfigurationError(f"there is no folder for {path}.", remedy="Make the folder first.")
+
+
+def within_itself() -> ProviderError:
+    """Say that a finalizer or a signal handler wants the store in the midst of a call of its own thread."""
+    return ProviderError(
+        "this thread is in the midst of another call of the store.",
+        remedy="Call it after that one, or in another thread.",
+        written="nothing",
+    )
 
 
 def other_embedding(held: models.EmbeddingInfo | None, wanted: models.EmbeddingInfo | None) -> ConfigurationError:

@@ -46,11 +46,15 @@ def decode(request: ListRequest) -> Position | None:
     """Read the position in request.cursor, as the guard hands it to an adapter; None on the first page."""
     if request.cursor is None:
         return None
-    moment, memory_id = _unpack(request.cursor)
+    text, memory_id = _unpack(request.cursor)
     try:
-        return datetime.fromisoformat(moment), memory_id
+        moment = datetime.fromisoformat(text)
+        memory_id.encode()
     except ValueError as error:
         raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY) from error
+    if moment.tzinfo is None:
+        raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY)
+    return moment, memory_id
 
 
 def position(memory: Memory) -> Position:

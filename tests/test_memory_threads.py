@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import START, everything, run
 
-from openmem import AsyncMemory, ConflictError, Memory, NotFoundError
+from openmem import AsyncMemory, ConflictError, Memory, NotFoundError, ProviderError, ranking
 
 THREADS = 8
 
@@ -300,3 +300,25 @@ def test_users_of_whom_nothing_is_known_take_no_room() -> None:
     for number in range(50):
         memory.search("tea", f"nobody {number}")
     assert list(memory._core.adapter._store._users) == ["u"]  # type: ignore[attr-defined]
+
+
+def test_a_finalizer_within_a_call_is_refused_and_does_not_wait_for_its_own_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = Memory("memory://", embedder="none")
+    told: list[ProviderError] = []
+    terms = ranking.terms
+
+    def interrupted(text: str) -> list[str]:
+        """Do what a collector of garbage or a signal may in the midst of indexing: call the store."""
+        monkeypatch.setattr(ranking, "terms", terms)
+        with pytest.raises(ProviderError, match="in the midst of another call") as caught:
+            memory.add("session ended", "u")
+        told.append(caught.value)
+        return terms(text)
+
+    monkeypatch.setattr(ranking, "terms", interrupted)
+    memory.add("tea", "u")
+    assert [error.written for error in told] == ["nothing"]
+    assert memory.stats("u").total == 1
+    memory.add("session ended", "u")

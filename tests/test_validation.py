@@ -29,6 +29,7 @@ from openmem import (
     OMPError,
     PayloadTooLargeError,
     UnsupportedCapabilityError,
+    cursors,
     filters,
 )
 from openmem._generated.models import AddManyRequest
@@ -438,6 +439,14 @@ def written(payload: Any) -> str:
 @given(PAYLOADS | TRIPLES)
 def test_forged_cursors(payload: Any) -> None:
     refused(ask("list", cursor=written(payload)))
+
+
+@pytest.mark.parametrize("place", [["2020-01-01T00:00:00", "m1"], ["2026-W01-1", "m1"], [START.isoformat(), "\ud800"]])
+def test_forged_places_under_the_right_query(place: list[str], tmp_path: Path) -> None:
+    for url in ("memory://", f"sqlite:///{tmp_path}/a.db"):
+        with Memory(url, embedder="none") as memory, pytest.raises(InvalidRequestError, match="cursor"):
+            query = build("list", {"user_id": "u"})
+            memory.list("u", cursor=cursors.bind(written(place), query))  # type: ignore[arg-type]
 
 
 def test_a_deep_cursor_on_a_deep_stack() -> None:

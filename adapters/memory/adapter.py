@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from openmem.adapter import Settings
 from openmem.bridge import offload, step, stepping
 from openmem.fork import Lock, leave_to_parent
 
 from ..embedded import EmbeddedAdapter
+from ..native import within_itself
 from ..store import Store
 from .records import CALLER, Caller, Records
 
@@ -23,7 +25,7 @@ T = TypeVar("T")
 class MemorySettings(Settings):
     """Options of memory://."""
 
-    audit_limit: int = 10_000
+    audit_limit: int = Field(default=10_000, ge=0)
     """Audit entries kept for each user; older ones are dropped."""
 
 
@@ -77,6 +79,8 @@ class MemoryAdapter(EmbeddedAdapter):
         return await self._aside(self._transact, work)
 
     def _transact(self, work: Callable[[Store], T]) -> T:
+        if self._store.worker == get_ident():
+            raise within_itself()
         with self._lock:
             return self._store.do(work)
 

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from datetime import datetime
 from operator import itemgetter
+from threading import get_ident
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -51,6 +52,8 @@ class Records:
         self._nobody = UserIndex(dimension)
         self._logs: dict[str, deque[Logged]] = {}
         self._caller = PRESENT
+        self.worker: int | None = None
+        """The thread that is at work here."""
         # The change under way: what it touched, by id, what is to be logged of it, and whether it stands.
         self._before: dict[str, Before] = {}
         self._entries: deque[tuple[str, Logged]] = deque()
@@ -60,16 +63,20 @@ class Records:
 
     def do(self, work: Callable[[Store], T]) -> T:
         """Do work, all of it or nothing. What an interrupt, or another thread at a fork, left half done is settled."""
-        self._settle()
-        self._caller = CALLER.get() or PRESENT
-        if self._caller.gone:
-            raise asyncio.CancelledError
+        self.worker = get_ident()
         try:
-            result = work(self)
-            self._stands = True
-        finally:
             self._settle()
-        return result
+            self._caller = CALLER.get() or PRESENT
+            if self._caller.gone:
+                raise asyncio.CancelledError
+            try:
+                result = work(self)
+                self._stands = True
+            finally:
+                self._settle()
+            return result
+        finally:
+            self.worker = None
 
     def _settle(self) -> None:
         """End the change under way; where that is interrupted, it may be begun anew."""
