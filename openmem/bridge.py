@@ -7,6 +7,7 @@ import atexit
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
@@ -173,17 +174,24 @@ class LoopThread:
             self._loop = self._thread = None
         if loop is None or thread is None:
             return
-        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=5)
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=5)
-        loop.close()
+        if not thread.is_alive():
+            loop.close()
 
 
 async def _cancel_all() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """End every task; again and again, for some take one cancellation for something else and go on."""
+    this = {asyncio.current_task()}
+    while tasks := asyncio.all_tasks() - this:
+        for task in tasks:
+            task.cancel()
+        done, _ = await asyncio.wait(tasks, timeout=0.1)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # nobody is left to be told
     # Not shutdown_default_executor: it starts a thread, which Python 3.12 refuses at exit; loop.close() lets it go.
     await asyncio.get_running_loop().shutdown_asyncgens()
 

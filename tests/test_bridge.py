@@ -522,3 +522,33 @@ def test_one_set_up_for_threads_and_loops_together() -> None:
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(ask, range(6)))
     assert (begun, most[1], once.done) == ([1], 1, True)
+
+
+STUBBORN = """
+import asyncio, time
+from openmem import Adapter, Memory
+from openmem._generated.models import CapabilityFeatures
+
+class Stubborn(Adapter):
+    name = "stubborn"
+    async def open(self):
+        self.worker = asyncio.ensure_future(self.work())
+    async def work(self):
+        for _ in range(3):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                pass
+    async def stats(self, request):
+        from openmem._generated.models import Stats
+        return Stats(user_id=request.user_id, total=0, current=0)
+
+memory = Memory(Stubborn())
+memory.stats("u")
+print("done", flush=True)
+"""
+
+
+def test_a_task_that_takes_a_cancellation_for_something_else_does_not_hold_up_the_exit() -> None:
+    done = python(STUBBORN)
+    assert (done.stdout.strip(), done.stderr, done.returncode) == ("done", "", 0)
