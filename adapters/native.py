@@ -90,7 +90,7 @@ def other_embedding(held: models.EmbeddingInfo | None, wanted: models.EmbeddingI
     """Say that a store with memories has another embedding than the configured one; None: keyword-only."""
     return ConfigurationError(
         f"the store was made with {_name(held)}, not {_name(wanted)}.",
-        remedy="Configure that embedder, or run `openmem reembed` with the new one.",
+        remedy="Open a client with that embedder, or run `openmem reembed` with the new one.",
     )
 
 

@@ -43,7 +43,7 @@ class File:
         self.connections = Connections(
             settings.path, private=settings.private, synchronous=settings.synchronous, patience=self.patience
         )
-        self._dimension = embedding.dimension if embedding else None
+        self._embedding = embedding
         self._cached_users = settings.cached_users
         self._begin()
         self._writing = Lock()  # in this process writers queue here, in their order
@@ -51,7 +51,7 @@ class File:
 
     def _begin(self) -> None:
         self.reads = ReadLog()
-        self._caches = Caches(self._dimension, self._cached_users)
+        self._caches = Caches(self._embedding, self._cached_users)
 
     def forked(self) -> None:
         """Begin anew in a child of fork."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 
 import numpy as np
 
 from openmem import ranking
+from openmem._generated.models import EmbeddingInfo
 from openmem.errors import ConfigurationError
 from openmem.fork import Lock
 
@@ -62,28 +63,28 @@ class CachedVectors:
         query = "SELECT memory, data FROM vectors WHERE user = ? AND revision > ? ORDER BY revision, memory"
         for key, data in connection.execute(query, (user, self.revision)):
             if len(data) != 4 * self._dimension:
-                raise ConfigurationError("the store was embedded anew meanwhile.", remedy="Open a new client.")
+                raise ConfigurationError("the store has vectors of several widths.", remedy="Run `openmem reembed`.")
             self.index.put(key, np.frombuffer(data, dtype="<f4"))
 
 
 class Caches:
     """The vectors of the users last searched."""
 
-    def __init__(self, dimension: int | None, most: int) -> None:
-        self._dimension, self._most = dimension, most
+    def __init__(self, embedding: EmbeddingInfo | None, most: int) -> None:
+        self.embedding, self._most = embedding, most
         self._lock = Lock()
         self._users: OrderedDict[str, CachedVectors] = OrderedDict()
 
     def of(self, user_id: str, *, new: bool) -> CachedVectors | None:
         """Return a user's vectors; None without an embedding, and where there are none yet unless new ones may be."""
-        if self._dimension is None:
+        if self.embedding is None:
             return None
         with self._lock:
             cached = self._users.get(user_id)
             if cached is None:
                 if not new:
                     return None
-                cached = self._users[user_id] = CachedVectors(self._dimension)
+                cached = self._users[user_id] = CachedVectors(self.embedding.dimension)
                 if len(self._users) > self._most:
                     self._users.popitem(last=False)
             self._users.move_to_end(user_id)
@@ -93,12 +94,12 @@ class Caches:
 class UserIndex:
     """What search reads of one user."""
 
-    def __init__(self, connection: Connection, user: int, vectors: VectorIndex[int] | None) -> None:
+    def __init__(self, connection: Connection, user: int, vectors: Callable[[], VectorIndex[int]] | None) -> None:
         self._connection, self._user, self._vectors = connection, user, vectors
 
     def vectors(self) -> VectorIndex[int] | None:
-        """Return the user's vectors."""
-        return self._vectors
+        """Read the user's vectors."""
+        return self._vectors() if self._vectors else None
 
     def keyword_scores(self, terms: Sequence[str]) -> dict[int, float]:
         """Return the BM25 scores of the user's memories that hold any of the terms."""

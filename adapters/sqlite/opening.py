@@ -13,7 +13,8 @@ from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.errors import ConfigurationError
 
-from ..native import UNFINISHED, other_embedding
+from ..native import UNFINISHED
+from . import meta
 from .errors import is_busy
 from .records import Records
 from .schema import PIECE, STEPS, migrate, version_of
@@ -39,18 +40,15 @@ def check_ours(store: Records, path: Path) -> None:
 
 def is_ready(store: Records, path: Path, embedding: EmbeddingInfo | None) -> bool:
     """Tell whether nothing has to be done; raises ConfigurationError for a file that cannot be used at all."""
-    if version_of(store.connection, path) < len(STEPS) or _meta(store, "analysis") != ranking.ANALYSIS:
+    if version_of(store.connection, path) < len(STEPS) or meta.read(store.connection, "analysis") != ranking.ANALYSIS:
         return False
-    held = _held(store)
-    if held != embedding and (held == UNFINISHED or _has_memories(store)):
-        raise other_embedding(held, embedding)
-    return held == embedding
+    return meta.has_embedding(store.connection, embedding)
 
 
 def check_readable(store: Records, path: Path, embedding: EmbeddingInfo | None) -> None:
     """Refuse a file that would have to be changed before it can be read."""
     ready = is_ready(store, path, embedding)
-    if not ready and (version_of(store.connection, path) < len(STEPS) or _has_memories(store)):
+    if not ready and (version_of(store.connection, path) < len(STEPS) or meta.has_memories(store.connection)):
         raise ConfigurationError(
             f"{path} has to be brought up to date, and can only be read here.",
             remedy="Open it once as somebody who may write.",
@@ -61,17 +59,14 @@ def prepare(store: Records, path: Path, embedding: EmbeddingInfo | None) -> bool
     """Do a piece of what has to be done; False: there is more."""
     if not (migrate(store.connection, path) and _reindex(store)):
         return False
-    held = _held(store)
-    if held != embedding:
-        if held == UNFINISHED or _has_memories(store):
-            raise other_embedding(held, embedding)
+    if not meta.has_embedding(store.connection, embedding):
         set_embedding(store, embedding)
     return True
 
 
 def set_embedding(store: Records, embedding: EmbeddingInfo | None) -> None:
     """Record the embedding of the store; None: keyword-only."""
-    _set_meta(store, "embedding", embedding.model_dump_json() if embedding else None)
+    meta.set_embedding(store.connection, embedding)
 
 
 def migrate_only(store: Records, path: Path) -> bool:
@@ -81,9 +76,9 @@ def migrate_only(store: Records, path: Path) -> bool:
 
 def _reindex(store: Records) -> bool:
     """Index a piece of the words anew, where they were indexed by another text analysis."""
-    if _meta(store, "analysis") == ranking.ANALYSIS:
+    if meta.read(store.connection, "analysis") == ranking.ANALYSIS:
         return True
-    analysis, last = json.loads(_meta(store, "reindexed") or '["", 0]')
+    analysis, last = json.loads(meta.read(store.connection, "reindexed") or '["", 0]')
     if analysis != ranking.ANALYSIS:
         last = 0
         store.connection.execute("DELETE FROM postings")
@@ -92,10 +87,10 @@ def _reindex(store: Records) -> bool:
     for key, user, content in rows:
         store.index_content(key, user, content)
     if len(rows) < PIECE:
-        _set_meta(store, "reindexed", None)
-        _set_meta(store, "analysis", ranking.ANALYSIS)
+        meta.write(store.connection, "reindexed", None)
+        meta.write(store.connection, "analysis", ranking.ANALYSIS)
         return True
-    _set_meta(store, "reindexed", json.dumps([ranking.ANALYSIS, rows[-1][0]]))
+    meta.write(store.connection, "reindexed", json.dumps([ranking.ANALYSIS, rows[-1][0]]))
     highest = store.connection.execute("SELECT max(key) FROM records").fetchone()[0]
     logger.info("sqlite: indexed the words of memories up to number %d of %d", rows[-1][0], highest)
     return False
@@ -106,26 +101,6 @@ def contents_after(store: Records, key: int, limit: int) -> list[tuple[int, int,
     query = "SELECT key, user, record FROM records WHERE key > ? ORDER BY key LIMIT ?"
     rows = store.connection.execute(query, (key, limit)).fetchall()
     return [(key, user, Memory.model_validate_json(record).content) for key, user, record in rows]
-
-
-def _meta(store: Records, name: str) -> str | None:
-    found = store.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-    return found[0] if found else None
-
-
-def _set_meta(store: Records, name: str, value: str | None) -> None:
-    store.connection.execute("DELETE FROM meta WHERE name = ?", (name,))
-    if value is not None:
-        store.connection.execute("INSERT INTO meta (name, value) VALUES (?, ?)", (name, value))
-
-
-def _held(store: Records) -> EmbeddingInfo | None:
-    held = _meta(store, "embedding")
-    return EmbeddingInfo.model_validate_json(held) if held else None
-
-
-def _has_memories(store: Records) -> bool:
-    return store.connection.execute("SELECT 1 FROM records LIMIT 1").fetchone() is not None
 
 
 # --- vectors made anew ------------------------------------------------------------------------------------------

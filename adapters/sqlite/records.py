@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from sqlite3 import Connection, Cursor
 from typing import Any
 
@@ -14,9 +15,10 @@ from openmem.clock import from_micros, micros
 
 from ..reads import ReadLog, with_kept
 from ..store import Logged
-from ..vectors import unit
+from ..vectors import VectorIndex, unit
+from . import meta
 from .counts import CHAIN, counted
-from .index import FEW, KEPT, Caches, UserIndex
+from .index import FEW, KEPT, CachedVectors, Caches, UserIndex
 from .schema import COLUMNS, row
 
 _INSERT = f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
@@ -29,6 +31,7 @@ class Records:
     def __init__(self, connection: Connection, reads: ReadLog, caches: Caches, *, writes: bool) -> None:
         self.connection = connection
         self._reads, self._caches, self._writes = reads, caches, writes
+        self._held = False
         self._users: dict[str, int | None] = {}
         self._walks: list[Cursor] = []
 
@@ -62,7 +65,17 @@ class Records:
         found = self._one(query, self._user(user_id), external_id)
         return Memory.model_validate_json(found[0]) if found else None
 
+    def _hold_embedding(self) -> None:
+        """Refuse to bring vectors of several models together: another client may have embedded the store anew."""
+        if self._held:
+            return
+        embedding = self._caches.embedding
+        if not meta.has_embedding(self.connection, embedding) and self._writes:
+            meta.set_embedding(self.connection, embedding)
+        self._held = True
+
     def insert(self, memory: Memory, vector: Sequence[float] | None) -> None:
+        self._hold_embedding()
         user = self._user(memory.user_id)
         key = self.connection.execute(_INSERT, row(memory, user)).lastrowid
         self.index_content(key, user, memory.content)
@@ -70,6 +83,8 @@ class Records:
             self.put_vector(key, user, vector, added=1)
 
     def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
+        if new.content != old.content or vector is not None:
+            self._hold_embedding()
         key, user = self._key(old)
         self.connection.execute(_REPLACE, (*row(new, user), key))
         if new.content != old.content:
@@ -163,7 +178,11 @@ class Records:
             return
         with cached.lock:
             user = self._user(user_id) or 0
-            yield UserIndex(self.connection, user, cached.at(self.connection, user))
+            yield UserIndex(self.connection, user, partial(self._vectors, cached, user))
+
+    def _vectors(self, cached: CachedVectors, user: int) -> VectorIndex[int]:
+        self._hold_embedding()
+        return cached.at(self.connection, user)
 
     def load(self, user_id: str, keys: Sequence[int]) -> Iterator[tuple[int, Memory]]:
         user = self._user(user_id)

@@ -1,0 +1,97 @@
+"""The embedding of a sqlite:// file: its vectors are of one model, whoever else has it open."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import run
+from openmem.adapters.sqlite import SqliteAdapter
+
+from openmem import ConfigurationError, Memory
+from openmem.embedding.testing import WordEmbedder
+from openmem.types import EmbeddingInfo
+
+Embed = Callable[[Sequence[str]], Awaitable[Any]]
+
+
+class Other(WordEmbedder):
+    """Another model of the same width."""
+
+    def __init__(self) -> None:
+        super().__init__(dimension=16)
+        self.model = "another"
+
+
+def open_store(path: Path, **options: Any) -> Memory:
+    return Memory(f"sqlite:///{path}", **{"embedder": "test:16", "synchronous": "normal", **options})
+
+
+def reembed(path: Path, embedder: Any, embed: Embed | None = None) -> int:
+    """Embed a store anew; embed: what embedder does, or something that happens meanwhile too."""
+    info = EmbeddingInfo(model=embedder.model, dimension=embedder.dimension)
+    adapter = SqliteAdapter(SqliteAdapter.settings_type(path=path), embedding=info)
+
+    async def work() -> int:
+        try:
+            return await adapter.reembed(embed or embedder.embed)
+        finally:
+            await adapter.close()
+
+    return run(work)
+
+
+def hold(path: Path) -> None:
+    """Check what the store counts against what it has."""
+    connection = sqlite3.connect(path)
+    counted = connection.execute("SELECT sum(vectors) FROM users").fetchone()
+    held = connection.execute("SELECT count(*) FROM vectors JOIN records ON memory = records.key").fetchone()
+    assert counted == held == connection.execute("SELECT count(*) FROM vectors").fetchone()
+    connection.close()
+
+
+@pytest.mark.parametrize("embedder", [Other(), WordEmbedder(dimension=32)])
+def test_a_client_of_the_old_embedding_is_told(tmp_path: Path, embedder: WordEmbedder) -> None:
+    path = tmp_path / "a.db"
+    with open_store(path) as old:
+        first = old.add("green tea", "u", external_id="k")
+        old.search("tea", "u")
+        assert reembed(path, embedder) == 1
+        calls: list[Callable[[], object]] = [
+            lambda: old.add("black coffee", "u"),
+            lambda: old.add("black coffee", "u", external_id="k"),
+            lambda: old.update(first.id, content="black coffee"),
+            lambda: old.search("tea", "u", mode="vector"),
+            lambda: old.search("tea", "u"),
+        ]
+        for call in calls:
+            with pytest.raises(ConfigurationError, match=r"Open a client .* `openmem reembed`") as caught:
+                call()
+            assert caught.value.written == "nothing"
+        (result,) = old.add_many([{"content": "black coffee"}], user_id="u")
+        assert result.error is not None
+        assert result.error.written == "nothing"
+        with open_store(path, embedder=embedder) as new:
+            assert [hit.memory.id for hit in new.search("tea", "u", mode="vector")] == [first.id]
+        assert [hit.memory.id for hit in old.search("tea", "u", mode="keyword")] == [first.id]  # no vector is needed
+        old.update(first.id, tags=["drink"])
+        old.delete(first.id)
+    hold(path)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_an_empty_store_takes_the_embedding_of_the_first_who_adds(tmp_path: Path, first: int) -> None:
+    clients = [open_store(tmp_path / "a.db", embedder=each) for each in ("test:16", Other(), "none")]
+    for client in clients:
+        client.list("u")
+    adds = clients.pop(first)
+    adds.add("green tea", "u")
+    for client in clients:
+        with pytest.raises(ConfigurationError, match="openmem reembed"):
+            client.add("black coffee", "u")
+    assert len(adds.search("tea", "u")) == 1
+    for client in (adds, *clients):
+        client.close()
