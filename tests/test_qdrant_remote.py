@@ -406,8 +406,6 @@ def test_what_a_process_that_died_had_claimed_is_free_again(
     with open_store() as memory:
         gone = memory.add("a fact", "u", external_id="k")
         [point] = server.client.scroll("mem")[0]
-        [claim] = [each for each in server.client.scroll("mem_sidecar", limit=99)[0] if "memory" in each.payload]
-        server.client.set_payload("mem_sidecar", {"by": "another"}, [claim.id])
         server.client.delete("mem", [point.id])  # as if it had not been stored yet
         with pytest.raises(ConflictError, match="external_id"):
             memory.add("a fact", "u", external_id="k")
@@ -429,6 +427,30 @@ def test_an_add_that_failed_half_way_is_added_by_its_repetition(server: Server, 
         assert len(naps) == 1, "the server was asked again, and nobody waited for"
         assert memory.add("a fact", "u", external_id="k").id == record.id
         assert [each.id for each in memory.list("u").items] == [record.id]
+
+
+def test_a_claim_is_kept_where_what_it_is_for_may_be_there(server: Server, naps: list[float]) -> None:
+    def stores(request: httpx.Request) -> bool:
+        return request.url.path == "/collections/mem/points/batch" and b"a fact" in request.content
+
+    def dying(request: httpx.Request) -> httpx.Response | None:
+        """Store the memory, answer that it failed, and then fail whoever looks whether it is there."""
+        if stores(request) or looks:
+            looks.append(request.url.path)
+            return server.reply(request) and httpx.Response(503) if stores(request) else httpx.Response(500)
+        return None
+
+    looks: list[str] = []
+    with open_store() as memory, open_store() as other:
+        memory.list("u"), other.list("u")
+        server.fault = dying
+        with pytest.raises(OMPError) as caught:
+            memory.add("a fact", "u", external_id="k")
+        assert caught.value.written == "perhaps"
+        server.fault = lambda request: None
+        assert [each.content for each in other.list("u", filter={"external_id": "k"}).items] == ["a fact"]
+        assert [client.add("a fact", "u", external_id="k").version for client in (other, memory)] == [2, 3]
+        assert len(other.list("u").items) == 1
 
 
 # --- as a whole -------------------------------------------------------------------------------------------------

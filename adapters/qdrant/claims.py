@@ -29,13 +29,13 @@ class Claims:
     async def read(self, keys: Collection[Key]) -> dict[Key, Payload]:
         """Read the claims of external_ids."""
         key_of = {claim_id(*key): key for key in keys}
-        rows = await self._engine.retrieve(self._sidecar, list(key_of), ("memory", "by"))
+        rows = await self._engine.retrieve(self._sidecar, list(key_of), ("memory",))
         return {key_of[row.id]: row.payload for row in rows}
 
     async def take(self, claims: dict[Key, str]) -> None:
         """Claim external_ids for new memories; NotWritten where another writer has one."""
-        at, by = int(time.time()), self._writer.name
-        points = [Point(claim_id(*key), {"memory": memory_id, "at": at, "by": by}) for key, memory_id in claims.items()]
+        at = int(time.time())
+        points = [Point(claim_id(*key), {"memory": memory_id, "at": at}) for key, memory_id in claims.items()]
         if self._exclusive:  # a claim that is there is of a memory that is not
             await self._engine.write(self._sidecar, [Insert(points)])
             return
@@ -53,6 +53,7 @@ class Claims:
     async def give_back(self, claims: dict[Key, str]) -> None:
         """Free what was claimed in vain; where that fails, this writer may take it again at once, others later."""
         if claims:
+            self._writer.given_up.extend(claims.values())
             with suppress(OMPError):
                 await self._engine.write(self._sidecar, [self.free(key, each) for key, each in claims.items()])
 
@@ -62,8 +63,8 @@ class Claims:
         return Delete([claim_id(*key)], condition)
 
     def _abandoned(self, key: Key, claim: Payload, at: int) -> Delete:
-        """Give up a claim that was left over: at once where this writer failed, else when it is old."""
-        if claim["by"] == self._writer.name:
+        """Give up a claim that was left over: at once where this writer gave it back, else when it is old."""
+        if claim["memory"] in self._writer.given_up:
             return self.free(key, claim["memory"])
         return self.free(key, claim["memory"], Range("at", high=at - ABANDONED))
 

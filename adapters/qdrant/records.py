@@ -148,12 +148,11 @@ def asked_words(terms: Sequence[str]) -> Words:
 
 
 class Writer:
-    """One adapter among those that write: its name, and numbers for its audit entries, which grow with time."""
+    """One adapter among those that write: what it gave up, and numbers for its audit entries, which grow with time."""
 
     def __init__(self) -> None:
-        self.name = new_revision()
-        self.given_up = deque[str](maxlen=256)
-        """Locks that are nobody's, where they may not have been taken off."""
+        self.given_up = deque[str](maxlen=1024)
+        """Locks, and ids of memories claimed for, that are nobody's, where they may not have been taken off."""
         self._lock = Lock()
         self._last = 0
 

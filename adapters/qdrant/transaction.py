@@ -23,6 +23,7 @@ from openmem.bridge import finished, offload
 from openmem.errors import ConflictError, OMPError, ProviderUnavailableError
 
 from ..reads import Entry
+from ..staged import NotWritten
 from ..staging import Staging, Wanted
 from .claims import Claims, lost
 from .engine import Delete, Engine, Insert, Mark, Operation, Overwrite, Payload, Row
@@ -106,8 +107,9 @@ class QdrantTransaction:
                 await self._claims.take(claims)
         try:
             await self._change(staging)
-        except BaseException:
-            await self._claims.give_back(claims)
+        except (NotWritten, OMPError) as error:
+            if isinstance(error, NotWritten) or error.written == "nothing":  # else what was claimed for may be there
+                await self._claims.give_back(claims)
             raise
         await self._note(staging)
 
