@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,55 @@ def test_an_empty_store_takes_the_embedding_of_the_first_who_adds(tmp_path: Path
     assert len(adds.search("tea", "u")) == 1
     for client in (adds, *clients):
         client.close()
+
+
+def test_an_embedding_made_anew_keeps_what_others_do_meanwhile(tmp_path: Path) -> None:
+    path, embedder = tmp_path / "a.db", WordEmbedder(dimension=16)
+    with open_store(path) as memory:
+        deleted, changed, kept = (memory.add(content, "u") for content in ("black coffee", "green tea", "red wine"))
+        texts: list[str] = []
+
+        async def embed(batch: Sequence[str]) -> Any:
+            texts.extend(batch)
+            if len(texts) == 3:
+                memory.delete(deleted.id)
+                with pytest.raises(ConfigurationError, match="an unfinished reembed"):
+                    memory.update(changed.id, content="quixotic windmill")
+                connection = sqlite3.connect(path)  # what a program of an earlier version would do
+                with connection:
+                    connection.execute("UPDATE records SET record = replace(record, 'green tea', 'quixotic windmill')")
+                    connection.execute(
+                        "INSERT INTO vectors SELECT key, user, 1, zeroblob(64) FROM records WHERE id = ?", (changed.id,)
+                    )
+                    connection.execute("UPDATE users SET vectors = vectors + 1, revision = revision + 1")
+                connection.close()
+            return await embedder.embed(batch)
+
+        assert reembed(path, embedder, embed) == 3
+        assert texts[3:] == ["quixotic windmill"]
+        found = memory.search("quixotic windmill", "u", mode="vector")
+        assert [hit.memory.id for hit in found] == [changed.id, kept.id]
+        assert found[0].score > 0.99
+    hold(path)
+
+
+def test_of_two_that_embed_a_store_anew_the_later_one_finishes(tmp_path: Path) -> None:
+    path, mine, theirs = tmp_path / "a.db", WordEmbedder(dimension=16), Other()
+    with open_store(path) as memory:
+        record = memory.add("green tea", "u")
+
+    async def embed(batch: Sequence[str]) -> Any:
+        reembed_in_thread(path, theirs)
+        return await mine.embed(batch)
+
+    with pytest.raises(ConfigurationError, match="another reembed"):
+        reembed(path, mine, embed)
+    with open_store(path, embedder=theirs) as memory:
+        assert memory.get(record.id).embedding_model == "another"
+        assert memory.search("green tea", "u", mode="vector")[0].score > 0.99
+    hold(path)
+
+
+def reembed_in_thread(path: Path, embedder: Any) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(reembed, path, embedder).result() == 1

@@ -8,6 +8,7 @@ from functools import partial
 from time import monotonic, sleep
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
+from uuid import uuid4
 
 from openmem._generated import models
 from openmem.adapter import Embed
@@ -102,14 +103,16 @@ class SqliteAdapter(EmbeddedAdapter):
         embedding = self.configured_embedding()
         await offload(self._begin)
         await offload(self._to_the_end, partial(opening.migrate_only, path=self.settings.path))
-        await offload(self._file.write, opening.drop_vectors)
+        run = uuid4().hex
+        await offload(self._file.write, partial(opening.drop_vectors, run=run))
         done = last = 0
         while rows := await offload(self._file.read, partial(opening.contents_after, key=last, limit=1000)):
-            vectors = await embed([content for _, _, content in rows])
-            put = partial(opening.put_vectors, rows=rows, vectors=vectors, model=embedding.model)
-            await offload(self._file.write, put)
             done, last = done + len(rows), rows[-1][0]
-        await offload(self._file.write, partial(opening.set_embedding, embedding=embedding))
+            while rows:
+                vectors = await embed([content for _, _, content in rows])
+                put = partial(opening.put_vectors, run=run, rows=rows, vectors=vectors, model=embedding.model)
+                rows = await offload(self._file.write, put)
+        await offload(self._file.write, partial(opening.finish, run=run, embedding=embedding))
         return done
 
     # --- opening ----------------------------------------------------------------------------------------------

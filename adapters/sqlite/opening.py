@@ -19,6 +19,9 @@ from .errors import is_busy
 from .records import Records
 from .schema import PIECE, STEPS, migrate, version_of
 
+Row = tuple[int, int, str]
+"""Key, user and content of a memory."""
+
 logger = logging.getLogger("openmem")
 
 
@@ -60,13 +63,8 @@ def prepare(store: Records, path: Path, embedding: EmbeddingInfo | None) -> bool
     if not (migrate(store.connection, path) and _reindex(store)):
         return False
     if not meta.has_embedding(store.connection, embedding):
-        set_embedding(store, embedding)
+        meta.set_embedding(store.connection, embedding)
     return True
-
-
-def set_embedding(store: Records, embedding: EmbeddingInfo | None) -> None:
-    """Record the embedding of the store; None: keyword-only."""
-    meta.set_embedding(store.connection, embedding)
 
 
 def migrate_only(store: Records, path: Path) -> bool:
@@ -96,7 +94,7 @@ def _reindex(store: Records) -> bool:
     return False
 
 
-def contents_after(store: Records, key: int, limit: int) -> list[tuple[int, int, str]]:
+def contents_after(store: Records, key: int, limit: int) -> list[Row]:
     """Read key, user and content of the memories after a key, in order of key."""
     query = "SELECT key, user, record FROM records WHERE key > ? ORDER BY key LIMIT ?"
     rows = store.connection.execute(query, (key, limit)).fetchall()
@@ -106,17 +104,42 @@ def contents_after(store: Records, key: int, limit: int) -> list[tuple[int, int,
 # --- vectors made anew ------------------------------------------------------------------------------------------
 
 
-def drop_vectors(store: Records) -> None:
-    """Forget every vector; the store cannot be opened until set_embedding names what replaced them."""
+def drop_vectors(store: Records, run: str) -> None:
+    """Forget every vector; the store cannot be opened until this run, or one that began later, finishes."""
     store.connection.execute("DELETE FROM vectors")
     store.connection.execute("DELETE FROM removed")
     store.connection.execute("UPDATE users SET vectors = 0, revision = revision + 1")
-    set_embedding(store, UNFINISHED)
+    meta.set_embedding(store.connection, UNFINISHED)
+    meta.write(store.connection, "reembedding", run)
 
 
-def put_vectors(store: Records, rows: Sequence[tuple[int, int, str]], vectors: Sequence[Any], model: str) -> None:
-    """Store the vectors of memories that have none."""
-    for (key, user, _), vector in zip(rows, vectors, strict=True):
-        store.put_vector(key, user, vector, added=1)
+def put_vectors(store: Records, run: str, rows: Sequence[Row], vectors: Sequence[Any], model: str) -> list[Row]:
+    """Store the vectors of memories; return those that have another text by now, whose vectors are to be made again."""
+    _go_on(store, run)
+    changed = []
+    for (key, user, content), vector in zip(rows, vectors, strict=True):
+        now = store.connection.execute("SELECT record FROM records WHERE key = ?", (key,)).fetchone()
+        if now is None:
+            continue
+        text = Memory.model_validate_json(now[0]).content
+        if text != content:
+            changed.append((key, user, text))
+            continue
+        store.put_vector(key, user, vector, added=0 if store.has_vector(key) else 1)
         statement = "UPDATE records SET record = json_set(record, '$.embedding_model', ?) WHERE key = ?"
         store.connection.execute(statement, (model, key))
+    return changed
+
+
+def finish(store: Records, run: str, embedding: EmbeddingInfo) -> None:
+    """Open the store to clients with the embedding that its vectors were made by."""
+    _go_on(store, run)
+    meta.write(store.connection, "reembedding", None)
+    meta.set_embedding(store.connection, embedding)
+
+
+def _go_on(store: Records, run: str) -> None:
+    if meta.read(store.connection, "reembedding") != run:
+        raise ConfigurationError(
+            "another reembed of the store began meanwhile.", remedy="Let it finish; repeat this one if it is yours."
+        )

@@ -91,8 +91,7 @@ class Records:
             self._forget_content(key, user, old.content)
             self.index_content(key, user, new.content)
         if vector is not None:
-            had = self._one("SELECT 1 FROM vectors WHERE memory = ?", key)
-            self.put_vector(key, user, vector, added=0 if had else 1)
+            self.put_vector(key, user, vector, added=0 if self.has_vector(key) else 1)
 
     def remove(self, memory: Memory) -> None:
         key, user = self._key(memory)
@@ -133,6 +132,10 @@ class Records:
     def _count(self, user: int | None, memories: int, length: int) -> None:
         query = "UPDATE users SET memories = memories + ?, length = length + ? WHERE key = ?"
         self.connection.execute(query, (memories, length, user))
+
+    def has_vector(self, key: int) -> bool:
+        """Tell whether a memory has a vector."""
+        return self._one("SELECT 1 FROM vectors WHERE memory = ?", key) is not None
 
     def put_vector(self, key: int | None, user: int | None, vector: Sequence[float], *, added: int) -> None:
         """Store the vector of a memory; added: 0 where it takes the place of another."""
