@@ -350,6 +350,39 @@ def test_a_folder_is_refused_typed(tmp_path: Path) -> None:
         memory.list("u")
 
 
+def test_a_file_of_two_names_is_refused(tmp_path: Path) -> None:
+    """Each name would have a write-ahead log of its own, and one would overwrite what is kept by the other."""
+    path, other = tmp_path / "a.db", tmp_path / "b.db"
+    with open_store(path) as memory:
+        memory.add("fact", "u")
+        other.hardlink_to(path)
+        calls: list[Callable[[], object]] = [lambda: memory.add("lost", "u"), lambda: memory.list("u")]
+        for call in calls:
+            with pytest.raises(ConfigurationError, match="hard links") as caught:
+                call()
+            assert caught.value.written == "nothing"
+        for each in (path, other):
+            with open_store(each) as second, pytest.raises(ConfigurationError, match="hard links"):
+                second.list("u")
+        other.unlink()
+        other.symlink_to(path)
+        with open_store(other) as second:
+            second.add("another fact", "u")
+        assert len(memory.list("u").items) == 2
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.db")
+    with open_store(tmp_path / "a.db") as memory, pytest.raises(ConfigurationError, match="is no file"):
+        memory.list("u")
+
+
+def test_a_link_to_itself_is_refused_typed(tmp_path: Path) -> None:
+    (tmp_path / "a.db").symlink_to(tmp_path / "a.db")
+    with open_store(tmp_path / "a.db") as memory, pytest.raises(ConfigurationError, match="cannot be opened"):
+        memory.list("u")
+
+
 # --- closing ----------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -49,6 +50,7 @@ class Connections:
         """Make the file where there is none, and find out whether it can be written or only read."""
         with self._undivided:
             self._make()
+            self._refuse_kinds()
             try:
                 self.writable = self._may_write() and self._works("mode=rw")
                 if self.writable:
@@ -92,7 +94,9 @@ class Connections:
             raise self._gone("was deleted or moved away") from error
         if found[:2] != self._file[:2]:
             raise self._gone("was replaced by another file")
-        if found != self._file:  # only what cannot be locked is looked at so closely
+        if found[2] > 1:
+            raise self._shared(found[2])
+        if found[3:] != self._file[3:]:  # only what cannot be locked is looked at so closely
             self._close_idle()
             self._file = found
 
@@ -109,7 +113,7 @@ class Connections:
 
     def _make(self) -> None:
         with _making:
-            place = self.path.resolve()
+            place = self._place()
             if place.exists():
                 return
             try:
@@ -121,8 +125,28 @@ class Connections:
                     f"{self.path} cannot be made: {error.strerror}.", remedy="Check the path and its rights."
                 ) from error
 
+    def _place(self) -> Path:
+        return Path(os.path.realpath(self.path))
+
+    def _refuse_kinds(self) -> None:
+        """Refuse what is no file, at which SQLite might wait for ever, and a file under several names."""
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise no_database(self.path) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigurationError(f"{self.path} is no file.", remedy="Name a file, or a new one.")
+        if found.st_nlink > 1:
+            raise self._shared(found.st_nlink)
+
+    def _shared(self, names: int) -> OMPError:
+        return ConfigurationError(
+            f"{self.path} is one of {names} names of its file: each would have a log of its own, and changes be lost.",
+            remedy="Remove the other hard links; symbolic links, or copies, do no harm.",
+        )
+
     def _may_write(self) -> bool:
-        return all(os.access(each, os.W_OK) for each in (self.path, self.path.resolve().parent))
+        return all(os.access(each, os.W_OK) for each in (self.path, self._place().parent))
 
     def _works(self, how: str) -> bool:
         """Try to read the file; False where SQLite cannot have the log and the index that it needs beside it."""
@@ -139,7 +163,7 @@ class Connections:
 
     def _open_still(self) -> None:
         """Read a file that nobody can be writing, unlocked, unless its log holds what the file has not."""
-        place = self.path.resolve()
+        place = self._place()
         log = place.with_name(place.name + "-wal")
         if not log.exists() or not log.stat().st_size:
             if not self._works("mode=ro&immutable=1"):
@@ -185,8 +209,8 @@ class Connections:
     def _identity(self) -> tuple[int, ...]:
         found = self.path.stat()
         if self._how.endswith("immutable=1"):
-            return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-        return found.st_dev, found.st_ino
+            return found.st_dev, found.st_ino, found.st_nlink, found.st_mtime_ns, found.st_size
+        return found.st_dev, found.st_ino, found.st_nlink
 
     def _gone(self, what: str) -> OMPError:
         remedy = "Put it back, or open a new client."
