@@ -15,6 +15,7 @@ import pytest
 import respx
 from conftest import Clock, everything
 from openmem.conformance.runner import run as conform
+from qdrant_client import models
 from qdrant_server import Server
 from twins import at
 
@@ -400,9 +401,7 @@ def test_deleting_and_changing_at_once_leave_nothing_in_part(server: Server) -> 
     both(scenario)
 
 
-def test_what_a_process_that_died_had_claimed_is_free_again(
-    server: Server, naps: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_process_that_died_had_claimed_is_free_again(server: Server, naps: list[float]) -> None:
     with open_store() as memory:
         gone = memory.add("a fact", "u", external_id="k")
         [point] = server.client.scroll("mem")[0]
@@ -411,7 +410,10 @@ def test_what_a_process_that_died_had_claimed_is_free_again(
             memory.add("a fact", "u", external_id="k")
         assert naps, "the other writer is waited for"
         assert not memory.list("u").items
-        monkeypatch.setattr("openmem.adapters.qdrant.claims.ABANDONED", -2.0)
+        [claim] = [
+            each for each in server.client.scroll("mem_sidecar", limit=99)[0] if "memory" in (each.payload or {})
+        ]
+        server.client.set_payload("mem_sidecar", {"at": 0}, [claim.id])
         added = memory.add("a fact", "u", external_id="k")
         assert added.id != gone.id
         assert memory.add("a fact", "u", external_id="k").id == added.id
@@ -451,6 +453,44 @@ def test_a_claim_is_kept_where_what_it_is_for_may_be_there(server: Server, naps:
         assert [each.content for each in other.list("u", filter={"external_id": "k"}).items] == ["a fact"]
         assert [client.add("a fact", "u", external_id="k").version for client in (other, memory)] == [2, 3]
         assert len(other.list("u").items) == 1
+
+
+def test_nothing_is_stored_under_a_claim_that_grew_old(server: Server, naps: list[float]) -> None:
+    pause = httpx.Response(503, headers={"Retry-After": "20"})
+    with open_store() as memory:
+        memory.list("u")
+        server.fault = lambda request: pause if b"a fact" in request.content else None
+        with pytest.raises(ProviderUnavailableError) as caught:
+            memory.add("a fact", "u", external_id="k")
+    assert caught.value.retry_after == 20
+    assert not naps, "others might have taken the external_id before the next try"
+
+
+def test_what_was_stored_under_a_claim_that_others_took_meanwhile_is_taken_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: dict[str, models.PointStruct] = {}
+
+    def slow(request: httpx.Request) -> None:
+        """Let another writer take over what this request's memory was claimed for."""
+        if request.url.path == "/collections/mem/points/batch" and b"mine" in request.content and others:
+            monkeypatch.setattr("openmem.adapters.qdrant.claims.ABANDONED", 0.0)
+            for name in list(others):
+                server.client.upsert(name, [others.pop(name)])
+
+    with open_store() as memory, open_store() as other:
+        memory.list("u")
+        theirs = other.add("theirs", "u", external_id="k")
+        for name in ("mem", "mem_sidecar"):
+            for each in server.client.scroll(name, limit=99, with_vectors=True)[0]:
+                if each.payload and ("record" in each.payload or "memory" in each.payload):
+                    vector: Any = each.vector or {}
+                    others[name] = models.PointStruct(id=each.id, payload=each.payload, vector=vector)
+                    server.client.delete(name, [each.id])
+        server.fault = slow
+        added = memory.add("mine", "u", external_id="k")
+        assert (added.id, added.version) == (theirs.id, 2)
+        assert [each.id for each in memory.list("u").items] == [theirs.id]
 
 
 # --- as a whole -------------------------------------------------------------------------------------------------

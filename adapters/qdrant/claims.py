@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 
-from openmem.errors import ConflictError, OMPError
+from openmem.calls import DEADLINE, deadline
+from openmem.errors import ConflictError, OMPError, ProviderUnavailableError
 
 from ..staged import NotWritten
 from ..staging import Key
-from .engine import Delete, Engine, Insert, Payload, Point
+from .engine import Delete, Engine, Insert, Mark, Payload, Point
 from .filters import All, Match, Native, Range
 from .records import ABANDONED, PAUSE, Writer, claim_id
 
@@ -25,6 +27,8 @@ class Claims:
         self._exclusive = engine.turns is not None
         self.left: dict[Key, Payload] = {}
         """Claims of memories that do not exist."""
+        self._since: float | None = None
+        """When claims were taken that others may come to take for left over, in the event loop's time."""
 
     async def read(self, keys: Collection[Key]) -> dict[Key, Payload]:
         """Read the claims of external_ids."""
@@ -39,6 +43,7 @@ class Claims:
         if self._exclusive:  # a claim that is there is of a memory that is not
             await self._engine.write(self._sidecar, [Insert(points)])
             return
+        self._since = asyncio.get_running_loop().time()
         freed = [self._abandoned(key, self.left[key], at) for key in claims if key in self.left]
         try:
             await self._engine.write(self._sidecar, [*freed, Insert(points, only_new=True)])
@@ -49,6 +54,31 @@ class Claims:
         if held != claims:
             await self.give_back(claims)
             raise await lost("another writer keeps taking the external_id.")
+
+    @contextmanager
+    def fresh(self) -> Iterator[None]:
+        """Have no request begin, or begin again, that might come when the claims are taken for left over."""
+        moments = [each for each in (deadline(), self._since and self._since + ABANDONED / 4) if each is not None]
+        if self._age() > ABANDONED / 4:
+            raise ProviderUnavailableError("Qdrant takes too long to answer.", written="nothing")
+        token = DEADLINE.set(min(moments, default=None))
+        try:
+            yield
+        finally:
+            DEADLINE.reset(token)
+
+    async def lost(self, claims: dict[Key, str]) -> set[str]:
+        """Renew claims that grew old while a request lasted; name the memories whose claims others took meanwhile."""
+        if self._age() <= ABANDONED / 2:
+            return set()
+        at = {"at": int(time.time())}
+        marks = [Mark(claim_id(*key), at, Match("memory", (each,))) for key, each in claims.items()]
+        await self._engine.write(self._sidecar, marks)
+        held = await self.read(claims)
+        return {each for key, each in claims.items() if held.get(key, {}).get("memory") != each}
+
+    def _age(self) -> float:
+        return asyncio.get_running_loop().time() - self._since if self._since is not None else -math.inf
 
     async def give_back(self, claims: dict[Key, str]) -> None:
         """Free what was claimed in vain; where that fails, this writer may take it again at once, others later."""

@@ -24,7 +24,7 @@ from openmem.errors import ConflictError, OMPError, ProviderUnavailableError
 
 from ..reads import Entry
 from ..staged import NotWritten
-from ..staging import Staging, Wanted
+from ..staging import Key, Staging, Wanted
 from .claims import Claims, lost
 from .engine import Delete, Engine, Insert, Mark, Operation, Overwrite, Payload, Row
 from .filters import Match
@@ -107,6 +107,7 @@ class QdrantTransaction:
                 await self._claims.take(claims)
         try:
             await self._change(staging)
+            await self._look_at(claims, staging)
         except (NotWritten, OMPError) as error:
             if isinstance(error, NotWritten) or error.written == "nothing":  # else what was claimed for may be there
                 await self._claims.give_back(claims)
@@ -127,7 +128,8 @@ class QdrantTransaction:
             return
         failed: OMPError | None = None
         try:
-            await self._engine.write(self._memories, operations)
+            with self._claims.fresh():
+                await self._engine.write(self._memories, operations)
         except OMPError as error:
             failed = error
         if failed or (condition and not locks) or (locks and time.monotonic() - began > ABANDONED / 2):
@@ -205,6 +207,24 @@ class QdrantTransaction:
     def _unlocks(self, ids: Sequence[str]) -> list[Operation]:
         ours = Match("revision", (self._lock,))
         return [Mark(point_id(each), _revision_of(self._read[each]), ours) for each in ids]
+
+    async def _look_at(self, claims: dict[Key, str], staging: Staging) -> None:
+        """Take back what was written under a claim that meanwhile grew old and is another's by now."""
+        try:
+            lost_ids = await self._claims.lost(claims)
+            if not lost_ids:
+                return
+            left = staging.removed or any(_renewed(each, staging) for each in staging.replaced)
+            undone = self._taken_back(staging)
+            if left:
+                undone = [Delete([point_id(each) for each in lost_ids], Match("revision", (self._revision,)))]
+            await self._engine.write(self._memories, undone)
+        except OMPError as error:
+            error.written = "perhaps"
+            raise
+        if not left:
+            raise await lost("another writer took the external_id.")
+        raise ConflictError("another writer took an external_id.", remedy="Read again.", written="part")
 
     # --- what became of a write -------------------------------------------------------------------------------
 
