@@ -17,15 +17,21 @@ Floats = NDArray[np.float32]
 BLOCK = 4096
 """Rows in one piece: an index that grows never copies more than this many."""
 
+SMALL, LARGE = 1e-20, 1e30
+"""Squared lengths between which no square that matters has overflowed or vanished in 32 bits."""
+
 
 def unit(vector: Sequence[float] | Floats) -> Floats:
     """Scale a vector to length 1, as float32; a vector of zeros stays as it is."""
     array = np.asarray(vector, dtype=np.float32)
-    wide = array.astype(np.float64)  # in which no square of a float32 overflows or vanishes
-    squared = float(wide.dot(wide))
-    if squared == 0 or abs(squared - 1) < 1e-6:  # nothing to scale, or of that length already
+    squared = float(np.vdot(array, array))  # which does not warn of what overflows
+    if abs(squared - 1) < 1e-6:
         return array
-    return (wide / math.sqrt(squared)).astype(np.float32)
+    if SMALL < squared < LARGE:
+        return array / np.float32(math.sqrt(squared))
+    wide = array.astype(np.float64)  # in which no square of a float32 overflows or vanishes
+    length = math.sqrt(float(wide.dot(wide)))
+    return (wide / length).astype(np.float32) if length else array
 
 
 class VectorIndex(Generic[Key]):

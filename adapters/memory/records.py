@@ -65,7 +65,8 @@ class Records:
         """Do work, all of it or nothing. What an interrupt, or another thread at a fork, left half done is settled."""
         self.worker = get_ident()
         try:
-            self._settle()
+            if self._before or self._entries or self._stands:
+                self._settle()
             self._caller = CALLER.get() or PRESENT
             if self._caller.gone:
                 raise asyncio.CancelledError

@@ -22,7 +22,8 @@ def guard(handler: Handler, describe: Describe) -> Handler:
 
     async def guarded(request: BaseModel) -> Any:
         nonlocal admission
-        request = await offload(check, request) if is_large(request) else check(request)
+        holds_json = request.__dict__.get("metadata") or request.__pydantic_extra__
+        request = await offload(check, request) if holds_json and is_large(request) else check(request)
         cursor = cursors.unbind(request) if isinstance(request, ListRequest) else None
         capabilities = await describe()
         if admission is None or admission.capabilities is not capabilities:
