@@ -155,7 +155,8 @@ def _check_write(request: AddRequest | UpdateRequest) -> None:
         check_validity(request.valid_from, request.valid_to)
     if request.metadata is not None:
         request.metadata = check_json("metadata", request.metadata)
-    check_size(request.metadata, request.model_extra)
+    if request.metadata or request.model_extra:
+        check_size(request.metadata, request.model_extra)
     if request.vector is not None:
         check_vector(request.vector)
 
