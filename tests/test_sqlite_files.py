@@ -6,6 +6,8 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -211,6 +213,85 @@ def test_a_store_can_be_read_beside_its_writer(store: Path) -> None:
         assert answer.returncode == 0, answer.stderr
 
 
+BESIDE = """
+import os, sys, tempfile
+from openmem import Memory, ranking
+
+bm25, waiting = ranking.bm25, []
+
+def halted(*arguments, **options):
+    while waiting:
+        waiting.pop()
+        print("amid", flush=True)
+        sys.stdin.readline()
+    return bm25(*arguments, **options)
+
+ranking.bm25 = halted
+
+with tempfile.TemporaryDirectory() as folder:  # all that has to be imported is, while this is still allowed
+    with Memory(f"sqlite:///{folder}/a.db", embedder="test:16") as memory:
+        memory.add("tea", "u")
+        memory.search("tea", "u")
+        memory.list("u")
+        memory.audit("u")
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+with Memory(f"sqlite:///{sys.argv[1]}", embedder="test:16") as memory:
+    while True:
+        print([item.content for item in memory.list("u").items], flush=True)
+        asked = sys.stdin.readline()
+        if not asked:
+            break
+        if asked == "search\\n":
+            waiting.append(True)
+            found = [hit.memory.content for hit in memory.search("tea", "u", mode="hybrid")]
+            searches = [entry.action for entry in memory.audit("u")].count("search")
+            print(found, searches, flush=True)
+"""
+"""Reads a store as nobody; halts in the midst of a search."""
+
+
+@contextmanager
+def reader_beside(path: Path) -> Iterator[Callable[..., str]]:
+    """Have another user read a store; yields what asks that one."""
+    command = [sys.executable, "-W", "error", "-c", BESIDE, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+
+        def ask(question: str = "") -> str:
+            if question:
+                print(question, file=reader.stdin, flush=True)
+            return reader.stdout.readline().strip() if reader.stdout else ""
+
+        yield ask
+        reader.stdin.close()
+        assert reader.wait() == 0
+
+
+def test_who_read_unlocked_sees_what_a_writer_does(store: Path) -> None:
+    with reader_beside(store) as ask:
+        assert ask() == "['drinks tea']"
+        with open_store(store) as memory:
+            memory.delete(memory.list("u").items[0].id)
+            memory.add("drinks coffee", "u")
+            assert ask("list") == "['drinks coffee']"
+        assert ask("list") == "['drinks coffee']"
+        with open_store(store) as memory:
+            memory.add("drinks wine", "u")
+        assert ask("list") == "['drinks wine', 'drinks coffee']"
+
+
+def test_what_was_read_unlocked_is_read_again_where_the_file_was_written_meanwhile(store: Path) -> None:
+    with reader_beside(store) as ask:
+        assert ask() == "['drinks tea']"
+        assert ask("search") == "amid"
+        with open_store(store) as memory:
+            memory.delete(memory.list("u").items[0].id)
+            memory.add("has no more tea", "u")
+        assert ask("go on") == "['has no more tea'] 1"
+        assert ask() == "['has no more tea']"
+
+
 def test_a_store_that_needs_work_is_not_read_where_it_cannot_be_written(store: Path) -> None:
     connection = sqlite3.connect(store)
     with connection:
@@ -222,8 +303,6 @@ def test_a_store_that_needs_work_is_not_read_where_it_cannot_be_written(store: P
 
 def test_a_read_only_file_system_can_be_read(store: Path, tmp_path: Path) -> None:
     """The image of a container, a DVD: here a bind mount, where this process may mount."""
-    import subprocess
-
     place = tmp_path / "mounted"
     place.mkdir()
     script = (
@@ -231,8 +310,6 @@ def test_a_read_only_file_system_can_be_read(store: Path, tmp_path: Path) -> Non
         if shutil.which("unshare")
         else "exit 32"
     )
-    import sys
-
     reader = READER.replace("os.setgroups([]); os.setgid(65534); os.setuid(65534)", "")
     command = ["unshare", "--mount", "sh", "-c", script, str(store.parent), str(place), sys.executable, reader]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -42,21 +42,24 @@ class Connections:
         self._private, self._synchronous, self._patience = private, synchronous, patience
         self._how = ""
         self._file: tuple[int, ...] | None = None
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[int, Connection]] = []
+        self._looking = Lock()
+        self.epoch = 0
+        """Counts how often it had to be found out anew how the file can be read."""
         self._closed = False
         self._undivided = Undivided(self._close_idle)
 
     def open(self) -> None:
         """Make the file where there is none, and find out whether it can be written or only read."""
         with self._undivided:
+            self._file = None
             self._make()
             self._refuse_kinds()
             try:
                 self.writable = self._may_write() and self._works("mode=rw")
                 if self.writable:
                     return
-                if not self._works("mode=ro"):
-                    self._open_still()
+                self._open_to_read()
             except sqlite3.Error as error:
                 raise translated(error, self.path) from error
             logger.warning("%s can only be read here; reads leave no audit entries in it", self.path)
@@ -66,7 +69,7 @@ class Connections:
         """Lend a connection; a fork waits until it is given back, and an error of SQLite's is told as ours."""
         with self._undivided:
             self.check()
-            connection = self._idle_or_new()
+            epoch, connection = self._idle_or_new()
             sound = False
             try:
                 yield connection
@@ -78,7 +81,7 @@ class Connections:
                 raise
             finally:
                 if sound and not connection.in_transaction:
-                    self._idle.append(connection)
+                    self._idle.append((epoch, connection))
                 else:  # an interrupt may have ended anything half-way
                     connection.close()
                 if self._closed:
@@ -96,9 +99,14 @@ class Connections:
             raise self._gone("was replaced by another file")
         if found[2] > 1:
             raise self._shared(found[2])
-        if found[3:] != self._file[3:]:  # only what cannot be locked is looked at so closely
-            self._close_idle()
-            self._file = found
+        if self._still and (found != self._file or self._log_size()):
+            self._look_again()
+
+    def is_unchanged(self, since: int) -> bool:
+        """Tell whether what was read since an epoch is of one state of the file, which nothing may have locked."""
+        if not self.writable:
+            self.check()
+        return self.epoch == since
 
     def forked(self) -> None:
         """Begin anew in a child of fork."""
@@ -150,37 +158,70 @@ class Connections:
 
     def _works(self, how: str) -> bool:
         """Try to read the file; False where SQLite cannot have the log and the index that it needs beside it."""
-        self._how, self._file = how, None
+        self._how = how
+        found = self._identity()
         try:
             connection = self._connect()
         except sqlite3.Error as error:
             if code_of(error) in BESIDE:
                 return False
             raise
-        self._file = self._identity()
-        self._idle.append(connection)
+        self._file = found
+        self._idle.append((self.epoch, connection))
         return True
 
-    def _open_still(self) -> None:
-        """Read a file that nobody can be writing, unlocked, unless its log holds what the file has not."""
-        place = self._place()
-        log = place.with_name(place.name + "-wal")
-        if not log.exists() or not log.stat().st_size:
-            if not self._works("mode=ro&immutable=1"):
-                raise no_database(self.path)
-        else:
+    def _open_to_read(self) -> None:
+        """Read beside who writes, or unlocked where nobody does, unless a log holds what the file has not."""
+        if self._works("mode=ro"):
+            return
+        if self._log_size():
             raise ConfigurationError(
                 f"{self.path} and its log can only be read together where they can be written.",
                 remedy="Open it once as somebody who may write, and close it.",
             )
+        if not self._works("mode=ro&immutable=1"):
+            raise no_database(self.path)
 
-    def _idle_or_new(self) -> Connection:
+    def _look_again(self) -> None:
+        """Find out anew how a file can be read, and forget what nothing locked, since somebody writes or wrote it."""
+        with self._looking:
+            self.epoch += 1
+            self._close_idle()
+            try:
+                self._open_to_read()
+            except sqlite3.Error as error:
+                raise translated(error, self.path) from error
+            finally:
+                self.epoch += 1  # what was opened meanwhile may be of either way
+
+    @property
+    def _still(self) -> bool:
+        return self._how.endswith("immutable=1")
+
+    def _log_size(self) -> int:
+        place = self._place()
         try:
-            return self._idle.pop()
-        except IndexError:
-            pass
+            return place.with_name(place.name + "-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def _idle_or_new(self) -> tuple[int, Connection]:
+        with suppress(IndexError):
+            while True:
+                epoch, connection = self._idle.pop()
+                if epoch == self.epoch:
+                    return epoch, connection
+                connection.close()
+        epoch = self.epoch
         try:
-            return self._connect()
+            return epoch, self._connect()
+        except sqlite3.Error as error:
+            if self.writable or code_of(error) not in BESIDE:
+                raise translated(error, self.path) from error
+        self._look_again()  # who wrote has gone, or come
+        epoch = self.epoch
+        try:
+            return epoch, self._connect()
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
 
@@ -208,7 +249,7 @@ class Connections:
 
     def _identity(self) -> tuple[int, ...]:
         found = self.path.stat()
-        if self._how.endswith("immutable=1"):
+        if self._still:
             return found.st_dev, found.st_ino, found.st_nlink, found.st_mtime_ns, found.st_size
         return found.st_dev, found.st_ino, found.st_nlink
 
@@ -219,4 +260,4 @@ class Connections:
     def _close_idle(self) -> None:
         with suppress(IndexError):
             while True:
-                self._idle.pop().close()
+                self._idle.pop()[1].close()

@@ -14,7 +14,7 @@ from openmem._generated.models import EmbeddingInfo
 from openmem.errors import OMPError
 from openmem.fork import Lock
 
-from ..reads import ReadLog
+from ..reads import Entry, ReadLog
 from .connections import Connections
 from .errors import is_busy, locked, only_read, translated
 from .index import Caches
@@ -60,17 +60,41 @@ class File:
 
     def read(self, work: Callable[[Records], T]) -> T:
         """Do work that reads, all of it in one snapshot; then store the entries of reads if it is time to."""
-        with self.connections.lend() as connection:
-            store = Records(connection, self.reads, self._caches, writes=False)
-            connection.execute("BEGIN")
+        until = monotonic() + self.patience
+        for pause in pauses():
+            epoch = self.connections.epoch
             try:
-                result = work(store)
-            finally:
-                store.release()
-                connection.execute("COMMIT")
+                result, entries = self._read(work, self._caches_at(epoch))
+            except Exception:  # nothing need have locked what it read: perhaps what was half-way written
+                if self.connections.is_unchanged(epoch):
+                    raise
+            else:
+                if self.connections.is_unchanged(epoch):
+                    break
+            if monotonic() > until:
+                raise locked(self.connections.path)
+            sleep(pause)
+        for user_id, entry in entries:
+            self.reads.keep(user_id, entry)
         if self.reads.full:
             self.store_reads()
         return result
+
+    def _caches_at(self, epoch: int) -> Caches:
+        if self._caches.epoch != epoch:  # what was kept may be of a file that was half-way written
+            self._caches = Caches(self._embedding, self._cached_users, epoch)
+        return self._caches
+
+    def _read(self, work: Callable[[Records], T], caches: Caches) -> tuple[T, list[Entry]]:
+        with self.connections.lend() as connection:
+            store = Records(connection, self.reads, caches, writes=False)
+            connection.execute("BEGIN")
+            try:
+                return work(store), store.entries
+            finally:
+                store.release()
+                if connection.in_transaction:  # SQLite itself rolls back where the disk fails
+                    connection.execute("COMMIT")
 
     def write(self, work: Callable[[Records], T], since: float | None = None) -> T:
         """Do work that writes: all of it or nothing; since: the moment from which busy_timeout counts."""

@@ -70,8 +70,8 @@ class CachedVectors:
 class Caches:
     """The vectors of the users last searched."""
 
-    def __init__(self, embedding: EmbeddingInfo | None, most: int) -> None:
-        self.embedding, self._most = embedding, most
+    def __init__(self, embedding: EmbeddingInfo | None, most: int, epoch: int = 0) -> None:
+        self.embedding, self._most, self.epoch = embedding, most, epoch
         self._lock = Lock()
         self._users: OrderedDict[str, CachedVectors] = OrderedDict()
 

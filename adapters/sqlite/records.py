@@ -13,7 +13,7 @@ from openmem import cursors, ranking
 from openmem._generated.models import Memory, Stats
 from openmem.clock import from_micros, micros
 
-from ..reads import ReadLog, with_kept
+from ..reads import Entry, ReadLog, with_kept
 from ..store import Logged
 from ..vectors import VectorIndex, unit
 from . import meta
@@ -32,6 +32,8 @@ class Records:
         self.connection = connection
         self._reads, self._caches, self._writes = reads, caches, writes
         self._held = False
+        self.entries: list[Entry] = []
+        """Of what was read, to be kept."""
         self._users: dict[str, int | None] = {}
         self._walks: list[Cursor] = []
 
@@ -202,7 +204,7 @@ class Records:
         if self._writes:
             self.log_all([(user_id, entry)])
         else:
-            self._reads.keep(user_id, entry)
+            self.entries.append((user_id, entry))
 
     def log_all(self, entries: Sequence[tuple[str, Logged]]) -> None:
         """Append to the audit logs of several users."""
