@@ -270,6 +270,40 @@ def test_a_write_whose_answer_was_lost_is_repeated_and_done_once(server: Server,
         assert memory.list("u").items == [record]
 
 
+@pytest.mark.parametrize("reached", [0, 1])
+@pytest.mark.parametrize("verb", ["add", "add with external_id", "supersede", "update", "delete"])
+def test_a_write_that_never_reached_the_server_changed_nothing(
+    verb: str, reached: int, server: Server, naps: list[float]
+) -> None:
+    with open_store() as memory:
+        record = memory.add("a fact", "u")
+        changes: dict[str, Callable[[], Any]] = {
+            "add": lambda: memory.add("more", "u"),
+            "add with external_id": lambda: memory.add("more", "u", external_id="k"),
+            "supersede": lambda: memory.add("more", "u", supersedes=[record.id]),
+            "update": lambda: memory.update(record.id, content="changed"),
+            "delete": lambda: memory.delete(record.id),
+        }
+        left = reached if verb in ("supersede", "delete") else 0  # there, locks are taken before
+
+        def gone(request: httpx.Request) -> None:
+            """Be away from a write of memories on."""
+            nonlocal left
+            left -= request.url.path == "/collections/mem/points/batch"
+            if left < 0:
+                tries.append(request)
+                raise httpx.ConnectError("refused", request=request)
+
+        tries: list[httpx.Request] = []
+        server.fault = gone
+        with pytest.raises(ProviderUnavailableError) as caught:
+            changes[verb]()
+        assert caught.value.written == "nothing"
+        assert verb != "add" or len(tries) == 3, "nothing is looked up in vain"
+        server.fault = lambda request: None
+        assert [each.content for each in memory.list("u").items] == ["a fact"]
+
+
 @pytest.mark.parametrize("version", ["1.18.4", "0.11.0"])
 def test_a_server_that_is_too_old_is_refused(server: Server, version: str) -> None:
     server.version = version

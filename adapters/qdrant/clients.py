@@ -194,6 +194,7 @@ class RemoteEngine(ClientEngine):
                 failure = _translated(error, self._place)
                 lost = lost or failure.written != "nothing"
                 failure.written = "perhaps" if lost else "nothing"
+                lost = lost or isinstance(failure, RateLimitedError)  # of several operations it may refuse the second
                 raise failure from error
 
         return await repeat(send, self._retries(), harmless=True)

@@ -131,6 +131,8 @@ class QdrantTransaction:
             with self._claims.fresh():
                 await self._engine.write(self._memories, operations)
         except OMPError as error:
+            if _unsent(error) and not locks:
+                raise
             failed = error
         if failed or (condition and not locks) or (locks and time.monotonic() - began > ABANDONED / 2):
             await self._settle(staging, failed)
@@ -238,7 +240,8 @@ class QdrantTransaction:
             if not left and (done or not self._exclusive):
                 await self._engine.write(self._memories, self._taken_back(staging))
         except OMPError as error:
-            (failed or error).written = "perhaps"
+            if failed is None or not _unsent(failed):
+                (failed or error).written = "perhaps"
             raise failed or error from None
         if failed is None and not left:
             raise await lost("another writer keeps changing the same memories.")
@@ -277,6 +280,11 @@ def _renewed(memory_id: str, staging: Staging) -> bool:
     """Tell whether a memory is replaced and has other vectors than before."""
     memory = staging.replaced.get(memory_id)
     return memory is not None and (memory_id in staging.vectors or memory.content != staging.read[memory_id].content)
+
+
+def _unsent(error: OMPError) -> bool:
+    """Tell whether a request never reached the server; what the server refused it may have done in part."""
+    return isinstance(error, ProviderUnavailableError) and error.written == "nothing"
 
 
 def _says(error: OMPError, left: Collection[str]) -> OMPError:
