@@ -208,6 +208,49 @@ Memory(f"{sys.argv[1]}:///{sys.argv[2]}", embedder="test:32").add("a fact", "u")
         assert "another" in [each.content for each in memory.list("u").items]
 
 
+MAKING = """
+import os, sys, time
+from openmem import ConfigurationError, Memory
+from openmem.adapters.qdrant.shard import EdgeEngine
+folder, number = sys.argv[1], int(sys.argv[2])
+children, (ready, go) = [], os.pipe()
+for name in range(number):
+    child = os.fork()
+    if not child:
+        os.close(go)
+        os.read(ready, 1)  # until all have begun
+        try:
+            memory = Memory(f"qdrant+edge:///{folder}", embedder="test:32")
+            memory.add(str(name), "u")
+        except ConfigurationError as error:
+            os._exit(3 if "is open in another process" in str(error) else 4)
+        except BaseException:
+            os._exit(5)
+        while len(os.listdir(os.path.dirname(folder))) <= number:  # who has it keeps it until all were refused
+            open(f"{folder}.{name}", "w").close()
+            time.sleep(0.01)
+        memory.close()
+        os._exit(0)
+    children.append(child)
+os.close(go)
+codes = []
+for _ in children:
+    child, status = os.wait()
+    codes.append(os.waitstatus_to_exitcode(status))
+    open(f"{folder}.left.{child}", "w").close()
+print(sorted(codes))
+with Memory(f"qdrant+edge:///{folder}", embedder="test:32") as memory:
+    print(len(memory.list("u").items))
+"""
+
+
+def test_of_processes_that_make_a_folder_at_once_one_gets_it_whole(tmp_path: Path) -> None:
+    for turn in range(5):
+        (tmp_path / str(turn)).mkdir()
+        told = python(MAKING, str(tmp_path / str(turn) / "store"), "4")
+        assert told.stdout == "[0, 3, 3, 3]\n1\n", told.stderr
+
+
 # --- a full disk ------------------------------------------------------------------------------------------------
 
 

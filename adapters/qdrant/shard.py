@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -34,6 +35,7 @@ from .engine import (
     size_of,
 )
 from .filters import All, Ids, Match, Native, Not, Range, Some
+from .making import alone_making
 
 T = TypeVar("T")
 Shards = dict[str, edge.EdgeShard]
@@ -159,7 +161,8 @@ class EdgeEngine(FolderEngine[Shards]):
             shard = folder.opened.get(collection)
             if shard is None:
                 self._check_room(0)
-                shard = folder.opened[collection] = _shard(self._path / collection, layout)
+                with alone_making(self._path):
+                    shard = folder.opened[collection] = _shard(self._path / collection, layout)
             held = shard.info().payload_schema
             for field, kind in layout.indexes.items():
                 if field not in held:
@@ -177,8 +180,9 @@ def _held(config: Path) -> Held | None:
 def _shard(folder: Path, layout: Layout) -> edge.EdgeShard:
     """Open a shard; a new one gets its name when it is whole, so that one half made is made anew."""
     if not (folder / CONFIG).exists():
-        making = folder.with_name(f".{folder.name}.new")
-        shutil.rmtree(making, ignore_errors=True)
+        for left in folder.parent.glob(f".{folder.name}.*new"):
+            shutil.rmtree(left, ignore_errors=True)
+        making = folder.with_name(f".{folder.name}.{os.urandom(4).hex()}.new")
         making.mkdir()
         edge.EdgeShard.create(str(making), _config(layout)).close()
         making.rename(folder)
