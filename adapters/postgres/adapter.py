@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote
 
 import psycopg
+from psycopg import IsolationLevel
 
 from openmem import cursors
 from openmem._generated import models
@@ -207,7 +208,7 @@ class PostgresAdapter(StagedAdapter):
             copies = not self.settings.rls
             transaction = PostgresTransaction(session, self._names, self._vectors, self._keys, copies=copies)
             yield transaction
-        if self._index.useful and (grown := await transaction.grown()):
+        if self._index.useful and (grown := transaction.grown()):
             self._index.look(grown, self._needs_index)
 
     async def diagnose(self) -> Sequence[tuple[str, bool, str, str]]:
@@ -229,6 +230,7 @@ class PostgresAdapter(StagedAdapter):
         return self._connections
 
     async def _configure(self, session: Session) -> None:
+        await session.set_isolation_level(IsolationLevel.READ_COMMITTED)
         if self._vectors is not None:
             await self._vectors.register(session)
 

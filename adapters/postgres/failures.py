@@ -26,6 +26,8 @@ RACES = (errors.UniqueViolation, errors.SerializationFailure, errors.DeadlockDet
 
 _AWAY = ("08", "53", "57", "58")
 """Classes of SQLSTATE for a server that cannot answer now: connection, resources, operator, system."""
+_UNLIKE = (errors.DataException, errors.DatatypeMismatch, errors.InvalidBinaryRepresentation, errors.UndefinedFunction)
+"""What a vector of another width or precision than the column's comes to, as pgvector and COPY have it."""
 _EXPLAINED: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[OMPError], str, str], ...] = (
     (RACES, ConflictError, "other writers kept changing what this change reads.", "Try again."),
     (PoolClosed, ClosedError, "this adapter is closed.", ""),
@@ -84,6 +86,8 @@ def translated(error: Exception, *, lost: bool = False, written: Written = "noth
 
 def _explained(error: Exception, lost: bool) -> OMPError:
     words, state = _first_line(error), getattr(error, "sqlstate", None) or ""
+    if isinstance(error, _UNLIKE) or '"embedding"' in words or words.startswith("insufficient data"):
+        return embedded_anew()
     for kinds, failure, message, remedy in _EXPLAINED:
         if isinstance(error, kinds):
             return failure(message.format(words=words), remedy=remedy)
@@ -92,6 +96,13 @@ def _explained(error: Exception, lost: bool) -> OMPError:
     if lost or state.startswith(_AWAY):
         return ProviderUnavailableError(f"the connection failed: {words}.")
     return ProviderError(f"the server failed: {type(error).__name__}, {state or None}.")
+
+
+def embedded_anew() -> ConfigurationError:
+    """Say that the store holds vectors of another embedding than when the client opened it."""
+    return ConfigurationError(
+        "the store was embedded anew meanwhile.", remedy="Open a new client, with the embedder that the store has now."
+    )
 
 
 def refused(error: psycopg.Error, arguments: Mapping[str, Any]) -> OMPError:

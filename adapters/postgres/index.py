@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import IsolationLevel, errors
+from psycopg import errors
 
 from openmem.errors import OMPError
 
@@ -236,11 +236,9 @@ class IndexBuilder:
 
         A transaction has it, which PgBouncer leaves on one connection; it keeps no snapshot that builds would wait for.
         """
-        async with self._session() as session:
-            await session.set_isolation_level(IsolationLevel.READ_COMMITTED)
-            async with session.transaction():
-                sql = "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))"
-                free = (await (await session.execute(sql, [INDEX_LOCK, self._names.schema])).fetchone()) == (True,)
-                # A statement with parameters would keep its snapshot until the next one, which has none.
-                await session.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
-                yield free
+        async with self._session() as session, session.transaction():
+            sql = "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))"
+            free = (await (await session.execute(sql, [INDEX_LOCK, self._names.schema])).fetchone()) == (True,)
+            # A statement with parameters would keep its snapshot until the next one, which has none.
+            await session.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
+            yield free

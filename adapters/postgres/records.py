@@ -21,7 +21,7 @@ from .filters import json_text
 from .schema import Names
 from .sessions import Session
 from .tables import AUDIT, MEMORIES, PIECE, append, copied, copy
-from .vectors import Vectors
+from .vectors import Vectors, see_it_is_held
 from .words import STRIPES, Indexed, Totals, indexed, store_words
 
 FEW = 20
@@ -53,7 +53,7 @@ class PostgresTransaction:
         self._copies = copies  # which Postgres does not do into a table with row-level security
         self._key_of: dict[str, int] = {}
         self._waiting = ""
-        self._totals: AsyncCursor[Any] | None = None
+        self._totals: list[tuple[str, int, str | None]] = []
 
     async def read(self, wanted: Wanted) -> Collection[Memory]:
         """Read records and lock their rows until the transaction ends.
@@ -74,28 +74,33 @@ class PostgresTransaction:
         return list(found.values())
 
     async def write(self, staging: Staging) -> None:
-        """Write all that is staged; NotWritten where another writer took an external_id meanwhile."""
+        """Write all that is staged; NotWritten where another writer took an external_id meanwhile.
+
+        ConfigurationError where contents are stored whose vectors are no longer those of the store.
+        """
         keys = await self._keys.take(self._session, len(staging.inserted))
         self._key_of.update(zip(staging.inserted, keys, strict=True))
         former, latter = _reindexed(staging)
         few = max(len(staging.inserted), len(staging.entries)) <= FEW or not self._copies
-        inserted = []
+        inserted, totals = [], None
         if few or former or staging.replaced:
             async with self._session.pipeline():
                 await self._apply(staging, former)
                 if few:
                     inserted = [await self._insert(each, staging.vectors.get(each.id)) for each in _sorted(staging)]
-                    await self._account(staging, former, latter)
+                    totals = await self._account(staging, former, latter)
         if not few:
             await self._copy_memories(staging)
-            await self._account(staging, former, latter)
+            totals = await self._account(staging, former, latter)
+        self._totals = await totals.fetchall() if totals is not None else []
+        if latter:
+            see_it_is_held(self._vectors.embedding if self._vectors else None, self._totals[0][2])
         if any(cursor.rowcount != 1 for cursor in inserted):
             raise NotWritten(ConflictError("another writer keeps taking the external_id.", remedy="Try again."))
 
-    async def grown(self) -> list[str]:
+    def grown(self) -> list[str]:
         """Name the users who may have become too large to be searched exactly."""
-        rows = await self._totals.fetchall() if self._totals is not None else []
-        return [user_id for user_id, memories in rows if memories > search.EXACT // STRIPES]
+        return [user_id for user_id, memories, _ in self._totals if memories > search.EXACT // STRIPES]
 
     async def _apply(self, staging: Staging, former: Sequence[Indexed]) -> None:
         """Write what becomes of records that are there."""
@@ -119,13 +124,15 @@ class PostgresTransaction:
                 [list(column) for column in zip(*keys, strict=True)] or [[], [], []],
             )
 
-    async def _account(self, staging: Staging, former: Sequence[Indexed], latter: Iterable[Indexed]) -> None:
+    async def _account(
+        self, staging: Staging, former: Sequence[Indexed], latter: Iterable[Memory]
+    ) -> AsyncCursor[Any] | None:
         """Write the index of words, the audit log and, last, since writers wait for them, the statistics of users."""
         totals = Totals()
         totals.subtract(former)
-        await store_words(self._session, self._names, totals.added(latter), self._key_of)
+        await store_words(self._session, self._names, totals.added(map(indexed, latter)), self._key_of)
         await store_entries(self._session, self._names, staging.entries)
-        self._totals = await totals.store(self._session, self._names)
+        return await totals.store(self._session, self._names)
 
     async def _insert(self, memory: Memory, vector: Sequence[float] | None) -> AsyncCursor[Any]:
         marks = ", ".join(["%s"] * len(self._memories.columns))
@@ -178,12 +185,12 @@ def _sorted(staging: Staging) -> list[Memory]:
     return sorted(staging.inserted.values(), key=lambda memory: (memory.user_id, memory.external_id or ""))
 
 
-def _reindexed(staging: Staging) -> tuple[list[Indexed], Iterator[Indexed]]:
-    """List what is to be taken out of the index of words, and what is to be put into it, worked out as it is read."""
+def _reindexed(staging: Staging) -> tuple[list[Indexed], list[Memory]]:
+    """List what is to be taken out of the index of words, and what is to be put into it."""
     changed = [each for each in staging.replaced.values() if each.content != staging.read[each.id].content]
     former = [*(staging.read[each] for each in staging.removed), *(staging.read[each.id] for each in changed)]
     latter = [*staging.inserted.values(), *changed]
-    return [indexed(each) for each in former], map(indexed, latter)
+    return [indexed(each) for each in former], latter
 
 
 def _record(memory: Memory) -> str:

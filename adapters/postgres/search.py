@@ -18,7 +18,7 @@ from openmem._generated.models import SearchRequest, SearchResponse
 
 from .connections import Rows
 from .filters import Bindings, narrows, selected
-from .vectors import Vectors
+from .vectors import HELD, Vectors, see_it_is_held
 from .words import index_terms
 
 EXACT = 5000
@@ -106,6 +106,7 @@ class Search:
         self._selected = selected(request, now, values)
         self._user = values.bind(request.user_id)
         self._cosine = self._terms = None
+        self._vectors = vectors
         if vectors is not None and request.vector is not None and request.mode != "keyword":
             self._product = f"embedding <#> {values.bind(vectors.value(request.vector))}"
             self._cosine = f"-({self._product})"
@@ -116,24 +117,35 @@ class Search:
         """Answer the request, exactly or by the index."""
         user_id = self._request.user_id
         if self._cosine is None or self._sizes.few(user_id):
-            return self._response(await query(self._exact(), self._values))
-        rows = await query(self._exact_unless_many(), self._values)
-        size, least, indexed = rows[0][2:]
+            return self._response(await self._ask(query, self._exact()))
+        rows = await self._ask(query, self._exact_unless_many())
+        size, least, indexed, *_ = rows[0][2:]
         if size <= EXACT and not narrows(self._request):  # else it may be the number of those selected
             self._sizes.keep(user_id, size)
         if size <= EXACT or not indexed:
             if size > EXACT and self._wanted is not None and await self._many(size, least, query):
                 self._wanted()
-            return self._response([row for row in rows if row[0] is not None])
+            return self._response(rows)
         if await self._many(size, least, query):
-            rows = await query(self._by_index(), self._values, local=ITERATIVE)
-            if len(rows) == self._request.limit:
+            rows = await self._ask(query, self._by_index(), local=ITERATIVE)
+            if len(rows) == self._request.limit and rows[0][0] is not None:
                 return self._response(rows)
-        return self._response(await query(self._exact(), self._values))
+        return self._response(await self._ask(query, self._exact()))
+
+    async def _ask(self, query: Query, sql: str, local: Mapping[str, str] | None = None) -> Rows:
+        """Run a search; of one by vector, the statement also says whether the store still has such vectors."""
+        if self._vectors is None or self._cosine is None:
+            return await query(sql, self._values)
+        # Joined, so that there is one row at least, if with nulls.
+        rows = await query(f"SELECT * FROM ({sql}) s RIGHT JOIN ({HELD}) h ON true", self._values, local=local)
+        see_it_is_held(self._vectors.embedding, rows[0][-1] if rows else None)
+        return rows
 
     def _response(self, rows: Sequence[Sequence[Any]]) -> SearchResponse:
         least = self._request.min_score or 0.0
-        results = ",".join(f'{{"memory":{row[0]},"score":{row[1]!r}}}' for row in rows if row[1] >= least)
+        results = ",".join(
+            f'{{"memory":{row[0]},"score":{row[1]!r}}}' for row in rows if row[0] is not None and row[1] >= least
+        )
         return SearchResponse.model_validate_json(f'{{"results":[{results}]}}')  # quicker than one by one
 
     async def _many(self, size: int, least: float, query: Query) -> bool:

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, errors, waiting
+from psycopg import AsyncConnection, IsolationLevel, errors, waiting
 from psycopg.pq import TransactionStatus
 
 from .failures import refused
@@ -74,6 +74,8 @@ class Session(AsyncConnection[tuple[Any, ...]]):
 async def connect(arguments: Mapping[str, Any]) -> Session:
     """Connect outside the pools, whose errors would not say why; raises what `refused` makes of the failure."""
     try:
-        return await Session.connect(**arguments)
+        session = await Session.connect(**arguments)
     except psycopg.Error as error:
         raise refused(error, arguments) from error
+    await session.set_isolation_level(IsolationLevel.READ_COMMITTED)  # a step that waited sees what others did
+    return session

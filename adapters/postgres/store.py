@@ -16,6 +16,7 @@ from openmem.adapter import Embed
 from openmem.errors import ConfigurationError
 
 from ..native import UNFINISHED, newer_schema, other_embedding
+from .failures import embedded_anew
 from .schema import LOCK, MIGRATIONS, OWNED, POLICY, RECOUNT, Names
 from .sessions import Session
 from .tables import POSTINGS, append
@@ -105,7 +106,7 @@ class PostgresStore:
             if await self._holds(embedding, precision):
                 return
             held, kept = await self.embedding(), await self.meta("precision")
-            if held == UNFINISHED or await self.one("SELECT true FROM openmem.memories LIMIT 1"):
+            if held == UNFINISHED or not await self._empty():
                 if held == embedding:
                     raise ConfigurationError(
                         f"the store keeps vectors of {kept} precision.",
@@ -113,6 +114,14 @@ class PostgresStore:
                     )
                 raise other_embedding(held, embedding)
             await self.set_embedding(embedding, precision)
+
+    async def _empty(self) -> bool:
+        """Tell whether there are no memories; an empty store stays so until the transaction ends."""
+        sql = "SELECT true FROM openmem.memories LIMIT 1"
+        if await self.one(sql):
+            return False
+        await self.do("LOCK TABLE openmem.memories IN ACCESS EXCLUSIVE MODE")
+        return not await self.one(sql)
 
     async def _holds(self, embedding: EmbeddingInfo | None, precision: str) -> bool:
         kept = await self.meta("precision") or precision
@@ -216,15 +225,19 @@ class PostgresStore:
             last = rows[-1][0] if rows else last
             async with self.step():
                 if not begun:
-                    await self.set_embedding(embedding, precision)
+                    await self.set_embedding(embedding, precision)  # from here on nobody stores contents
                     await self.set_meta("reembedding", wanted)
                     begun = True
+                    if (found := await self.after("")) != rows:  # which changed while their vectors were made
+                        rows, memories, vectors, last = found, [], [], ""
+                elif await self.meta("reembedding") != wanted:
+                    raise embedded_anew()  # another process began with another embedding
                 await self._set_vectors(memories, vectors, embedding.model)
                 await self.set_meta("reembedded", last)
                 await self.set_meta("embedding", (UNFINISHED if rows else embedding).model_dump_json())
                 if not rows:
                     return int(await self.one("SELECT count(*) FROM openmem.memories") or 0)
-            logger.info("postgres: %d memories more are embedded anew", len(rows))
+            logger.info("postgres: %d memories more are embedded anew", len(memories))
 
     async def _set_vectors(self, memories: Sequence[Memory], vectors: Sequence[Any], model: str) -> None:
         sql = """UPDATE openmem.memories SET embedding = %s,

@@ -16,6 +16,7 @@ from openmem._generated.models import EmbeddingInfo
 from openmem.errors import ConfigurationError
 
 from ..vectors import unit
+from .failures import embedded_anew
 from .sessions import Session
 
 Precision = Literal["single", "half"]
@@ -24,6 +25,19 @@ INDEXABLE = {"single": 2000, "half": 4000}
 """Dimensions that pgvector can index, by precision."""
 EF_CONSTRUCTION, M = 64, 16
 """pgvector's defaults for the graph of HNSW, written down because stores outlive defaults."""
+
+
+HELD = "SELECT value FROM openmem.meta WHERE name = 'embedding'"
+"""What the store holds vectors of.
+
+A change asks after it took its lock on memories, which keeps other vectors out until it ends.
+"""
+
+
+def see_it_is_held(embedding: EmbeddingInfo | None, held: str | None) -> None:
+    """Raise ConfigurationError where HELD is no longer the embedding of this client."""
+    if (EmbeddingInfo.model_validate_json(held) if held else None) != embedding:
+        raise embedded_anew()
 
 
 class _Packed(Dumper):
@@ -43,6 +57,7 @@ class Vectors:
     """The column of a store that has an embedding."""
 
     def __init__(self, embedding: EmbeddingInfo, precision: Precision) -> None:
+        self.embedding = embedding
         self.dimension = embedding.dimension
         self.precision = precision
         self.type = "vector" if precision == "single" else "halfvec"

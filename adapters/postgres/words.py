@@ -15,6 +15,7 @@ from openmem._generated.models import Memory
 from .schema import Names
 from .sessions import Session
 from .tables import POSTINGS, append, copied, copy
+from .vectors import HELD
 
 STRIPES = 8
 """Rows of statistics that a user may have."""
@@ -68,7 +69,7 @@ class Totals:
             yield each
 
     async def store(self, session: Session, names: Names) -> AsyncCursor[Any] | None:
-        """Bring the statistics up to date; the cursor's rows are the users with the memories of a stripe of theirs."""
+        """Bring the statistics up to date; its rows are users, memories of a stripe of theirs, and HELD."""
         users = sorted(self._memories)
         if not users:
             return None
@@ -77,7 +78,7 @@ class Totals:
             FROM unnest(%s::text[], %s::int8[], %s::int8[]) c(user_id, memories, length)
             ON CONFLICT (user_id, stripe) DO UPDATE
             SET memories = u.memories + excluded.memories, length = u.length + excluded.length
-            RETURNING user_id, memories"""
+            RETURNING user_id, memories, ({HELD})"""
         counts = [self._memories[user] for user in users], [self._lengths[user] for user in users]
         return await session.execute(names(sql), [users, *counts])
 

@@ -1,0 +1,243 @@
+"""postgres:// clients that are open while the store takes another embedding: refused, whatever they come between."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+from conftest import open_store
+from openmem.adapters.postgres import PostgresAdapter
+from psycopg.conninfo import conninfo_to_dict
+from servers import PostgresCluster
+
+from openmem import AsyncMemory, ConfigurationError, Memory, OMPError
+from openmem.embedding.testing import WordEmbedder
+from openmem.types import EmbeddingInfo
+
+UNLIKE = "SELECT count(*) FROM openmem.memories WHERE embedding IS NULL OR record ->> 'embedding_model' <> %s"
+
+
+class Other(WordEmbedder):
+    """Another model of whatever width: it has the axes in another order."""
+
+    def __init__(self, dimension: int = 32, name: str = "other") -> None:
+        super().__init__(dimension=dimension)
+        self.model = name
+
+    def axis(self, word: str) -> int:
+        return self.dimension - 1 - super().axis(word)
+
+
+async def reembed(url: str, embedder: WordEmbedder, embed: Any = None, **options: Any) -> int:
+    info = EmbeddingInfo(model=embedder.model, dimension=embedder.dimension)
+    settings = PostgresAdapter.settings_type(**conninfo_to_dict(url), **options)
+    adapter = PostgresAdapter(settings, embedding=info)
+    try:
+        done: int = await adapter.reembed(embed or embedder.embed)
+        return done
+    finally:
+        await adapter.close()
+
+
+def assert_moved(error: OMPError) -> None:
+    assert isinstance(error, ConfigurationError)
+    assert "embedded anew" in error.message
+    assert "new client" in error.remedy
+    assert error.written == "nothing"
+
+
+def refused(call: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        call(*arguments, **options)
+    assert_moved(caught.value)
+
+
+def assert_no_longer_served(memory: Memory, kept: str) -> None:
+    """Assert that a client neither stores nor searches vectors; without any it works."""
+    refused(memory.add, "black coffee", "u")
+    refused(memory.update, kept, content="black coffee")
+    for count in (2, 50):
+        results = memory.add_many([{"content": f"coffee {n}", "user_id": "u"} for n in range(count)])
+        for result in results:
+            assert result.error is not None
+            assert "embedded anew" in result.error.message
+            assert result.error.written == "nothing"
+    assert memory.get(kept).content == "green tea"
+    assert memory.update(kept, pinned=True).pinned
+    assert [hit.memory.id for hit in memory.search("tea", "u", mode="keyword")] == [kept]
+
+
+@pytest.mark.parametrize("dimension", [32, 64])
+@pytest.mark.parametrize("before", ["none", "single", "half"])
+@pytest.mark.parametrize("after", ["single", "half"])
+def test_a_client_open_beside_a_reembed_is_refused(postgres_url: str, before: str, after: str, dimension: int) -> None:
+    options = {"embedder": "none"} if before == "none" else {"precision": before}
+    with open_store(postgres_url, **options) as memory:
+        kept = memory.add("green tea", "u").id
+        assert asyncio.run(reembed(postgres_url, Other(dimension), precision=after)) == 1
+        assert_no_longer_served(memory, kept)
+        if before != "none":
+            for user in ("u", "nobody"):
+                refused(memory.search, "green tea", user, mode="vector")
+                refused(memory.search, "green tea", user, mode="hybrid")
+        with open_store(postgres_url, embedder=Other(dimension), precision=after) as new:
+            added = new.add("black coffee", "u")
+            assert added.embedding_model == "other"
+            assert new.search("black coffee", "u", mode="vector")[0].memory.id == added.id
+            assert new.stats("u").total == 2
+        memory.delete(kept)
+
+
+def test_the_model_alone_need_not_change_for_a_client_to_go_on(postgres_url: str) -> None:
+    with open_store(postgres_url) as memory:
+        memory.add("green tea", "u")
+        asyncio.run(reembed(postgres_url, WordEmbedder(dimension=32)))
+        memory.add("black tea", "u")
+        assert [hit.score for hit in memory.search("tea", "u", mode="vector")] == pytest.approx(
+            [0.5**0.5] * 2, abs=1e-3
+        )
+
+
+def test_while_a_reembed_is_under_way_nobody_stores_or_searches_vectors(postgres_url: str) -> None:
+    with open_store(postgres_url) as memory:
+        kept = memory.add("green tea", "u").id
+        memory.add_many([{"content": f"fact {n}", "user_id": "v"} for n in range(1100)])
+        embedder = Other()
+
+        async def ends(texts: Sequence[str]) -> Any:
+            if len(texts) < 1000:
+                raise KeyError("the embedder is gone")
+            return await embedder.embed(texts)
+
+        with pytest.raises(KeyError):
+            asyncio.run(reembed(postgres_url, embedder, ends))
+        assert_no_longer_served(memory, kept)
+        refused(memory.search, "green tea", "u", mode="vector")
+
+
+def test_of_clients_that_open_an_empty_store_the_last_is_served(postgres_url: str) -> None:
+    embedders = ["test:32", Other(), Other(name="third"), Other(64), "none"]
+    for order in itertools.permutations(embedders, 2):
+        first, second = (open_store(postgres_url, embedder=embedder) for embedder in order)
+        with first, second:
+            first.open()
+            second.open()
+            refused(first.add, "green tea", "u")
+            if order[0] != "none":
+                refused(first.search, "green tea", "u", mode="vector")
+            kept = second.add("green tea", "u")
+            assert [hit.memory.id for hit in second.search("green tea", "u")] == [kept.id]
+            refused(first.add, "green tea", "u")
+            second.delete(kept.id)
+
+
+def test_what_is_written_while_vectors_are_made_anew_gets_the_new_ones(
+    postgres: PostgresCluster, database: str, postgres_url: str
+) -> None:
+    """Between the first texts read and the former vectors dropped, the store is still that of the former model."""
+    embedder = Other()
+
+    async def scenario() -> None:
+        async with AsyncMemory(postgres_url, embedder="test:32") as memory:
+            changed, gone = await memory.add("green tea", "u"), await memory.add("red wine", "u")
+            ids: list[str] = []
+
+            async def meanwhile(texts: Sequence[str]) -> Any:
+                vectors = await embedder.embed(texts)
+                if not ids:
+                    ids.append((await memory.add("black coffee", "u")).id)
+                    await memory.update(changed.id, content="white milk")
+                    await memory.delete(gone.id)
+                return vectors
+
+            assert await reembed(postgres_url, embedder, meanwhile) == 2
+        async with AsyncMemory(postgres_url, embedder=Other()) as memory:
+            for query, expected in (("black coffee", ids[0]), ("white milk", changed.id)):
+                best = (await memory.search(query, "u", mode="vector"))[0]
+                assert (best.memory.id, best.memory.embedding_model) == (expected, "other")
+                assert best.score == pytest.approx(1.0, abs=1e-3)
+
+    asyncio.run(scenario())
+    assert postgres.run(UNLIKE.replace("%s", "'other'"), database=database) == [(0,)]
+
+
+async def outcome(call: Awaitable[Any]) -> Any:
+    try:
+        return await call
+    except OMPError as error:
+        return error
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_no_vector_of_the_former_model_slips_in_beside_a_reembed(
+    postgres: PostgresCluster, database: str, postgres_url: str, isolation: str
+) -> None:
+    """Whatever is acknowledged has a vector of the model that the store has in the end."""
+    postgres.run(f"ALTER DATABASE {database} SET default_transaction_isolation = '{isolation}'")
+
+    async def scenario() -> None:
+        for turn in range(8):
+            before, after = Other(name=f"model {turn}"), Other(name=f"model {turn + 1}")
+            async with AsyncMemory(postgres_url, embedder=before) as memory:
+                await memory.add("a fact", "u")
+                made = asyncio.ensure_future(reembed(postgres_url, after))
+
+                async def write(number: int, memory: AsyncMemory = memory, made: Any = made) -> None:
+                    while not made.done():
+                        one = await outcome(memory.add(f"fact {number}", f"user {number}"))
+                        many = await memory.add_many([{"content": f"many {n}", "user_id": "u"} for n in range(25)])
+                        if isinstance(one, OMPError):
+                            assert_moved(one)
+                        assert all(r.error is None or "embedded anew" in r.error.message for r in many)
+
+                await asyncio.gather(made, *(write(number) for number in range(3)))
+            unlike = UNLIKE.replace("%s", f"'{after.model}'")
+            assert await asyncio.to_thread(postgres.run, unlike, database=database) == [(0,)]
+
+    asyncio.run(scenario())
+
+
+def test_an_empty_store_ends_with_vectors_of_one_model(
+    postgres: PostgresCluster, database: str, postgres_url: str
+) -> None:
+    """Clients of several models open it and add at once."""
+
+    async def use(number: int) -> str | None:
+        async with AsyncMemory(postgres_url, embedder=Other(name=f"model {number}")) as memory:
+            added = await outcome(memory.add(f"fact {number}", "u"))
+            if isinstance(added, ConfigurationError):
+                assert "embedded anew" in added.message or "openmem reembed" in added.remedy
+                return None
+            return str(added.embedding_model)
+
+    async def scenario() -> None:
+        for _ in range(8):
+            models = set(await asyncio.gather(*(use(number) for number in range(6)))) - {None}
+            assert len(models) == 1
+            [model] = models
+            assert postgres.run(UNLIKE.replace("%s", f"'{model}'"), database=database) == [(0,)]
+            async with AsyncMemory(postgres_url, embedder=Other(name=str(model))) as memory:
+                await memory.delete_many([each.id for each in (await memory.list("u")).items])
+
+    asyncio.run(scenario())
+
+
+def test_of_two_reembeds_with_different_models_the_one_that_began_last_wins(
+    postgres: PostgresCluster, database: str, postgres_url: str
+) -> None:
+    with open_store(postgres_url) as memory:
+        memory.add_many([{"content": f"fact {n}", "user_id": "u"} for n in range(1100)])
+    first, last = Other(name="first"), Other(name="last")
+
+    async def overtaken(texts: Sequence[str]) -> Any:
+        if len(texts) < 1000:
+            assert await reembed(postgres_url, last) == 1100
+        return await first.embed(texts)
+
+    with pytest.raises(ConfigurationError) as caught:
+        asyncio.run(reembed(postgres_url, first, overtaken))
+    assert_moved(caught.value)
+    assert postgres.run(UNLIKE.replace("%s", "'last'"), database=database) == [(0,)]
