@@ -169,6 +169,7 @@ class Folder(Generic[T]):
         self.place = claimed and claimed.place
         self.lock = Lock()
         self.turns = Turns()
+        self.notes: dict[str, str] = {}
         self.clients = 0
 
 
@@ -222,6 +223,11 @@ class FolderEngine(ABC, Generic[T]):
     def turns(self) -> Turns:
         """The turns of those who write."""
         return self._held().turns
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What the clients of a folder tell each other."""
+        return self._held().notes
 
     async def open(self) -> None:
         """Take the folder, to the end even where the caller is cancelled: what is half taken nobody gives back."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,44 @@ def test_of_processes_that_make_a_folder_at_once_one_gets_it_whole(tmp_path: Pat
         (tmp_path / str(turn)).mkdir()
         told = python(MAKING, str(tmp_path / str(turn) / "store"), "4")
         assert told.stdout == "[0, 3, 3, 3]\n1\n", told.stderr
+
+
+@pytest.mark.parametrize("scheme", ["qdrant", *FOLDERS])
+def test_a_client_does_not_go_on_by_an_embedding_that_is_no_longer_the_stores(scheme: str, tmp_path: Path) -> None:
+    twin = Server()
+    url = "qdrant://qdrant.test:6333/mem" if scheme == "qdrant" else f"{scheme}:///{tmp_path / 'store'}"
+
+    async def reembed(source: Memory) -> None:
+        adapter: Any = source._core.adapter
+        try:
+            await adapter.reembed(source._core.embedder.embed)  # type: ignore[union-attr]
+        finally:
+            await adapter.close()
+
+    with at("qdrant.test", twin), open_store(url) as memory, open_store(url, embedder="none") as without:
+        record = memory.add("a fact", "u")
+        with pytest.raises(ConfigurationError):
+            without.list("u")
+        asyncio.run(reembed(open_store(url, embedder="test:16")))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("time.monotonic", lambda at=time.monotonic: at() + 1)
+            changes: list[Callable[[], Any]] = [
+                lambda: memory.add("another", "u", external_id="k"),
+                lambda: memory.update(record.id, content="another"),
+                lambda: memory.search("fact", "u"),
+                lambda: memory.search("fact", "u", mode="vector"),
+            ]
+            for change in changes:
+                with pytest.raises(ConfigurationError, match="test-words-16") as caught:
+                    change()
+                assert caught.value.written == "nothing"
+                assert "new client" in caught.value.remedy
+        assert memory.update(record.id, tags=["x"]).tags == ["x"]
+        assert [each.content for each in memory.list("u").items] == ["a fact"]
+        with open_store(url, embedder="test:16") as anew:
+            assert anew.add("another", "u", external_id="k").version == 1
+            assert anew.search("fact", "u", mode="vector")[0].score > 0.5
+    twin.client.close()
 
 
 # --- a full disk ------------------------------------------------------------------------------------------------

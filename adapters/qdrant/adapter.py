@@ -136,6 +136,8 @@ class QdrantBackend(StagedAdapter):
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Search by one vector or both."""
+        if request.vector is not None and request.mode != "keyword":
+            await self._store.check(lately=1.0)
         search = Search(request, self.clock(), embeds=self.embedding is not None)
         results = await search.run(self._store.engine, self._store.memories)
         await self.log_read(request.user_id, self.rules.entry("search", scope=request.scope))
@@ -193,7 +195,7 @@ class QdrantBackend(StagedAdapter):
                     await stack.enter_async_context(locks.pop(0))
 
             yield QdrantTransaction(
-                store.engine, store.memories, store.sidecar, self._writer, alone, self.reads.put_back
+                store.engine, store.memories, store.sidecar, self._writer, alone, self.reads.put_back, store.check
             )
 
     def _lock_of(self, user_id: str) -> asyncio.Lock:

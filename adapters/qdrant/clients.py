@@ -137,6 +137,7 @@ class RemoteEngine(ClientEngine):
     """A server, or a cluster of them."""
 
     turns = None
+    notes = None
 
     def __init__(
         self,

@@ -142,6 +142,10 @@ class Engine(Protocol):
     def turns(self) -> Turns | None:
         """The turns of those who write, where nobody outside this process does; None where others may."""
 
+    @property
+    def notes(self) -> dict[str, str] | None:
+        """What those who write tell each other, where all are of this process; else None."""
+
     async def open(self) -> None:
         """Connect; raises ConfigurationError where the engine is not fit, ProviderUnavailableError where it is away."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator
 
 from openmem import ranking
@@ -40,6 +41,8 @@ class QdrantStore:
     def __init__(self, engine: Engine, collection: str) -> None:
         self.engine = engine
         self.memories, self.sidecar = collection, f"{collection}_sidecar"
+        self._embedding: EmbeddingInfo | None = None
+        self._looked = 0.0
 
     async def open(self, embedding: EmbeddingInfo | None) -> None:
         """Make the collections or check them; several processes may be at it at once."""
@@ -47,6 +50,30 @@ class QdrantStore:
         await self._hold_to(facts, embedding)
         if facts["analysis"] != ranking.ANALYSIS:
             await self._reindex(facts)
+        self._embedding, self._looked = embedding, time.monotonic()
+        self._tell(embedding)
+
+    async def check(self, lately: float = 0.0) -> None:
+        """Refuse to go on where the store was embedded anew since it was opened; lately: seconds that a look holds."""
+        notes, now = self.engine.notes, time.monotonic()
+        if notes is not None:
+            text = notes[self.memories]
+        elif now - self._looked < lately:
+            return
+        else:
+            text = (await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS))[0].payload["embedding"]
+        held = _read({"embedding": text})
+        if held != self._embedding:
+            raise ConfigurationError(
+                f"the vectors of {self.memories} are by now of {held.model if held else 'no embedder'}.",
+                remedy="Open a new client with that embedder.",
+            )
+        self._looked = now
+
+    def _tell(self, embedding: EmbeddingInfo | None) -> None:
+        """Have the other clients of this process know of a new embedding."""
+        if self.engine.notes is not None:
+            self.engine.notes[self.memories] = _written(embedding)
 
     async def reembed(self, embed: Embedding, embedding: EmbeddingInfo) -> int:
         """Make every vector anew; return how many memories there are."""
@@ -135,6 +162,7 @@ class QdrantStore:
         unchanged = Match("embedding", (facts["embedding"],))
         facts["embedding"] = _written(embedding)
         await self.engine.write(self.sidecar, [Mark(FACTS, {"embedding": facts["embedding"]}, unchanged)])
+        self._tell(embedding)
 
     async def _reindex(self, facts: Payload) -> None:
         """Write every sparse vector anew: another text analysis made them."""

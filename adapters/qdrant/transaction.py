@@ -53,7 +53,7 @@ class QdrantTransaction:
     """A staged.Transaction over an engine.
 
     memories and sidecar are names of collections; alone waits for other changes of this process to the same users;
-    keep takes audit entries that cannot be stored now.
+    keep takes audit entries that cannot be stored now; check refuses vectors that no longer fit the store.
     """
 
     def __init__(
@@ -64,9 +64,10 @@ class QdrantTransaction:
         writer: Writer,
         alone: Callable[[], Awaitable[None]],
         keep: Callable[[Sequence[Entry]], None],
+        check: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine, self._memories, self._sidecar = engine, memories, sidecar
-        self._writer, self._alone, self._keep = writer, alone, keep
+        self._writer, self._alone, self._keep, self._check = writer, alone, keep, check
         self._exclusive = engine.turns is not None
         self._claims = Claims(engine, sidecar, writer)
         self._revision, self._lock = new_revision(), new_lock()
@@ -103,6 +104,8 @@ class QdrantTransaction:
     async def _write(self, staging: Staging) -> None:
         claims = {(m.user_id, m.external_id): m.id for m in staging.inserted.values() if m.external_id is not None}
         with _nothing_written():
+            if staging.inserted or any(_renewed(each, staging) for each in staging.replaced):
+                await self._check()
             if claims:
                 await self._claims.take(claims)
         try:
