@@ -30,7 +30,7 @@ class ReadLog:
     def __init__(self) -> None:
         self._lock = Lock()
         self._kept: deque[Entry] = deque()
-        self._storing: list[list[Entry]] = []
+        self._storing: list[deque[Entry]] = []
         self._fresh = 0
         self.dropped: Counter[str] = Counter()
         """How many entries each user has lost."""
@@ -61,26 +61,40 @@ class ReadLog:
             self._put_back(entries)
 
     @contextmanager
-    def storing(self) -> Iterator[list[Entry]]:
-        """Hand over all entries, to be stored within the block; they are kept again where it raises."""
-        with self._lock:
-            entries = self._take()
-            self._storing.append(entries)
-        stored = False
+    def storing(self, stored: list[object] | None = None) -> Iterator[list[Entry]]:
+        """Hand over all entries, to be stored within the block; they are kept again where it raises.
+
+        stored: gets something as they are stored, so that an interrupt that follows does not have them stored twice.
+        Wherever an interrupt comes, the entries are in one of the two places: one deque goes from one to the other.
+        """
+        stored = [] if stored is None else stored
+        entries: deque[Entry] | None = None
         try:
-            yield entries
-            stored = True
-        finally:
             with self._lock:
-                self._storing = [each for each in self._storing if each is not entries]
-                if not stored:
-                    self._put_back(entries)
+                entries = self._kept
+                self._storing.append(entries)
+                self._kept = deque()
+                self._fresh = 0
+            yield list(entries)
+            stored.append(True)
+        finally:
+            try:
+                self._end(entries, stored)
+            except BaseException:  # interrupted too
+                self._end(entries, stored)
+                raise
 
     def of(self, user_id: str) -> list[Logged]:
         """Return a user's entries, those being stored too, most recent first; ask before the stored ones are read."""
         with self._lock:
-            kept = [*(entry for entries in self._storing for entry in entries), *self._kept]
-        return [entry for user, entry in reversed(kept) if user == user_id]
+            kept = {id(each): each for entries in (*self._storing, self._kept) for each in entries}
+        return [entry for user, entry in reversed(kept.values()) if user == user_id]
+
+    def _end(self, entries: deque[Entry] | None, stored: Sequence[object]) -> None:
+        with self._lock:
+            if entries is not None and not stored:
+                self._put_back(entries)
+            self._storing = [each for each in self._storing if each is not entries]
 
     def _take(self) -> list[Entry]:
         entries = list(self._kept)
@@ -88,8 +102,8 @@ class ReadLog:
         self._fresh = 0
         return entries
 
-    def _put_back(self, entries: Sequence[Entry]) -> None:
-        self._kept.extendleft(reversed(entries))
+    def _put_back(self, entries: Iterable[Entry]) -> None:
+        self._kept = deque({id(each): each for each in (*entries, *self._kept)}.values())
         self._bound()
 
     def _bound(self) -> None:

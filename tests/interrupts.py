@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import CO_GENERATOR
 from types import FrameType
 from typing import Any
 
@@ -37,7 +38,8 @@ def at_calls(at: int | None) -> Iterator[Countdown]:
     count = Countdown(at, control_c)
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
-        if event in MOMENTS and argument is not sys.setprofile:
+        yields = event != "c_return" and frame.f_code.co_flags & CO_GENERATOR  # where CPython looks for no signals
+        if event in MOMENTS and argument is not sys.setprofile and not yields:
             count()
 
     sys.setprofile(profile)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import pytest
 from conftest import START, Clock
+from interrupts import Countdown, at_calls
 from openmem.adapters import reads
 from openmem.adapters.reads import ReadLog, with_kept
 from openmem.adapters.store import Logged
@@ -103,3 +105,28 @@ def test_many_threads_lose_nothing() -> None:
     for thread in threads:
         thread.join()
     assert len(stored) + len(log) == 2000
+
+
+def storing_interrupted(at: int | None, *, fails: bool) -> tuple[int, list[str], ReadLog]:
+    """Store three entries, interrupted at the at-th moment; return the moments seen, what was stored, and the log."""
+    clock, log, stored = Clock(), ReadLog(), []
+    for action in "abc":
+        log.keep("u", entry(clock, action))
+    done: list[object] = []
+    counts: list[Countdown] = []
+    with suppress(KeyboardInterrupt, KeyError), at_calls(at) as count:
+        counts.append(count)
+        with log.storing(done) as entries:
+            if fails:
+                raise KeyError
+            done += map(stored.extend, [entries])
+    return counts[0].seen if counts else 0, [each.action for _, each in stored], log
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupt_neither_loses_nor_doubles_entries(fails: bool) -> None:
+    seen, _, _ = storing_interrupted(None, fails=fails)
+    for at in range(1, seen + 1):
+        _, stored, log = storing_interrupted(at, fails=fails)
+        with log.storing() as rest:
+            assert stored + [each.action for _, each in rest] == list("abc"), at

@@ -6,7 +6,7 @@ import multiprocessing
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from conftest import DAY, START, Clock, everything
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupts import Countdown, at_calls
 
 from openmem import Memory, NotFoundError, ranking
 from openmem.tally import Tally
@@ -252,3 +253,27 @@ def test_counts_are_those_of_the_generic_form(tmp_path_factory: pytest.TempPathF
         tally = Tally("u", clock.now)
         tally.count(everything(memory, "u"))
         assert memory.stats("u").model_dump() == tally.stats().model_dump()
+
+
+# An interrupt may leave a coroutine that nobody awaits, and a connection that nobody has.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+def test_an_interrupted_change_neither_loses_nor_doubles_entries_of_reads(tmp_path: Path) -> None:
+    def interrupted(at: int | None) -> int:
+        for _ in range(3):
+            memory.search("fact", "u")
+        counts: list[Countdown] = []
+        with suppress(KeyboardInterrupt), at_calls(at) as count:
+            counts.append(count)
+            memory.add("fact", "u")
+        return counts[0].seen if counts else 0
+
+    with open_store(tmp_path / "a.db", embedder="none") as memory:
+        seen = interrupted(None)
+        for at in range(seen, 0, -1):
+            interrupted(at)
+    connection = sqlite3.connect(tmp_path / "a.db")
+    stored = connection.execute("SELECT count(*), count(DISTINCT request_id) FROM audit WHERE action = 'search'")
+    assert stored.fetchone() == (3 * (seen + 1),) * 2
+    connection.close()

@@ -147,22 +147,23 @@ class File:
 
     def _finish(self, connection: Connection, work: Callable[[Records], T]) -> T:
         store = Records(connection, self.reads, self._caches, writes=True)
+        stored: list[object] = []
         try:
-            with self.reads.storing() as entries:
+            with self.reads.storing(stored) as entries:
                 if entries:
                     store.log_all(entries)
                 result = work(store)
                 self.connections.check()
-                self._commit(connection)
+                self._commit(connection, stored)
         finally:
             store.release()
             if connection.in_transaction:  # SQLite itself rolls back where the disk fails
                 connection.execute("ROLLBACK")
         return result
 
-    def _commit(self, connection: Connection) -> None:
+    def _commit(self, connection: Connection, stored: list[object]) -> None:
         try:
-            connection.execute("COMMIT")
+            stored += map(connection.execute, ["COMMIT"])  # in one step, which no signal can split
         except sqlite3.Error as error:
             undone = connection.in_transaction or getattr(error, "sqlite_errorcode", None) in UNDONE
             raise translated(error, self.connections.path, "nothing" if undone else "perhaps") from error
