@@ -77,6 +77,9 @@ def test_a_client_open_beside_a_reembed_is_refused(postgres_url: str, before: st
     options = {"embedder": "none"} if before == "none" else {"precision": before}
     with open_store(postgres_url, **options) as memory:
         kept = memory.add("green tea", "u").id
+        for n in range(8):  # after some the statements are prepared
+            memory.delete(memory.add(f"water {n}", "u").id)
+            memory.search("green tea", "u")
         assert asyncio.run(reembed(postgres_url, Other(dimension), precision=after)) == 1
         assert_no_longer_served(memory, kept)
         if before != "none":

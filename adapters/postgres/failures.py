@@ -86,7 +86,8 @@ def translated(error: Exception, *, lost: bool = False, written: Written = "noth
 
 def _explained(error: Exception, lost: bool) -> OMPError:
     words, state = _first_line(error), getattr(error, "sqlstate", None) or ""
-    if isinstance(error, _UNLIKE) or '"embedding"' in words or words.startswith("insufficient data"):
+    gone = isinstance(error, errors.UndefinedColumn) and '"embedding"' in words
+    if gone or isinstance(error, _UNLIKE) or words.startswith("insufficient data"):
         return embedded_anew()
     for kinds, failure, message, remedy in _EXPLAINED:
         if isinstance(error, kinds):
