@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from conftest import everything, run
 
-from openmem import AsyncMemory, Memory, fork
+from openmem import AsyncMemory, Memory, ProviderError, fork
+from openmem.clock import utc_now
 
 
 def open_store(path: Path, **options: Any) -> Memory:
@@ -101,8 +102,6 @@ def test_a_child_keeps_no_audit_entries_of_its_parent(tmp_path: Path) -> None:
 
 def test_a_child_of_a_fork_in_the_midst_of_work_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork does not wait for ever: its child then is refused, since SQLite would mix up whose locks are whose."""
-    from openmem import ProviderError
-
     monkeypatch.setattr(fork, "PATIENCE", 0.0)
     inside, leave = threading.Event(), threading.Event()
 
@@ -110,9 +109,7 @@ def test_a_child_of_a_fork_in_the_midst_of_work_is_told(tmp_path: Path, monkeypa
         if threading.current_thread() is not threading.main_thread():
             inside.set()
             leave.wait()
-        return memory_clock()
-
-    from openmem.clock import utc_now as memory_clock
+        return utc_now()
 
     with open_store(tmp_path / "a.db", clock=clock) as memory:
         memory.add("fact", "u")
@@ -130,6 +127,37 @@ def test_a_child_of_a_fork_in_the_midst_of_work_is_told(tmp_path: Path, monkeypa
             leave.set()
             thread.join()
         assert contents(memory) == ["fact", "slow"]
+
+
+VERBS: dict[str, Callable[[Memory], object]] = {
+    "add": lambda memory: memory.add("fact", "u"),
+    "search": lambda memory: memory.search("fact", "u"),
+    "list": lambda memory: memory.list("u"),
+    "audit": lambda memory: memory.audit("u"),
+}
+
+
+@pytest.mark.parametrize("inner", VERBS)
+@pytest.mark.parametrize("outer", ["add", "search", "list"])
+def test_a_call_within_a_call_of_its_own_thread_is_refused(tmp_path: Path, outer: str, inner: str) -> None:
+    """A signal handler may make one, and a __del__ that the garbage collector calls: neither can wait for itself."""
+    told: list[ProviderError] = []
+    asked: list[str] = []
+
+    def clock() -> Any:
+        while asked:
+            with pytest.raises(ProviderError, match="in the midst of another call") as caught:
+                VERBS[asked.pop()](memory)
+            told.append(caught.value)
+        return utc_now()
+
+    with open_store(tmp_path / "a.db", clock=clock) as memory:
+        memory.add("fact", "u")
+        asked.append(inner)
+        VERBS[outer](memory)
+        assert [each.written for each in told] == ["nothing"]
+        memory.add("last", "u")
+        assert len(memory.search("last", "u", mode="keyword")) == 1
 
 
 def test_writers_that_wait_leave_the_applications_threads_alone(tmp_path: Path) -> None:

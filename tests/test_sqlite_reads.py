@@ -91,9 +91,14 @@ def test_vectors_newer_than_the_snapshot_are_not_used_for_it(tmp_path: Path, mon
         def search() -> None:
             found.append([hit.memory.id for hit in memory.search("tea", "alice", mode="vector")])
 
-        def happens() -> None:
+        def change() -> None:
             memory.delete(first.id)
             memory.add("alice likes coffee", "alice")
+
+        def happens() -> None:
+            changing = threading.Thread(target=change)
+            changing.start()
+            changing.join()
             threads.append(threading.Thread(target=search))
             threads[0].start()
 

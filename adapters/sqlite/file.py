@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import chain, repeat
 from sqlite3 import Connection
+from threading import get_ident
 from time import monotonic, sleep
-from typing import TypeVar
+from types import FrameType
+from typing import Concatenate, ParamSpec, TypeVar
 
 from openmem._generated.models import EmbeddingInfo
 from openmem.errors import OMPError
 from openmem.fork import Lock
 
+from ..native import within_itself
 from ..reads import Entry, ReadLog
 from .connections import Connections
 from .errors import is_busy, locked, only_read, translated
@@ -21,6 +26,7 @@ from .index import Caches
 from .records import Records
 from .settings import SqliteSettings
 
+P = ParamSpec("P")
 T = TypeVar("T")
 PAUSES = (0.001, 0.002, 0.005, 0.01)
 """Seconds between attempts at what SQLite does not wait for, or would wait for within itself; the last repeats."""
@@ -35,6 +41,30 @@ def pauses() -> Iterator[float]:
     return chain(PAUSES, repeat(PAUSES[-1]))
 
 
+def alone(method: Callable[Concatenate[File, P], T]) -> Callable[Concatenate[File, P], T]:
+    """Refuse what a thread begins in the midst of another call: its locks are held, by the thread itself.
+
+    That is what a signal handler does, or a __del__ that the garbage collector calls at any moment. The frame is kept
+    to tell who is inside: where an interrupt kept it from being taken away, it is no longer on the thread's stack.
+    """
+
+    @wraps(method)
+    def call(self: File, /, *args: P.args, **options: P.kwargs) -> T:
+        thread, frame = get_ident(), sys._getframe()
+        held, outer = self.inside.get(thread), frame if thread in self.inside else None
+        while outer is not None and outer is not held:
+            outer = outer.f_back
+        if outer is not None:
+            raise within_itself()
+        try:
+            self.inside[thread] = frame
+            return method(self, *args, **options)
+        finally:
+            self.inside.pop(thread, None)
+
+    return call
+
+
 class File:
     """Transactions of one adapter: any number that read, each of one snapshot, beside one that writes."""
 
@@ -45,6 +75,8 @@ class File:
         )
         self._embedding = embedding
         self._cached_users = settings.cached_users
+        self.inside: dict[int, FrameType] = {}
+        """Threads in the midst of a call of ours."""
         self._begin()
         self._writing = Lock()  # in this process writers queue here, in their order
         self._obtained = 0.0
@@ -58,6 +90,7 @@ class File:
         self.connections.forked()
         self._begin()
 
+    @alone
     def read(self, work: Callable[[Records], T]) -> T:
         """Do work that reads, all of it in one snapshot; then store the entries of reads if it is time to."""
         until = monotonic() + self.patience
@@ -77,7 +110,7 @@ class File:
         for user_id, entry in entries:
             self.reads.keep(user_id, entry)
         if self.reads.full:
-            self.store_reads()
+            self._store_reads()
         return result
 
     def _caches_at(self, epoch: int) -> Caches:
@@ -96,11 +129,14 @@ class File:
                 if connection.in_transaction:  # SQLite itself rolls back where the disk fails
                     connection.execute("COMMIT")
 
+    @alone
     def write(self, work: Callable[[Records], T], since: float | None = None) -> T:
         """Do work that writes: all of it or nothing; since: the moment from which busy_timeout counts."""
         if not self.connections.writable:
             raise only_read(self.connections.path)
-        since = since or monotonic()
+        return self._write(work, since or monotonic())
+
+    def _write(self, work: Callable[[Records], T], since: float) -> T:
         with self._writing:
             for pause in pauses():
                 with self.connections.lend() as connection:
@@ -112,8 +148,12 @@ class File:
                 sleep(pause)
             raise locked(self.connections.path)
 
+    @alone
     def store_reads(self) -> None:
         """Store the audit entries of reads if that is possible at once; a read neither waits for it nor fails by it."""
+        self._store_reads()
+
+    def _store_reads(self) -> None:
         if not (self.connections.writable and len(self.reads)):
             return
         try:
@@ -123,11 +163,12 @@ class File:
         except OMPError as error:
             logger.debug("audit entries of reads are kept back: %s", error)
 
+    @alone
     def close(self) -> None:
         """Store the audit entries kept back and close every connection; raises what could not be stored."""
         try:
             if len(self.reads) and self.connections.writable:
-                self.write(lambda store: None)
+                self._write(lambda store: None, monotonic())
         finally:
             self.connections.close()
 
