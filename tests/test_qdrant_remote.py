@@ -195,6 +195,34 @@ def test_a_lock_of_a_process_that_died_is_waited_for_and_then_taken_over(
         assert memory.list("u").items == []
 
 
+@pytest.mark.parametrize("verb", ["delete", "supersede"])
+def test_a_lock_that_could_not_be_taken_off_is_taken_off_by_the_next_write(
+    verb: str, server: Server, naps: list[float]
+) -> None:
+    with open_store() as memory, open_store() as other:
+        record = memory.add("a fact", "u")
+        other.list("u")
+        refused: list[httpx.Request] = []
+
+        def broken(request: httpx.Request) -> httpx.Response | None:
+            """Refuse every write of memories but the first, which locks, and the looks after those."""
+            if request.url.path.startswith("/collections/mem/points"):
+                refused.append(request)
+                return httpx.Response(500) if len(refused) > reads else None
+            return None
+
+        reads = 3  # the memory, its lock, and whether that is there
+        server.fault = broken
+        with pytest.raises(ProviderError):
+            memory.delete(record.id) if verb == "delete" else memory.add("new", "u", supersedes=[record.id])
+        server.fault = lambda request: None
+        held = server.client.retrieve("mem", [each.id for each in server.client.scroll("mem")[0]])
+        assert [str((each.payload or {})["revision"])[0] for each in held] == ["~"], "it is locked"
+        memory.add("another", "v")
+        assert other.update(record.id, tags=["x"]).version == 2
+        assert not naps, "nobody waits for it"
+
+
 def test_two_that_open_an_empty_store_with_different_embedders_agree(server: Server) -> None:
     async def scenario() -> None:
         for turn in range(10):

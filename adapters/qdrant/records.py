@@ -19,7 +19,7 @@ from openmem.fork import Lock
 
 from ..store import Logged
 from ..vectors import unit
-from .engine import Index, Payload, Point, Words
+from .engine import Index, Mark, Payload, Point, Words
 from .filters import ancestors
 
 SCHEMA = 1
@@ -153,6 +153,8 @@ class Writer:
     def __init__(self) -> None:
         self.given_up = deque[str](maxlen=1024)
         """Locks, and ids of memories claimed for, that are nobody's, where they may not have been taken off."""
+        self.unlocks: dict[str, Sequence[Mark]] = {}
+        """What takes off locks that could not be taken off when they were given up."""
         self._lock = Lock()
         self._last = 0
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -26,10 +25,10 @@ from ..reads import Entry
 from ..staged import NotWritten
 from ..staging import Key, Staging, Wanted
 from .claims import Claims, lost
-from .engine import Delete, Engine, Insert, Mark, Operation, Overwrite, Payload, Row
+from .engine import Delete, Engine, Insert, Operation, Overwrite, Payload, Row
 from .filters import Match
+from .locks import Locks, revision_of, unsent
 from .records import (
-    ABANDONED,
     PAUSE,
     REVISED,
     REVISION,
@@ -37,7 +36,6 @@ from .records import (
     has_been,
     log_point,
     memory_of,
-    new_lock,
     new_revision,
     next_revision,
     payload_of,
@@ -70,9 +68,10 @@ class QdrantTransaction:
         self._writer, self._alone, self._keep, self._check = writer, alone, keep, check
         self._exclusive = engine.turns is not None
         self._claims = Claims(engine, sidecar, writer)
-        self._revision, self._lock = new_revision(), new_lock()
+        self._revision = new_revision()
         self._read: dict[str, Payload] = {}
         """Payloads by memory id, as they were read."""
+        self._locks = Locks(engine, memories, writer, self._read)
 
     async def read(self, wanted: Wanted) -> Collection[Memory]:
         """Read records by id, and by external_id through its claim."""
@@ -118,12 +117,12 @@ class QdrantTransaction:
         await self._note(staging)
 
     async def _change(self, staging: Staging) -> None:
-        condition, began = None, time.monotonic()
+        condition = None
         several = len(staging.replaced) + len(staging.removed) + len(staging.inserted) > 1
         locks = not self._exclusive and bool(staging.removed or (staging.replaced and several))
         if locks:
-            await self._take_locks([*staging.replaced, *staging.removed])
-            condition = Match("revision", (self._lock,))
+            await self._locks.take([*staging.replaced, *staging.removed])
+            condition = self._locks.ours
         elif staging.replaced and not self._exclusive:
             condition = Match("revision", (self._read[next(iter(staging.replaced))]["revision"],))
         operations = await offload(self._operations, staging, condition)
@@ -131,13 +130,14 @@ class QdrantTransaction:
             return
         failed: OMPError | None = None
         try:
-            with self._claims.fresh():
-                await self._engine.write(self._memories, operations)
+            with self._claims.fresh(), self._locks.given_up() as unlocks:
+                await self._engine.write(self._memories, [*operations, *unlocks])
         except OMPError as error:
-            if _unsent(error) and not locks:
+            if unsent(error):
+                await self._locks.give_up()
                 raise
             failed = error
-        if failed or (condition and not locks) or (locks and time.monotonic() - began > ABANDONED / 2):
+        if failed or (condition and not locks) or self._locks.old():
             await self._settle(staging, failed)
 
     def _operations(self, staging: Staging, condition: Match | None) -> list[Operation]:
@@ -185,33 +185,7 @@ class QdrantTransaction:
             return bool(await self._engine.retrieve(self._sidecar, ids, ()))
         return False
 
-    # --- what other writers may be at -------------------------------------------------------------------------
-
-    async def _take_locks(self, ids: Sequence[str]) -> None:
-        """Lock memories, all or none."""
-        marks = [
-            Mark(
-                point_id(each),
-                next_revision(self._read[each], self._lock),
-                Match("revision", (self._read[each]["revision"],)),
-            )
-            for each in ids
-        ]
-        try:
-            with _nothing_written():
-                await self._engine.write(self._memories, marks)
-                rows = await self._engine.retrieve(self._memories, [mark.id for mark in marks], REVISION)
-                if sum(row.payload["revision"] == self._lock for row in rows) < len(marks):
-                    raise await lost("another writer keeps changing the same memories.")
-        except BaseException:
-            self._writer.given_up.append(self._lock)
-            with suppress(OMPError):
-                await self._engine.write(self._memories, self._unlocks(ids))
-            raise
-
-    def _unlocks(self, ids: Sequence[str]) -> list[Operation]:
-        ours = Match("revision", (self._lock,))
-        return [Mark(point_id(each), _revision_of(self._read[each]), ours) for each in ids]
+    # --- what became of a write -------------------------------------------------------------------------------
 
     async def _look_at(self, claims: dict[Key, str], staging: Staging) -> None:
         """Take back what was written under a claim that meanwhile grew old and is another's by now."""
@@ -231,8 +205,6 @@ class QdrantTransaction:
             raise await lost("another writer took the external_id.")
         raise ConflictError("another writer took an external_id.", remedy="Read again.", written="part")
 
-    # --- what became of a write -------------------------------------------------------------------------------
-
     async def _settle(self, staging: Staging, failed: OMPError | None) -> None:
         """See to it that all was written or nothing; NotWritten where another writer was first."""
         try:
@@ -243,8 +215,8 @@ class QdrantTransaction:
             if not left and (done or not self._exclusive):
                 await self._engine.write(self._memories, self._taken_back(staging))
         except OMPError as error:
-            if failed is None or not _unsent(failed):
-                (failed or error).written = "perhaps"
+            await self._locks.give_up()
+            (failed or error).written = "perhaps"
             raise failed or error from None
         if failed is None and not left:
             raise await lost("another writer keeps changing the same memories.")
@@ -256,10 +228,10 @@ class QdrantTransaction:
         former = {each: self._read[each] for each in staging.replaced}
         operations: list[Operation] = [Delete([point_id(each) for each in staging.inserted], ours)]
         operations += [
-            Overwrite(point_id(each), payload_of(memory_of(read), _revision_of(read)), ours)
+            Overwrite(point_id(each), payload_of(memory_of(read), revision_of(read)), ours)
             for each, read in former.items()
         ]
-        return [*operations, *self._unlocks([*staging.replaced, *staging.removed])]
+        return [*operations, *self._locks.unlocks()]
 
     async def _done(self, staging: Staging) -> set[str]:
         """Name what was inserted, replaced and removed."""
@@ -275,19 +247,10 @@ class QdrantTransaction:
         return gone | {each for each in ids if point_id(each) in done}
 
 
-def _revision_of(payload: Payload) -> Payload:
-    return {"revision": payload["revision"], "earlier": payload.get("earlier", [])}
-
-
 def _renewed(memory_id: str, staging: Staging) -> bool:
     """Tell whether a memory is replaced and has other vectors than before."""
     memory = staging.replaced.get(memory_id)
     return memory is not None and (memory_id in staging.vectors or memory.content != staging.read[memory_id].content)
-
-
-def _unsent(error: OMPError) -> bool:
-    """Tell whether a request never reached the server; what the server refused it may have done in part."""
-    return isinstance(error, ProviderUnavailableError) and error.written == "nothing"
 
 
 def _says(error: OMPError, left: Collection[str]) -> OMPError:
