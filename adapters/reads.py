@@ -88,7 +88,8 @@ class ReadLog:
         """Return a user's entries, those being stored too, most recent first; ask before the stored ones are read."""
         with self._lock:
             kept = {id(each): each for entries in (*self._storing, self._kept) for each in entries}
-        return [entry for user, entry in reversed(kept.values()) if user == user_id]
+        entries = [entry for user, entry in reversed(kept.values()) if user == user_id]
+        return sorted(entries, key=attrgetter("timestamp"), reverse=True)  # threads may keep them out of order
 
     def _end(self, entries: deque[Entry] | None, stored: Sequence[object]) -> None:
         with self._lock:

@@ -27,6 +27,8 @@ FIRST = """
     INSERT INTO memories SELECT key, id, user, external_id, created_at, record FROM records;
     DROP TABLE records;
     DROP TABLE removed;
+    DROP INDEX audit_newest;
+    CREATE INDEX audit_user ON audit (user);
     PRAGMA user_version = 1;
 """
 """Makes of a store one as 0.2.0 made it."""

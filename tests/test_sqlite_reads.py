@@ -228,6 +228,26 @@ def test_external_ids_and_lists_are_found_by_their_indexes(tmp_path: Path) -> No
     assert "PRIMARY KEY" in plan(path, "SELECT record FROM records WHERE key IN (?, ?) AND +user = ?", 1, 2, 3)
 
 
+def test_the_audit_log_is_most_recent_first_whoever_stored_its_entries_later(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "a.db"
+
+    def ticking() -> Any:
+        return clock.tick()
+
+    with open_store(path, clock=ticking) as one, open_store(path, clock=ticking) as two:
+        one.add("fact", "u")
+        for _ in range(5):
+            two.search("fact", "u")  # kept back, and stored when `two` adds
+            one.update(one.add("fact", "u").id, archived=True)
+        two.add("last", "u")
+        expected = ["add", *["update", "add", "search"] * 5, "add"]
+        assert [entry.action for entry in one.audit("u")] == expected
+        assert [entry.action for entry in one.audit("u", limit=4)] == expected[:4]
+    newest = "SELECT action FROM audit WHERE user = ? ORDER BY timestamp DESC, key DESC"
+    assert "audit_newest" in plan(path, newest, 1)
+    assert "TEMP B-TREE" not in plan(path, newest, 1)
+
+
 moments = st.none() | st.sampled_from([START - DAY, START, START + timedelta(microseconds=1), START + DAY])
 texts = st.sampled_from(["a", "a/b", "Ä", "ß", "a'b", '"', "😀", "\\", " a"])
 

@@ -220,5 +220,5 @@ class Records:
 
     def _stored(self, user_id: str) -> Iterator[Logged]:
         query = "SELECT timestamp, app, action, memory_id, scope, request_id FROM audit WHERE user = ?"
-        for timestamp, *rest in self._walk(query + " ORDER BY key DESC", [self._user(user_id)]):
+        for timestamp, *rest in self._walk(query + " ORDER BY timestamp DESC, key DESC", [self._user(user_id)]):
             yield Logged(from_micros(timestamp), *rest)

@@ -122,7 +122,14 @@ def _move(connection: Connection) -> bool:
     return False
 
 
-STEPS: tuple[Callable[[Connection], bool], ...] = (_tables, _records, _move)
+def _order_audit(connection: Connection) -> bool:
+    """Index the audit log by time: a client stores what it has kept back of its reads after what others did later."""
+    connection.execute("CREATE INDEX audit_newest ON audit (user, timestamp)")
+    connection.execute("DROP INDEX audit_user")
+    return True
+
+
+STEPS: tuple[Callable[[Connection], bool], ...] = (_tables, _records, _move, _order_audit)
 """Steps from version n of the schema to n + 1, which PRAGMA user_version counts; False: not at the end yet."""
 
 
