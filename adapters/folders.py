@@ -15,6 +15,7 @@ from openmem.bridge import finished, offload
 from openmem.errors import ClosedError, ConfigurationError, OMPError
 from openmem.fork import Lock, in_child, leave_to_parent
 
+from .marker import MARKER, engine_of, mark
 from .native import check_place
 
 T = TypeVar("T")
@@ -22,8 +23,6 @@ R = TypeVar("R")
 FolderOf = Literal["qdrant+local", "qdrant+edge", "mem0"]
 """Engines that have a folder, by the scheme of their URLs."""
 
-MARKER = ".openmem"
-"""The file that says which engine a folder belongs to."""
 SIGNS: dict[str, tuple[str, ...]] = {
     "mem0": ("history.db", "migrations_qdrant", "qdrant/meta.json"),
     "qdrant+local": ("meta.json", "collection"),
@@ -67,9 +66,9 @@ def claim(path: Path, engine: FolderOf, *, private: bool) -> Claim:
     check_place(path)
     try:
         path.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
-        if not (path / MARKER).exists():
+        if engine_of(path) is None:
             _check_free(path, engine)
-            _mark(path, engine, 0o600 if private else 0o666)
+            mark(path, engine, 0o600 if private else 0o666)
         claimed = Claim(path)
     except OSError as error:
         raise ConfigurationError(
@@ -93,20 +92,6 @@ def _check_free(path: Path, engine: FolderOf) -> None:
         raise ConfigurationError(
             f"{path} holds files of another program ({shown}).", remedy="Name a folder of its own."
         )
-
-
-def _mark(path: Path, engine: FolderOf, mode: int) -> None:
-    """Write the marker whole, unless another process did: of two engines that come at once one is refused."""
-    whole = path / f"{MARKER}.{os.urandom(4).hex()}"
-    with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        file.write(f"{engine}\n")
-    try:
-        (path / MARKER).hardlink_to(whole)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without links
-        whole.replace(path / MARKER)
-    whole.unlink(missing_ok=True)
 
 
 def _identity(stat: os.stat_result) -> tuple[int, int]:

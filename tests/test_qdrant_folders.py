@@ -49,6 +49,40 @@ def test_a_folder_of_one_engine_is_no_other_engines(holder: str, marked: bool, t
             assert f"{holder}:///{folder}" in error.remedy
 
 
+@pytest.mark.parametrize("left", [b"", b"qdrant+", b"\0" * 12, b"\xff\xfe\0\n"])
+@pytest.mark.parametrize("holder", ENGINES)
+def test_a_marker_that_a_machine_left_half_written_is_written_anew(holder: str, left: bytes, tmp_path: Path) -> None:
+    folder, foreign = tmp_path / "store", tmp_path / "foreign"
+    with opened(holder, folder) as memory:
+        memory.add("a fact", "u")
+    foreign.mkdir()
+    (foreign / "chroma.sqlite3").write_text("")
+    for engine in sorted(ENGINES, key=lambda each: each == holder):
+        for place in (folder, foreign):
+            (place / ".openmem").write_bytes(left)
+        assert "chroma.sqlite3" in refused(f"{engine}:///{foreign}").message
+        if engine != holder:
+            assert f"a store of {holder}" in refused(f"{engine}:///{folder}").message
+    with opened(holder, folder) as memory:
+        assert [each.content for each in memory.list("u").items] == ["a fact"]
+    assert (folder / ".openmem").read_text() == f"{holder}\n"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_folder_is_one_however_its_path_is_spelled(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    paths = [tmp_path / "real" / "store", Path("real/store"), Path("link/../real/store"), tmp_path / "link" / "store"]
+    with opened(engine, paths[0]) as memory:
+        memory.add("a fact", "u")
+        for path in paths:
+            with opened(engine, path) as other:
+                assert [each.content for each in other.list("u").items] == ["a fact"]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_folder_with_other_files_is_refused_and_left_as_it_is(engine: str, tmp_path: Path) -> None:
     (tmp_path / "chroma.sqlite3").write_text("")

@@ -65,6 +65,7 @@ class Library(FolderEngine[Any]):
     engine = "mem0"
 
     def __init__(self, folder: Path, config: Mapping[str, Any], dimension: int, *, private: bool) -> None:
+        folder, config = folder.resolve(), _resolved(config)
         super().__init__(_place(folder, config), _FOLDERS, private=private)
         self._configured = (folder, config, dimension)
 
@@ -138,6 +139,16 @@ def _open(path: Path, folder: Path, config: Mapping[str, Any], dimension: int) -
     memory.vector_store._bm25_encoder = False
     memory.openmem_configured = (folder, config, dimension)
     return memory
+
+
+def _resolved(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Spell the folder of a store in one way, so that who spells it in another shares it."""
+    store = config.get("vector_store") or {}
+    given = store.get("config") or {}
+    if not isinstance(given.get("path"), (str, Path)):
+        return config
+    path = str(Path(given["path"]).resolve())
+    return {**config, "vector_store": {**store, "config": {**given, "path": path}}}
 
 
 def _place(folder: Path, config: Mapping[str, Any]) -> Path:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import portalocker
 
-from ..folders import MARKER, in_use
+from ..folders import in_use
+from ..marker import MARKER
 from .engine import SERVER
 
 PATIENCE = 5.0
