@@ -8,10 +8,12 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
+from weakref import finalize
 
-from openmem.bridge import finished, offload
+from openmem.bridge import at_exit, finished, offload
 from openmem.errors import ClosedError, ConfigurationError, OMPError
 from openmem.fork import Lock, in_child, leave_to_parent
 
@@ -36,9 +38,11 @@ class Claim:
 
     def __init__(self, path: Path) -> None:
         self._marker = path.absolute() / MARKER
-        self._file = self._marker.open()
-        self.engine = self._file.readline().strip()
-        self.place = _identity(os.fstat(self._file.fileno()))
+        opened = os.open(self._marker, os.O_RDONLY)
+        self.close = finalize(self, os.close, opened)
+        """Look after the folder no longer."""
+        self.engine = os.read(opened, 64).decode(errors="replace").strip()
+        self.place = _identity(os.fstat(opened))
 
     def holds(self) -> bool:
         """Tell whether the folder is still the same."""
@@ -51,10 +55,6 @@ class Claim:
         """Raise ConfigurationError where the folder was deleted or replaced since."""
         if not self.holds():
             raise replaced(self._marker.parent)
-
-    def close(self) -> None:
-        """Look after the folder no longer."""
-        self._file.close()
 
 
 def claim(path: Path, engine: FolderOf, *, private: bool) -> Claim:
@@ -166,6 +166,7 @@ class Folders(Generic[T]):
         self._lock = Lock()
         self._folders: dict[Path, Folder[T]] = {}
         in_child(self, Folders._forked)
+        at_exit.append(self._exit)
 
     def take(self, path: Path, *how: Any, claimed: Claim | None = None) -> Folder[T]:
         """Open a folder, unless another client did; raises ConfigurationError where there is no place for it."""
@@ -184,9 +185,17 @@ class Folders(Generic[T]):
         """Close a folder when the last client has given it back."""
         with self._lock:
             folder.clients -= 1
-            if not folder.clients:
+            if not folder.clients and folder in self._folders.values():  # else it was closed at exit
                 self._folders = {place: each for place, each in self._folders.items() if each is not folder}
                 with folder.lock:
+                    self._close(folder.opened)
+
+    def _exit(self) -> None:
+        """Close what was left open while Python can still do so; what is in the midst of a call is left to the disk."""
+        folders, self._folders = self._folders, {}
+        for folder in folders.values():
+            if folder.lock.acquire(timeout=1.0):
+                with suppress(Exception):  # there is nobody to tell
                     self._close(folder.opened)
 
     def _forked(self) -> None:

@@ -204,6 +204,12 @@ def run(coroutine: Coroutine[Any, Any, T], *, inline: bool) -> T:
     return step(coroutine) if inline else _loop_thread.run(coroutine)
 
 
+at_exit: list[Callable[[], None]] = []
+"""What is done at exit, after what the application registered since it imported us."""
+
+
 @atexit.register
 def _close() -> None:
     _loop_thread.close()  # a loop thread left running would keep the interpreter from ending
+    for work in at_exit:
+        work()

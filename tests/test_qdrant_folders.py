@@ -377,6 +377,21 @@ def test_a_close_that_fails_has_released_everything(
     assert python(script, f"{engine}:///{folder}").returncode == 0, "another process can have it"
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_left_open_at_exit_is_closed_quietly(engine: str, tmp_path: Path) -> None:
+    script = """
+import sys
+from openmem import Memory
+memory = Memory(sys.argv[1], embedder="test:32")
+memory.add("a fact", "u")
+"""
+    url = f"{engine}:///{tmp_path / 'store'}"
+    told = python(script, url)
+    assert (told.returncode, told.stderr) == (0, "")
+    with open_store(url) as memory:
+        assert [each.content for each in memory.list("u").items] == ["a fact"]
+
+
 @pytest.mark.parametrize("engine", FOLDERS)
 def test_cancelled_openings_and_verbs_leave_nothing_taken(engine: str, tmp_path: Path) -> None:
     url = f"{engine}:///{tmp_path / 'store'}"
