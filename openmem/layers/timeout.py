@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from openmem._generated.models import AddManyRequest, DeleteManyRequest
 from openmem.calls import DEADLINE
 from openmem.errors import ProviderUnavailableError
 from openmem.fork import in_child
@@ -15,8 +16,13 @@ from . import Handler
 
 GRACE = 0.5
 """Seconds that a call has to end once it is cancelled; what takes longer goes on by itself and is not waited for."""
+BATCH_GRACE = 0.7
+"""Seconds that a batch has, beyond the deadline at which it ends by itself, to tell what became of each item."""
+LAST = 0.95
+"""Seconds after the deadline by which there is an answer in any case."""
 LEFT = 5.0
 """Seconds that closing waits for it."""
+BATCHES = (AddManyRequest, DeleteManyRequest)
 
 
 class Timeout:
@@ -38,17 +44,17 @@ class Timeout:
             task = loop.create_task(self._call(request))
         finally:
             DEADLINE.reset(deadline)
+        late = BATCH_GRACE if isinstance(request, BATCHES) else 0.0
         try:
-            # A batch ends by itself at the deadline, with what became of each item: hence a little later.
-            async with asyncio.timeout(self._seconds + GRACE / 2) as limit:
+            async with asyncio.timeout(self._seconds + late) as limit:
                 return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await self._end(task)
+            await self._end(task, GRACE)
             raise
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            await self._end(task)
+            await self._end(task, min(GRACE, LAST - late))
             if task.done() and not task.cancelled() and task.exception() is None:
                 return task.result()  # it came at the last moment
             raise ProviderUnavailableError(
@@ -63,12 +69,12 @@ class Timeout:
     async def _call(self, request: BaseModel) -> Any:
         return await self._handler(request)
 
-    async def _end(self, task: asyncio.Task[Any]) -> None:
+    async def _end(self, task: asyncio.Task[Any], grace: float) -> None:
         if not task.done():
             self._ending.add(task)
             task.add_done_callback(self._forget)
             task.cancel()
-            await asyncio.wait([task], timeout=GRACE)
+            await asyncio.wait([task], timeout=grace)
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._ending.discard(task)
