@@ -494,17 +494,14 @@ def test_an_add_that_failed_half_way_is_added_by_its_repetition(server: Server, 
 
 
 def test_a_claim_is_kept_where_what_it_is_for_may_be_there(server: Server, naps: list[float]) -> None:
-    def stores(request: httpx.Request) -> bool:
-        return request.url.path == "/collections/mem/points/batch" and b"a fact" in request.content
-
     def dying(request: httpx.Request) -> httpx.Response | None:
         """Store the memory, answer that it failed, and then fail whoever looks whether it is there."""
-        if stores(request) or looks:
-            looks.append(request.url.path)
-            return server.reply(request) and httpx.Response(503) if stores(request) else httpx.Response(500)
-        return None
+        if b"a fact" in request.content:
+            looks.append(request)
+            return server.reply(request) and httpx.Response(503)
+        return httpx.Response(500) if looks and request.url.path.startswith("/collections/mem/") else None
 
-    looks: list[str] = []
+    looks: list[httpx.Request] = []
     with open_store() as memory, open_store() as other:
         memory.list("u"), other.list("u")
         server.fault = dying
