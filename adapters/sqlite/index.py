@@ -33,14 +33,16 @@ class CachedVectors:
         self.revision = 0
         self.index = VectorIndex[int](self._dimension)
 
-    def at(self, connection: Connection, user: int) -> VectorIndex[int]:
+    def at(self, connection: Connection, user: int, check: Callable[[], None]) -> VectorIndex[int]:
         """Return the vectors of the snapshot that the connection reads, by what has changed since those held.
 
         All are read where that cannot be known: the snapshot is an older one, or removals are no longer kept.
+        check: called before any is read. Those held need none, since embedding a store anew changes every revision.
         """
         revision, count = connection.execute("SELECT revision, vectors FROM users WHERE key = ?", (user,)).fetchone()
         if revision == self.revision:
             return self.index
+        check()
         try:
             if revision > self.revision > 0:
                 self._follow(connection, user)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from sqlite3 import Connection
 
 from openmem._generated.models import EmbeddingInfo
@@ -33,7 +34,7 @@ def has_embedding(connection: Connection, embedding: EmbeddingInfo | None) -> bo
     An empty store has none, so that it can take that of the first who adds.
     """
     found = read(connection, "embedding")
-    held = EmbeddingInfo.model_validate_json(found) if found else None
+    held = _embedding(found) if found else None
     if held != embedding and (held == UNFINISHED or has_memories(connection)):
         raise other_embedding(held, embedding)
     return held == embedding
@@ -42,3 +43,8 @@ def has_embedding(connection: Connection, embedding: EmbeddingInfo | None) -> bo
 def has_memories(connection: Connection) -> bool:
     """Tell whether there is any memory."""
     return connection.execute("SELECT 1 FROM records LIMIT 1").fetchone() is not None
+
+
+@lru_cache(16)
+def _embedding(found: str) -> EmbeddingInfo:
+    return EmbeddingInfo.model_validate_json(found)

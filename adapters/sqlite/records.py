@@ -15,10 +15,10 @@ from openmem.clock import from_micros, micros
 
 from ..reads import Entry, ReadLog, with_kept
 from ..store import Logged
-from ..vectors import VectorIndex, unit
+from ..vectors import unit
 from . import meta
 from .counts import CHAIN, counted
-from .index import FEW, KEPT, CachedVectors, Caches, UserIndex
+from .index import FEW, KEPT, Caches, UserIndex
 from .schema import COLUMNS, row
 
 _INSERT = f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
@@ -183,11 +183,7 @@ class Records:
             return
         with cached.lock:
             user = self._user(user_id) or 0
-            yield UserIndex(self.connection, user, partial(self._vectors, cached, user))
-
-    def _vectors(self, cached: CachedVectors, user: int) -> VectorIndex[int]:
-        self._hold_embedding()
-        return cached.at(self.connection, user)
+            yield UserIndex(self.connection, user, partial(cached.at, self.connection, user, self._hold_embedding))
 
     def load(self, user_id: str, keys: Sequence[int]) -> Iterator[tuple[int, Memory]]:
         user = self._user(user_id)
