@@ -41,7 +41,11 @@ async def offload(work: Callable[..., T], *args: Any, within: Executor | None = 
     if _stepping.get():
         return work(*args)
     context = copy_context()
-    return await asyncio.get_running_loop().run_in_executor(within, lambda: context.run(work, *args))
+    try:
+        future = asyncio.get_running_loop().run_in_executor(within, lambda: context.run(work, *args))
+    except RuntimeError:  # at exit there are no more threads, and nobody whom it would hold up
+        return context.run(work, *args)
+    return await future
 
 
 def stepping() -> bool:
@@ -97,23 +101,26 @@ class Once:
             return
         if _stepping.get():
             if self._waited_for == threading.get_ident():  # which could not go on while we wait
-                raise RuntimeError("the event loop of this thread is in the midst of the set-up; await it there")
+                raise RuntimeError("this thread, or its event loop, is in the midst of the set-up")
             with self._lock:  # stepping never suspends, so holding it across await is safe
                 await self._set_up(set_up)
             return
         while not self._lock.acquire(blocking=False):  # noqa: ASYNC110  the lock belongs to no loop that could wake us
             await asyncio.sleep(LOOK)
-        self._waited_for = threading.get_ident()
         try:
             await self._set_up(set_up)
         finally:
-            self._waited_for = None
             self._lock.release()
 
     async def _set_up(self, set_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        if not self.done:
+        if self.done:
+            return
+        self._waited_for = threading.get_ident()
+        try:
             await set_up()
             self.done = True
+        finally:
+            self._waited_for = None
 
 
 class LoopThread:

@@ -552,3 +552,36 @@ print("done", flush=True)
 def test_a_task_that_takes_a_cancellation_for_something_else_does_not_hold_up_the_exit() -> None:
     done = python(STUBBORN)
     assert (done.stdout.strip(), done.stderr, done.returncode) == ("done", "", 0)
+
+
+def test_a_set_up_within_itself_is_refused_and_not_waited_for() -> None:
+    once, told = bridge.Once(), list[str]()
+
+    async def again() -> None:
+        raise AssertionError
+
+    async def set_up() -> None:
+        with pytest.raises(RuntimeError, match="in the midst") as caught:
+            bridge.step(once.run(again))
+        told.append(str(caught.value))
+
+    bridge.step(once.run(set_up))
+    assert (once.done, len(told)) == (True, 1)
+
+
+AT_EXIT = """
+import atexit, sys
+from openmem import Memory
+memory = Memory(sys.argv[1], embedder="test:16")
+memory.add("tea", "u")
+atexit.register(lambda: (memory.add("coffee", "u"), memory.close(), print("closed", flush=True)))
+"""
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "qdrant+local", "qdrant+edge"])
+def test_a_client_is_of_use_at_exit(engine: str, tmp_path: Path) -> None:
+    url = f"{engine}:///{tmp_path / 'store'}"
+    done = python(AT_EXIT, url)
+    assert (done.stdout.strip(), done.stderr, done.returncode) == ("closed", "", 0)
+    with Memory(url, embedder="test:16") as memory:
+        assert memory.stats("u").total == 2
