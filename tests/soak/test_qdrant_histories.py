@@ -115,6 +115,8 @@ def test_any_history_is_as_it_was_told(
     number: int, failure: Failure, naps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(QdrantAdapter, "batch", 3)
+    # One request after the other: else one of several at once may by chance fail as often as it is repeated.
+    monkeypatch.setattr(QdrantAdapter, "parallel", 1)
     server = Server()
     with at("qdrant.test", server), open_store("qdrant://qdrant.test:6333/mem") as memory:
         memory.open()
@@ -127,7 +129,7 @@ def test_any_history_is_as_it_was_told(
                     assert error.written != "nothing", error
         records = [each for page in _pages(memory.for_user("u")) for each in page]
         stored = {each.id: each.content for each in records}
-        assert max(Counter(stored.values()).values()) == 1
+        assert max(Counter(stored.values()).values(), default=1) == 1
         assert {each: stored.get(each) for each in history.sure} == history.sure
         assert {content for each, content in stored.items() if each not in history.sure} <= history.open
         if not failure.startswith("500"):
