@@ -95,16 +95,23 @@ def check(request: Request) -> Request:
 
 def is_large(value: Any) -> bool:
     """Tell whether a request, or a list of them, holds so many values that checking it would hold an event loop up."""
+    parts = value if isinstance(value, list) else [value]
+    return count_values([_json_of(each) if isinstance(each, BaseModel) else each for each in parts], LARGE) >= LARGE
+
+
+def _json_of(request: BaseModel) -> list[Any]:
+    return [part for part in (request.__dict__.get("metadata"), request.model_extra) if part]
+
+
+def count_values(value: Any, most: int) -> int:
+    """Count the values in a JSON value, until there are more than matter."""
     count, waiting = 0, [value]
-    while waiting and count < LARGE:
+    while waiting and count < most:
         each = waiting.pop()
-        if isinstance(each, BaseModel):
-            inner: Any = [part for part in (each.__dict__.get("metadata"), each.model_extra) if part]
-        else:
-            inner = each.values() if isinstance(each, Mapping) else each if isinstance(each, (list, tuple)) else ()
+        inner = each.values() if isinstance(each, Mapping) else each if isinstance(each, (list, tuple)) else ()
         count += len(inner)
         waiting.extend(inner)
-    return count >= LARGE
+    return count
 
 
 def _check_values(request: BaseModel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openmem._generated import models
+from openmem.validation import count_values
 
 LONG = 2000
 """Microseconds beyond which work on memory:// leaves the event loop."""
@@ -47,11 +48,4 @@ def weight(item: models.Memory | models.AddRequest | models.UpdateRequest) -> in
 
 
 def _values(value: Any) -> int:
-    """Count the values in a JSON value, as far as it matters."""
-    count, waiting = 0, [value]
-    while waiting and count < 4 * LONG:
-        each = waiting.pop()
-        inner = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
-        count += len(inner)
-        waiting.extend(inner)
-    return count
+    return count_values(value, 4 * LONG)
