@@ -66,11 +66,14 @@ class VectorIndex(Generic[Key]):
         """Add or replace a vector of length 1."""
         row = self.row_of.get(key)
         if row is not None:
-            self._row(row)[:] = vector
+            self._set(row, vector)
             return
         row = len(self.keys)
-        self._reach(row)
-        self._row(row)[:] = vector
+        try:
+            self._set(row, vector)
+        except IndexError:
+            self._reach(row)
+            self._set(row, vector)
         self.row_of[key] = row
         self.keys.append(key)
 
@@ -81,7 +84,7 @@ class VectorIndex(Generic[Key]):
             return
         last = self.keys[-1]
         if last != key:
-            self._row(row)[:] = self._row(len(self.keys) - 1)
+            self._set(row, self._row(len(self.keys) - 1))
             self.keys[row] = last
             self.row_of[last] = row
         self.keys.pop()
@@ -91,12 +94,15 @@ class VectorIndex(Generic[Key]):
         row_of_block: Floats = self._blocks[row // BLOCK][row % BLOCK]
         return row_of_block
 
+    def _set(self, row: int, vector: Floats) -> None:
+        self._blocks[row // BLOCK][row % BLOCK] = vector
+
     def _reach(self, row: int) -> None:
-        """Make room for a row, which is the first beyond those in use."""
-        block, used = divmod(row, BLOCK)
+        """Make room for a row, which is the first for which there is none."""
+        block = row // BLOCK
         if block == len(self._blocks):
             self._blocks.append(np.empty((BLOCK if block else 8, self.dimension), dtype=np.float32))
-        elif used == len(self._blocks[block]):
+        else:
             full = self._blocks[block]
             self._blocks[block] = np.concatenate([full, np.empty_like(full)])
 

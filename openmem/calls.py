@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
+
+from .ids import new_request_id
 
 READS = frozenset({"get", "list", "search", "context", "audit", "capabilities", "related", "history", "stats"})
 """Verbs that change nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call of one verb, as the caller made it."""
 
     request_id: str
@@ -24,8 +24,8 @@ DEADLINE: ContextVar[float | None] = ContextVar("openmem_deadline", default=None
 
 
 def new_call(verb: str, provider: str) -> Call:
-    """Make a call with a fresh request id of 16 hexadecimal digits."""
-    return Call(secrets.token_hex(8), verb, provider)
+    """Make a call with a fresh request id."""
+    return Call(new_request_id(), verb, provider)
 
 
 def deadline() -> float | None:

@@ -93,7 +93,7 @@ class _Core:
             raise ProviderUnavailableError("the provider does not say what it supports.", written="nothing") from error
 
     async def _answer(self, request: BaseModel) -> Any:
-        if isinstance(request, CapabilitiesRequest):
+        if type(request) is CapabilitiesRequest:
             return self._capabilities.model_copy(deep=True)
         if not self.adapter.is_ready:
             await self._open()

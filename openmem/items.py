@@ -15,8 +15,8 @@ from .validation import check, is_large, parse
 
 T = TypeVar("T")
 Handler = Callable[[BaseModel], Awaitable[Any]]
-PIECE = 50
-"""Items judged at once; more of them, or large ones, are judged beside the event loop."""
+FEW, PIECE = 50, 250
+"""Items judged in place; more of them, or large ones, are judged beside the event loop, so many in one piece."""
 
 
 async def add_many(request: AddManyRequest, handler: Handler, admission: Admission) -> BatchResponse:
@@ -43,7 +43,7 @@ async def _one_by_one(
     judged: list[T | OMPError] = []
     for start in range(0, len(items), PIECE):
         piece = items[start : start + PIECE]
-        if len(items) > PIECE or is_large(piece):
+        if len(items) > FEW or is_large(piece):
             judged += await offload(_judged, piece, judge)
         else:
             judged += _judged(piece, judge)

@@ -43,11 +43,11 @@ def foreign(asked: Asked, response: Any) -> bool:
     if type(response) is models.Memory:  # by add, or by a verb that named it
         return user_id not in (None, response.user_id) or memory_id not in (None, response.id)
     if kind in MANY:
-        return any(_owner(each) != user_id for each in _found(response, MANY[kind]))
+        return any(owner != user_id for owner in _owners(response, MANY[kind]))
     if kind in ONE:
-        found = _found(response, ONE[kind])
-        lost = kind is models.HistoryRequest and all(memory.id != memory_id for memory in found)
-        return lost or len({*map(_owner, found), *([] if user_id is None else [user_id])}) > 1
+        owners = _owners(response, ONE[kind])
+        lost = kind is models.HistoryRequest and all(memory.id != memory_id for memory in response.items)
+        return lost or len({*owners, *([] if user_id is None else [user_id])}) > 1
     if kind is models.AddManyRequest:
         return any(_mixed(*pair) for pair in zip(owners, response.results, strict=False))  # the guard counts
     return kind is models.StatsRequest and response.user_id != user_id
@@ -57,7 +57,8 @@ def withhold(asked: Asked, response: Any) -> None:
     """Take out of an answer what was not asked for; ProviderError where nothing would be left of it."""
     if asked.kind in MANY:
         field = MANY[asked.kind]
-        setattr(response, field, [each for each in getattr(response, field) if _owner(each) == asked.user_id])
+        owned = zip(getattr(response, field), _owners(response, field), strict=True)
+        setattr(response, field, [each for each, owner in owned if owner == asked.user_id])
     elif asked.kind is models.AddManyRequest:
         for user_id, result in zip(asked.owners, response.results, strict=False):
             if _mixed(user_id, result):
@@ -66,17 +67,11 @@ def withhold(asked: Asked, response: Any) -> None:
         raise _error()
 
 
-def _found(response: Any, field: str) -> list[Any]:
+def _owners(response: Any, field: str) -> list[str]:
     found = getattr(response, field)
     if not isinstance(found, list):
         raise ProviderError(f"the provider answered with {type(found).__name__} in {field}, not a list.")
-    return found
-
-
-def _owner(found: Any) -> str:
-    # Not by getattr with a default: what a model lacks takes it long to say.
-    memory: models.Memory = found if isinstance(found, models.Memory) else found.memory
-    return memory.user_id
+    return [each.memory.user_id for each in found] if field == "results" else [each.user_id for each in found]
 
 
 def _mixed(user_id: str, result: models.BatchResult) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -80,16 +80,9 @@ def check(request: Request) -> Request:
     Raises InvalidRequestError. The items of a batch are checked one by one by the guard, not here.
     """
     _check_values(request)
-    if isinstance(request, (AddRequest, UpdateRequest)):
-        _check_write(request)
-    elif isinstance(request, (ListRequest, SearchRequest, ContextRequest)):
-        if request.filter is not None:
-            request.filter = filters.Parsed(request.filter)
-        if isinstance(request, SearchRequest):
-            _check_search(request)
-    elif isinstance(request, RememberRequest):
-        request.metadata = check_json("metadata", request.metadata)
-        check_size(request.metadata, None)
+    rule = _RULES.get(type(request))
+    if rule is not None:
+        rule(request)
     return request
 
 
@@ -152,14 +145,20 @@ def _to_utc(name: str, value: datetime) -> datetime:
         raise InvalidRequestError(f"{name} is out of range in UTC.", remedy="Use a year from 2 to 9998.") from None
 
 
-def _check_write(request: AddRequest | UpdateRequest) -> None:
-    if isinstance(request, UpdateRequest):
-        if request.content is None and "content" in request.model_fields_set:
-            raise InvalidRequestError("content cannot be cleared.", remedy="Give new content, or delete the memory.")
-        if request.vector is not None and request.content is None:
-            raise InvalidRequestError("a vector goes with new content.", remedy="Give the content it was made from.")
-    elif request.valid_from and request.valid_to:
-        check_validity(request.valid_from, request.valid_to)
+def _check_add(request: AddRequest) -> None:
+    check_validity(request.valid_from, request.valid_to)
+    _check_written(request)
+
+
+def _check_update(request: UpdateRequest) -> None:
+    if request.content is None and "content" in request.model_fields_set:
+        raise InvalidRequestError("content cannot be cleared.", remedy="Give new content, or delete the memory.")
+    if request.vector is not None and request.content is None:
+        raise InvalidRequestError("a vector goes with new content.", remedy="Give the content it was made from.")
+    _check_written(request)
+
+
+def _check_written(request: AddRequest | UpdateRequest) -> None:
     if request.metadata is not None:
         request.metadata = check_json("metadata", request.metadata)
     if request.metadata or request.model_extra:
@@ -206,13 +205,35 @@ def _no_user(user_id: Any) -> InvalidRequestError:
     return InvalidRequestError(f"user_id is {type(user_id).__name__}, not text.", remedy="Name one user.")
 
 
+def _check_remember(request: RememberRequest) -> None:
+    request.metadata = check_json("metadata", request.metadata)
+    check_size(request.metadata, None)
+
+
+def _check_filter(request: ListRequest | SearchRequest | ContextRequest) -> None:
+    if request.filter is not None:
+        request.filter = filters.Parsed(request.filter)
+
+
 def _check_search(request: SearchRequest) -> None:
+    _check_filter(request)
     if request.query is None and request.vector is None:
         raise InvalidRequestError("search has nothing to look for.", remedy="Give a query, a vector or both.")
     if request.query is None and request.mode in ("keyword", "hybrid"):
         raise InvalidRequestError(f"{request.mode} search needs words.", remedy="Give a query, or mode='vector'.")
     if request.vector is not None:
         check_vector(request.vector)
+
+
+_RULES: dict[type[BaseModel], Callable[[Any], None]] = {
+    AddRequest: _check_add,
+    UpdateRequest: _check_update,
+    RememberRequest: _check_remember,
+    ListRequest: _check_filter,
+    ContextRequest: _check_filter,
+    SearchRequest: _check_search,
+}
+"""By kind, which is looked up: isinstance takes these classes long to answer."""
 
 
 def check_text(name: str, value: str) -> None:

@@ -16,13 +16,13 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from openmem import cursors, records
-from openmem._generated.models import Memory, Stats
+from openmem._generated.models import GetRequest, Memory, Stats
 from openmem.tally import Tally
 
 from ..rules import linked
 from ..store import Logged, Store
 from ..vectors import Floats
-from .costs import LONG, cost
+from .costs import LONG, cost, weight
 from .indexes import UserIndex
 
 T = TypeVar("T")
@@ -130,6 +130,8 @@ class Records:
         """Tell whether a request may take more than a few milliseconds; asked without the lock."""
         fields = request.__dict__
         memory = self._records.get(fields.get("id", ""))
+        if type(request) is GetRequest:
+            return memory is not None and weight(memory) > LONG
         user_id = fields.get("user_id", "") if memory is None else memory.user_id
         user = self._users.get(user_id, self._nobody)
         return cost(request, memory, user.weight, len(self._logs.get(user_id, ()))) > LONG

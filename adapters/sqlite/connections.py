@@ -26,7 +26,18 @@ BESIDE = (
 )
 """What SQLite says where it cannot make or change the files beside a database."""
 
+Lent = tuple[int, Connection]
+"""A connection and the epoch it is of."""
+
 logger = logging.getLogger("openmem")
+
+
+class _Idle:
+    """Connections that nobody uses: those that wait within SQLite for others, and those that do not."""
+
+    def __init__(self) -> None:
+        self.patient: list[Lent] = []
+        self.writing: list[Lent] = []
 
 
 class Connections:
@@ -42,7 +53,8 @@ class Connections:
         self._private, self._synchronous, self._patience = private, synchronous, patience
         self._how = ""
         self._file: tuple[int, ...] | None = None
-        self._idle: list[tuple[int, Connection]] = []
+        self._name = str(self.path)
+        self._idle = _Idle()
         self._looking = Lock()
         self.epoch = 0
         """Counts how often it had to be found out anew how the file can be read."""
@@ -65,11 +77,17 @@ class Connections:
             logger.warning("%s can only be read here; reads leave no audit entries in it", self.path)
 
     @contextmanager
-    def lend(self) -> Iterator[Connection]:
-        """Lend a connection; a fork waits until it is given back, and an error of SQLite's is told as ours."""
+    def lend(self, *, writes: bool = False) -> Iterator[Connection]:
+        """Lend a connection; a fork waits until it is given back, and an error of SQLite's is told as ours.
+
+        writes: one that never waits within SQLite, where a fork would have to wait along, and whose borrower checks
+        before it commits.
+        """
         with self._undivided:
-            self.check()
-            epoch, connection = self._idle_or_new()
+            if not writes:
+                self.check()
+            idle = self._idle.patient if not writes else self._idle.writing
+            epoch, connection = self._idle_or_new(idle, writes)
             sound = False
             try:
                 yield connection
@@ -81,7 +99,7 @@ class Connections:
                 raise
             finally:
                 if sound and not connection.in_transaction:
-                    self._idle.append((epoch, connection))
+                    idle.append((epoch, connection))
                 else:  # an interrupt may have ended anything half-way
                     connection.close()
                 if self._closed:
@@ -111,7 +129,7 @@ class Connections:
     def forked(self) -> None:
         """Begin anew in a child of fork."""
         leave_to_parent(self._idle)
-        self._idle, self._file, self._closed = [], None, False
+        self._idle, self._file, self._closed = _Idle(), None, False
 
     def close(self) -> None:
         """Close every connection, those in use when they are given back."""
@@ -167,7 +185,7 @@ class Connections:
                 return False
             raise
         self._file = found
-        self._idle.append((self.epoch, connection))
+        self._idle.patient.append((self.epoch, connection))
         return True
 
     def _open_to_read(self) -> None:
@@ -205,27 +223,28 @@ class Connections:
         except OSError:
             return 0
 
-    def _idle_or_new(self) -> tuple[int, Connection]:
+    def _idle_or_new(self, idle: list[Lent], writes: bool) -> Lent:
         with suppress(IndexError):
             while True:
-                epoch, connection = self._idle.pop()
+                epoch, connection = idle.pop()
                 if epoch == self.epoch:
                     return epoch, connection
                 connection.close()
+        self.check()
         epoch = self.epoch
         try:
-            return epoch, self._connect()
+            return epoch, self._connect(writes)
         except sqlite3.Error as error:
             if self.writable or code_of(error) not in BESIDE:
                 raise translated(error, self.path) from error
         self._look_again()  # who wrote has gone, or come
         epoch = self.epoch
         try:
-            return epoch, self._connect()
+            return epoch, self._connect(writes)
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
 
-    def _connect(self) -> Connection:
+    def _connect(self, writes: bool = False) -> Connection:
         if self._undivided.divided:
             raise ProviderError(
                 f"this process was forked in the midst of work on {self.path}.",
@@ -242,13 +261,15 @@ class Connections:
         try:
             connection.execute(f"PRAGMA synchronous={self._synchronous}")
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log and its index
+            if writes:
+                connection.execute("PRAGMA busy_timeout=0")
         except sqlite3.Error:
             connection.close()
             raise
         return connection
 
     def _identity(self) -> tuple[int, ...]:
-        found = self.path.stat()
+        found = os.stat(self._name)  # noqa: PTH116  asked before every read, where a Path adds a fifth to it
         if self._still:
             return found.st_dev, found.st_ino, found.st_nlink, found.st_mtime_ns, found.st_size
         return found.st_dev, found.st_ino, found.st_nlink
@@ -258,6 +279,7 @@ class Connections:
         return ProviderError(f"{self.path} {what} while it was open.", remedy=remedy, written="nothing")
 
     def _close_idle(self) -> None:
-        with suppress(IndexError):
-            while True:
-                self._idle.pop()[1].close()
+        for idle in (self._idle.patient, self._idle.writing):
+            with suppress(IndexError):
+                while True:
+                    idle.pop()[1].close()

@@ -139,7 +139,7 @@ class File:
     def _write(self, work: Callable[[Records], T], since: float) -> T:
         with self._writing:
             for pause in pauses():
-                with self.connections.lend() as connection:
+                with self.connections.lend(writes=True) as connection:
                     if self._begun(connection):
                         return self._finish(connection, work)
                 # Only waiting for other processes counts: from the last time that this one had its turn.
@@ -157,7 +157,7 @@ class File:
         if not (self.connections.writable and len(self.reads)):
             return
         try:
-            with self.connections.lend() as connection:
+            with self.connections.lend(writes=True) as connection:
                 if self._begun(connection):
                     self._finish(connection, lambda store: None)
         except OMPError as error:
@@ -173,16 +173,13 @@ class File:
             self.connections.close()
 
     def _begun(self, connection: Connection) -> bool:
-        """Begin to write unless another does; not waiting within SQLite, where a fork would have to wait along."""
-        connection.execute("PRAGMA busy_timeout=0")
+        """Begin to write unless another does."""
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if not is_busy(error):
                 raise
             return False
-        finally:
-            connection.execute(f"PRAGMA busy_timeout={int(self.patience * 1000)}")
         self._obtained = monotonic()
         return True
 

@@ -35,9 +35,11 @@ def has_embedding(connection: Connection, embedding: EmbeddingInfo | None) -> bo
     """
     found = read(connection, "embedding")
     held = _embedding(found) if found else None
-    if held != embedding and (held == UNFINISHED or has_memories(connection)):
+    if held == embedding:
+        return True
+    if held == UNFINISHED or has_memories(connection):
         raise other_embedding(held, embedding)
-    return held == embedding
+    return False
 
 
 def has_memories(connection: Connection) -> bool:

@@ -43,12 +43,14 @@ class Records:
             walk.close()
 
     def _user(self, user_id: str) -> int | None:
-        if self._users.get(user_id) is None:
-            if self._writes:
-                self.connection.execute("INSERT OR IGNORE INTO users (user_id) VALUES (?)", (user_id,))
+        user = self._users.get(user_id)
+        if user is None:
             found = self._one("SELECT key FROM users WHERE user_id = ?", user_id)
-            self._users[user_id] = found[0] if found else None
-        return self._users[user_id]
+            user = found[0] if found else None
+            if user is None and self._writes:
+                user = self.connection.execute("INSERT INTO users (user_id) VALUES (?)", (user_id,)).lastrowid
+            self._users[user_id] = user
+        return user
 
     def _one(self, query: str, *values: Any) -> Any:
         return self.connection.execute(query, values).fetchone()

@@ -28,8 +28,8 @@ Embeddable = AddRequest | UpdateRequest | SearchRequest
 def embed(handler: Handler, embedder: Embedder | None, features: CapabilityFeatures) -> Handler:
     """Wrap a handler; the request is completed in place, and a vector the caller gave is kept."""
 
-    async def embedding(request: BaseModel) -> Any:
-        if isinstance(request, SearchRequest):
+    async def embedding(request: Any) -> Any:
+        if type(request) is SearchRequest:
             request.mode = request.mode or _best_mode(request, features)
         if embedder is not None:
             await _complete(request, embedder)
@@ -60,11 +60,13 @@ async def _complete(request: BaseModel, embedder: Embedder) -> None:
             await breathe()
 
 
-def _embeddable(request: BaseModel) -> Sequence[Embeddable]:
+def _embeddable(request: Any) -> Sequence[Embeddable]:
     """List what of a request takes a vector."""
-    if isinstance(request, AddManyRequest):
-        return request.items
-    return [request] if isinstance(request, Embeddable) else []
+    kind = type(request)  # not isinstance, which takes these classes long to answer
+    if kind is AddManyRequest:
+        items: list[AddRequest] = request.items
+        return items
+    return [request] if kind in (AddRequest, UpdateRequest, SearchRequest) else []
 
 
 def _text(item: Embeddable) -> str | None:

@@ -24,7 +24,7 @@ def owner(handler: Handler) -> Handler:
         asked = asked_by(request)
         response = await handler(request)
         due = DUE[asked.kind]
-        if due is not None and not isinstance(response, due):
+        if due is not None and type(response) is not due and not isinstance(response, due):
             raise ProviderError(f"the provider answered {type(response).__name__}, not {due.__name__}.")
         if foreign(asked, response):
             logger.error("the provider answered with other users' memories than was asked for; they are withheld")

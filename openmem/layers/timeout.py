@@ -41,12 +41,12 @@ class Timeout:
         loop = asyncio.get_running_loop()
         deadline = DEADLINE.set(loop.time() + self._seconds)
         try:
-            task = loop.create_task(self._call(request))
+            over = loop.create_future()
+            task = loop.create_task(self._call(request, over))
         finally:
             DEADLINE.reset(deadline)
         late = BATCH_GRACE if type(request) in BATCHES else 0.0
         # Not asyncio.timeout round a shield, which takes twice as long as all of this.
-        over = loop.create_future()
         alarm = loop.call_later(self._seconds + late, _settle, over)
         task.add_done_callback(lambda _: _settle(over))
         try:
@@ -70,8 +70,11 @@ class Timeout:
         if self._ending:
             await asyncio.wait(list(self._ending), timeout=min(self._seconds, LEFT))
 
-    async def _call(self, request: BaseModel) -> Any:
-        return await self._handler(request)
+    async def _call(self, request: BaseModel, over: asyncio.Future[None]) -> Any:
+        try:
+            return await self._handler(request)
+        finally:
+            _settle(over)  # the callback of the task does so too, but only in the next round of the loop
 
     async def _end(self, task: asyncio.Task[Any], grace: float) -> None:
         self._ending.add(task)
