@@ -33,11 +33,12 @@ class Question:
 
 
 def turns(sample: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield each turn's id and its text as "Speaker: text"."""
+    """Yield each turn's id and its text as "Speaker: text [shares caption of a picture]"."""
     for name, session in sample["conversation"].items():
         if re.fullmatch(r"session_\d+", name):
             for turn in session:
-                yield turn["dia_id"], f"{turn['speaker']}: {turn['text']}"
+                picture = f" [shares {turn['blip_caption']}]" if turn.get("blip_caption") else ""
+                yield turn["dia_id"], f"{turn['speaker']}: {turn['text']}{picture}"
 
 
 def questions(sample: dict[str, Any], known: set[str]) -> Iterator[Question]:

@@ -136,9 +136,8 @@ class Rows:
         return {"id": memory_id(n), "content": self._data.texts[n], "user_id": self._data.users[n], **moments, **known}
 
     def _postings(self, n: int, text: str) -> str:
-        terms = ranking.terms(text)
-        counts = ranking.frequencies(terms)
-        return "".join(f"{self._data.users[n]}\t{term}\t{n}\t{count}\t{len(terms)}\n" for term, count in counts.items())
+        weights = ranking.weights(ranking.terms(text))
+        return "".join(f"{self._data.users[n]}\t{term}\t{n}\t{weight!r}\n" for term, weight in weights.items())
 
 
 async def _tables(url: str, data: Data, *, index: str) -> None:

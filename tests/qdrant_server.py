@@ -32,9 +32,10 @@ class Server(Twin):
         if path == [""]:
             return httpx.Response(200, json={"title": "qdrant", "version": self.version})
         _, collection, *rest = path
-        name = "_".join([request.method.lower(), *(part for part in rest if part != "dense")])
+        vector = rest[1:] if rest[:1] == ["vectors"] else []
+        name = "_".join([request.method.lower(), *rest[: len(rest) - len(vector)]])
         self.asked[name] += 1
-        response: httpx.Response = getattr(self, name)(collection, body)
+        response: httpx.Response = getattr(self, name)(collection, body, *vector)
         return response
 
     def get(self, collection: str, body: Any) -> httpx.Response:
@@ -64,12 +65,13 @@ class Server(Twin):
         self.indexes[collection][body["field_name"]] = body["field_schema"]
         return _done()
 
-    def put_vectors(self, collection: str, body: Any) -> httpx.Response:
-        self.client.create_vector_name(collection, "dense", models.DenseVectorNameConfig.model_validate(body))
+    def put_vectors(self, collection: str, body: Any, name: str) -> httpx.Response:
+        kind = models.DenseVectorNameConfig if "dense" in body else models.SparseVectorNameConfig
+        self.client.create_vector_name(collection, name, kind.model_validate(body))
         return _done()
 
-    def delete_vectors(self, collection: str, body: Any) -> httpx.Response:
-        self.client.delete_vector_name(collection, "dense")
+    def delete_vectors(self, collection: str, body: Any, name: str) -> httpx.Response:
+        self.client.delete_vector_name(collection, name)
         return _done()
 
     def post_points_batch(self, collection: str, body: Any) -> httpx.Response:

@@ -118,8 +118,8 @@ def check(stand: Stand, before: dict[str, Any], verb: str) -> bool:
 
 def indexed(user: UserIndex) -> Any:
     """Write an index down so that two can be compared, whatever the order in which they were made."""
-    postings = {term: {key: 1} if isinstance(key, str) else key for term, key in user.postings.items()}
-    return user.order, user.external, postings, user.lengths, user.total_length, user.weight
+    postings = {term: {key: user.least[key]} if isinstance(key, str) else key for term, key in user.postings.items()}
+    return user.order, user.external, postings, user.least, user.weight
 
 
 def hold_indexes(memory: Memory) -> None:

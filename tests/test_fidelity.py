@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
+import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,7 +120,7 @@ def test_context_is_identical_but_for_ids(reference: Memory, sqlite: Memory) -> 
         assert lines[0] == lines[1] != []
 
 
-@pytest.mark.parametrize(("mode", "overlap"), [("vector", 0.99), ("keyword", 0.95), ("hybrid", 0.95)])
+@pytest.mark.parametrize(("mode", "overlap"), [("vector", 1.0), ("keyword", 0.99), ("hybrid", 0.99)])
 def test_top_ten_of_an_engine_are_nearly_those_of_the_reference(
     reference: Memory, engine: Memory, mode: str, overlap: float
 ) -> None:
@@ -134,3 +136,32 @@ def test_top_ten_of_an_engine_are_nearly_those_of_the_reference(
     assert expected_in_all > 1500
     assert common / expected_in_all >= overlap
     assert difference < 1e-6
+
+
+# --- long texts -------------------------------------------------------------------------------------------------
+
+BENCHMARK = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "fidelity.py"))
+
+
+@pytest.fixture(scope="module")
+def long_texts() -> Any:
+    """Make 60 texts of up to 2,000 characters in several scripts, and 30 questions."""
+    return BENCHMARK["long_texts"](60, 30)
+
+
+@pytest.fixture(scope="module")
+def long_reference(long_texts: Any) -> Iterator[Memory]:
+    with filled("memory://", long_texts.items) as memory:
+        yield memory
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres", "qdrant+edge", "qdrant+local"])
+def test_long_texts_of_several_scripts_are_found_alike(
+    request: pytest.FixtureRequest, tmp_path: Path, long_texts: Any, long_reference: Memory, backend: str
+) -> None:
+    url = request.getfixturevalue("postgres_url") if backend == "postgres" else f"{backend}:///{tmp_path / 'store'}"
+    with filled(url, long_texts.items) as memory:
+        for mode, least in BENCHMARK["LEAST"].items():
+            share, difference = BENCHMARK["overlap"](long_reference, memory, long_texts.questions, mode)
+            assert share >= least
+            assert difference < 1e-6

@@ -162,21 +162,34 @@ def test_a_changed_text_analysis_is_reindexed_on_opening(
         assert {hit.memory.id for hit in memory.search("swan", "user 1")} == {ids[3]}
 
 
-def test_a_store_of_the_first_schema_is_brought_up_to_date(
-    postgres: PostgresCluster, database: str, postgres_url: str
+SECOND = (
+    "ALTER TABLE openmem.users ADD length bigint NOT NULL DEFAULT 7",
+    "ALTER TABLE openmem.postings DROP weight, ADD count int NOT NULL DEFAULT 1, ADD length int NOT NULL DEFAULT 1",
+    "UPDATE openmem.postings SET term = reverse(term)",
+    "UPDATE openmem.meta SET value = 'english-1' WHERE name = 'analysis'",
+    "UPDATE openmem.meta SET value = '2' WHERE name = 'version'",
+)
+"""Makes of a store one of the second schema: counts and lengths in place of weights, of another text analysis."""
+FIRST = (
+    """UPDATE openmem.users u SET memories = t.memories, length = t.length, stripe = -1
+        FROM (SELECT sum(memories) AS memories, sum(length) AS length FROM openmem.users) t
+        WHERE ctid = (SELECT min(ctid) FROM openmem.users)""",
+    "DELETE FROM openmem.users WHERE stripe >= 0",
+    "ALTER TABLE openmem.users DROP stripe, ADD PRIMARY KEY (user_id)",
+    "UPDATE openmem.meta SET value = '1' WHERE name = 'version'",
+)
+"""Makes of a store of the second schema one of the first."""
+
+
+@pytest.mark.parametrize("earlier", [SECOND, SECOND + FIRST], ids=["second", "first"])
+def test_a_store_of_an_earlier_schema_is_brought_up_to_date(
+    postgres: PostgresCluster, database: str, postgres_url: str, earlier: Sequence[str]
 ) -> None:
     with open_store(postgres_url, embedder="none") as memory:
         memory.add_many([{"content": f"seven swans {'and a heron ' * n}", "user_id": "ann"} for n in range(40)])
         expected = [(hit.memory.id, hit.score) for hit in memory.search("swan heron", "ann")]
-    former = "UPDATE openmem.users u SET memories = t.memories, length = t.length, stripe = -1"
-    postgres.run(
-        f"{former} FROM (SELECT sum(memories) AS memories, sum(length) AS length FROM openmem.users) t"
-        " WHERE ctid = (SELECT min(ctid) FROM openmem.users)",
-        database=database,
-    )
-    postgres.run("DELETE FROM openmem.users WHERE stripe >= 0", database=database)
-    postgres.run("ALTER TABLE openmem.users DROP stripe, ADD PRIMARY KEY (user_id)", database=database)
-    postgres.run("UPDATE openmem.meta SET value = '1' WHERE name = 'version'", database=database)
+    for sql in earlier:
+        postgres.run(sql, database=database)
     with open_store(postgres_url, embedder="none") as memory:
         assert [(hit.memory.id, hit.score) for hit in memory.search("swan heron", "ann")] == expected
         memory.delete(memory.add("a swan", "ann").id)
@@ -479,7 +492,7 @@ def test_the_database_itself_refuses_rows_of_another_user(secured: str) -> None:
         assert session.execute("DELETE FROM openmem.memories").rowcount == 0
         with pytest.raises(psycopg.errors.InsufficientPrivilege), session.transaction():
             session.execute("""SELECT set_config('omp.users', '["ann"]', true)""")
-            session.execute("INSERT INTO openmem.users (user_id, memories, length) VALUES ('bob2', 1, 1)")
+            session.execute("INSERT INTO openmem.users (user_id, memories) VALUES ('bob2', 1)")
     with open_store(secured, rls=True) as memory:
         for user, memory_id in ids.items():
             assert memory.get(memory_id, user_id=user).content == f"a fact of {user}"

@@ -1,4 +1,4 @@
-"""Random histories on Qdrant and memory:// at once; where words count, what is found is alike and not its order."""
+"""Random histories on Qdrant and memory:// at once."""
 
 from __future__ import annotations
 
@@ -15,34 +15,11 @@ from qdrant_server import Server
 from test_stateful import Backends
 from twins import at
 
-from openmem import Memory
-
-MOST = 100
-
 
 class Qdrant(Backends):
-    """Scores of vectors are rounded to six places; those of words count the average length as fixed."""
+    """Scores are rounded to six places."""
 
     tolerance = 2e-6
-
-    def search_for(
-        self, user: str, words: list[str], limit: int, least: float | None, as_of: int | None, **fields: Any
-    ) -> None:
-        if fields["mode"] == "vector":
-            super().search_for(user, words, limit, least, as_of, **fields)
-            return
-        query, fields = " ".join(words), {"as_of": self.day(as_of), **fields}
-
-        def found(memory: Memory, ids: list[str], backend: int) -> list[int]:
-            every = memory.search(query, user, limit=MOST, **fields)
-            assert memory.search(query, user, limit=limit, **fields) == every[:limit]
-            some = [result for result in every if least is None or result.score >= least]
-            assert memory.search(query, user, limit=limit, min_score=least, **fields) == some[:limit]
-            order = [(result.score, result.memory.created_at, result.memory.id) for result in every]
-            assert order == sorted(order, reverse=True)
-            return sorted(self.places[backend][result.memory.id] for result in every)
-
-        self.both(found)
 
 
 @contextmanager

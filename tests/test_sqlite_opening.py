@@ -31,7 +31,21 @@ FIRST = """
     CREATE INDEX audit_user ON audit (user);
     PRAGMA user_version = 1;
 """
-"""Makes of a store one as 0.2.0 made it."""
+"""Makes of a store of the fourth version one as 0.2.0 made it."""
+
+FOURTH = """
+    ALTER TABLE users ADD length INTEGER NOT NULL DEFAULT 7;
+    CREATE TABLE former (
+        user INTEGER NOT NULL, term TEXT NOT NULL, memory INTEGER NOT NULL,
+        count INTEGER NOT NULL, length INTEGER NOT NULL,
+        PRIMARY KEY (user, term, memory)) WITHOUT ROWID;
+    INSERT INTO former SELECT user, 'former ' || term, memory, 2, 3 FROM postings;
+    DROP TABLE postings;
+    ALTER TABLE former RENAME TO postings;
+    UPDATE meta SET value = 'english-1' WHERE name = 'analysis';
+    PRAGMA user_version = 4;
+"""
+"""Makes of a store one of the fourth version: counts and lengths in place of weights, of another text analysis."""
 
 OPENS = """
 import logging, os, signal, sys
@@ -87,7 +101,7 @@ def answers(path: Path) -> Any:
 
 def test_a_store_of_the_first_version_keeps_everything(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = answers(path)
-    sql(path, FIRST)
+    sql(path, FOURTH + FIRST)
     with caplog.at_level(logging.INFO, "openmem"):
         assert answers(path) == before
     assert [record.levelname for record in caplog.records if "moved memories" in record.message] == ["INFO"]
@@ -97,7 +111,7 @@ def test_a_store_of_the_first_version_keeps_everything(path: Path, caplog: pytes
             memory.delete(item.id)
 
 
-@pytest.mark.parametrize("earlier", [FIRST, "UPDATE meta SET value = 'older' WHERE name = 'analysis'"])
+@pytest.mark.parametrize("earlier", [FOURTH, FOURTH + FIRST, "UPDATE meta SET value = 'older' WHERE name = 'analysis'"])
 def test_opening_that_is_killed_half_way_goes_on(path: Path, earlier: str) -> None:
     before = answers(path)
     sql(path, earlier)
@@ -111,20 +125,39 @@ def test_opening_that_is_killed_half_way_goes_on(path: Path, earlier: str) -> No
 
 def test_processes_bring_a_store_up_to_date_together(path: Path) -> None:
     before = answers(path)
-    sql(path, FIRST + "UPDATE meta SET value = 'older' WHERE name = 'analysis'")
+    sql(path, FOURTH + FIRST)
     opening = [subprocess.Popen([sys.executable, "-c", OPENS, str(path), "1000"]) for _ in range(4)]
     assert [process.wait(60) for process in opening] == [0] * 4
     assert answers(path) == before
 
 
 def test_an_older_program_that_has_the_file_open_does_no_harm(path: Path) -> None:
-    sql(path, FIRST)
+    sql(path, FOURTH + FIRST)
     older = sqlite3.connect(path)
     older.execute("SELECT count(*) FROM memories").fetchone()
     with open_store(path) as memory:
         memory.list("u")
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         older.execute("INSERT INTO memories (id, user, created_at, record) VALUES ('x', 1, 1, '{}')")
+    older.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO postings (user, term, memory, count, length) VALUES (1, 'tea', 1, 1, 1)",
+        "SELECT term, memory, count, length FROM postings WHERE user = 1 AND term IN ('tea')",
+        "UPDATE users SET memories = memories - 1, length = length - 1 WHERE key = 1",
+    ],
+)
+def test_an_older_program_that_has_the_file_open_cannot_use_its_words(path: Path, statement: str) -> None:
+    sql(path, FOURTH)
+    older = sqlite3.connect(path)
+    older.execute(f"EXPLAIN {statement}").fetchone()
+    with open_store(path) as memory:
+        memory.list("u")
+    with pytest.raises(sqlite3.OperationalError, match=r"no such column|no column named"):
+        older.execute(statement)
     older.close()
 
 

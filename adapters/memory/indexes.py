@@ -19,10 +19,10 @@ class UserIndex:
         self.order: list[cursors.Position] = []
         self.external: dict[str, str] = {}
         self.index = VectorIndex[str](dimension) if dimension is not None else None
-        # Term -> memories and how often each holds it. Most terms are in one memory, once: its id alone says so.
-        self.postings: dict[str, str | dict[str, int]] = {}
-        self.lengths: dict[str, int] = {}
-        self.total_length = 0
+        # Term -> memories and its weight in each. Most terms are in one memory, once: its id alone says so.
+        self.postings: dict[str, str | dict[str, float]] = {}
+        self.least: dict[str, float] = {}
+        """Memory -> the weight of most of its terms: those that it holds least often."""
         self.weight = 0
 
     def vectors(self) -> VectorIndex[str] | None:
@@ -32,11 +32,11 @@ class UserIndex:
     def keyword_scores(self, terms: Sequence[str]) -> dict[str, float]:
         """Return the BM25 scores of the memories that hold any of the terms."""
         postings = [self._posting(term) for term in terms if term in self.postings]
-        return ranking.bm25(postings, self.lengths, count=len(self.lengths), total_length=self.total_length)
+        return ranking.bm25(postings, count=len(self.least))
 
-    def _posting(self, term: str) -> dict[str, int]:
+    def _posting(self, term: str) -> dict[str, float]:
         posting = self.postings[term]
-        return {posting: 1} if isinstance(posting, str) else posting
+        return {posting: self.least[posting]} if isinstance(posting, str) else posting
 
     def fitting(self, vector: Sequence[float] | None) -> Floats | None:
         """Return the vector as the index keeps it; InvalidRequestError where it is of another width."""
@@ -73,18 +73,17 @@ class UserIndex:
             self.index.discard(memory.id)
 
     def _index(self, memory: Memory, vector: Floats | None) -> None:
-        terms = ranking.terms(memory.content)
         key, postings = memory.id, self.postings
-        for term, count in ranking.frequencies(terms).items():
+        weights = ranking.weights(ranking.terms(memory.content))
+        least = self.least[key] = min(weights.values(), default=0.0)
+        for term, each in weights.items():
             posting = postings.get(term)
             if posting is None:
-                postings[term] = key if count == 1 else {key: count}
+                postings[term] = key if each == least else {key: each}
             elif isinstance(posting, str):
-                postings[term] = {posting: 1, key: count}
+                postings[term] = {posting: self.least[posting], key: each}
             else:
-                posting[key] = count
-        self.lengths[key] = len(terms)
-        self.total_length += len(terms)
+                posting[key] = each
         self.weight += weight(memory)
         if vector is not None and self.index is not None:
             self.index.put(key, vector)
@@ -97,5 +96,5 @@ class UserIndex:
                 self.postings[term] = posting
             else:
                 del self.postings[term]
-        self.total_length -= self.lengths.pop(memory.id)
+        del self.least[memory.id]
         self.weight -= weight(memory)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
 from openmem import filters
 from openmem.filters import Condition, Either, Every, Filter, Negation
 from openmem.selection import Selection, pinned
+
+from .jsonb import json_text
 
 COLUMNS = frozenset({"created_at", "valid_from", "valid_to", "superseded_at"})
 """Fields of a record that have a column of their own type."""
@@ -131,18 +132,3 @@ def _contains(field: str, value: Any, values: Bindings) -> str:
 
 def _json(value: str | float | bool, values: Bindings) -> str:
     return f"{values.bind(json_text(value))}::jsonb"
-
-
-def json_text(value: Any) -> str:
-    """Write a JSON value so that jsonb keeps its type and its exact amount, which 1e+20 would not be.
-
-    jsonb keeps numbers as decimals: a whole float needs its decimal point to be read as a float again, and all its
-    digits to equal the integer of its amount.
-    """
-    if isinstance(value, float):
-        return f"{value:.1f}" if value.is_integer() else repr(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{json_text(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(json_text, value)) + "]"
-    return json.dumps(value)

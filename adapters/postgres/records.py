@@ -17,12 +17,12 @@ from ..staged import NotWritten
 from ..staging import Staging, Wanted
 from ..store import Logged
 from . import search
-from .filters import json_text
+from .jsonb import read_record, record_text
 from .schema import Names
 from .sessions import Session
 from .tables import AUDIT, MEMORIES, PIECE, append, copied, copy
 from .vectors import Vectors, see_it_is_held
-from .words import STRIPES, Indexed, Totals, indexed, store_words
+from .words import STRIPES, Indexed, Totals, indexed, postings, store_words
 
 FEW = 20
 """Rows that are inserted in one round trip; more are copied, which takes several and is quicker for each."""
@@ -69,7 +69,7 @@ class PostgresTransaction:
                 JOIN openmem.memories m USING (user_id, external_id))) ORDER BY id FOR UPDATE {waiting}""",
             [list(wanted.ids), list(users), list(external)],
         )
-        found = {key: Memory.model_validate_json(record) for key, record in await cursor.fetchall()}
+        found = {key: read_record(record) for key, record in await cursor.fetchall()}
         self._key_of.update({memory.id: key for key, memory in found.items()})
         return list(found.values())
 
@@ -117,7 +117,7 @@ class PostgresTransaction:
             sql = f"UPDATE openmem.memories SET {sets} WHERE id = %s AND user_id = %s"
             await self._execute(sql, [*row.values(), memory.id, memory.user_id])
         if former:
-            keys = [(each.memory.user_id, term, self._key_of[each.memory.id]) for each in former for term in each.terms]
+            keys = [row[:3] for each in former for row in postings(each, self._key_of[each.memory.id])]
             await self._execute(
                 """DELETE FROM openmem.postings p USING unnest(%s::text[], %s::text[], %s::int8[]) d(user_id, term, key)
                 WHERE p.user_id = d.user_id AND p.term = d.term AND p.key = d.key""",
@@ -154,7 +154,7 @@ class PostgresTransaction:
     def _values(self, memory: Memory) -> list[Any]:
         key = self._key_of[memory.id]
         moments = (memory.created_at, memory.valid_from, memory.valid_to, memory.superseded_at)
-        record = Jsonb(_record(memory), dumps=str)
+        record = Jsonb(record_text(memory), dumps=str)
         names = (memory.user_id, memory.id, key, memory.external_id, memory.scope)
         return [*names, *moments, bool(memory.archived), record]
 
@@ -191,9 +191,3 @@ def _reindexed(staging: Staging) -> tuple[list[Indexed], list[Memory]]:
     former = [*(staging.read[each] for each in staging.removed), *(staging.read[each.id] for each in changed)]
     latter = [*staging.inserted.values(), *changed]
     return [indexed(each) for each in former], latter
-
-
-def _record(memory: Memory) -> str:
-    """Write a record for jsonb, which keeps only what is written as a plain decimal."""
-    text = memory.model_dump_json(exclude_none=True)
-    return json_text(memory.model_dump(mode="json", exclude_none=True)) if "e+" in text else text

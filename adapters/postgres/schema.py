@@ -72,22 +72,28 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """ALTER TABLE openmem.users ADD stripe integer NOT NULL DEFAULT 0,
             DROP CONSTRAINT users_pkey, ADD PRIMARY KEY (user_id, stripe)""",
     ),
+    (
+        "TRUNCATE openmem.postings",
+        "ALTER TABLE openmem.postings DROP count, DROP length, ADD weight double precision NOT NULL",
+        "ALTER TABLE openmem.users DROP length",
+        "DELETE FROM openmem.meta WHERE name = 'analysis'",
+    ),
 )
 """Statements that bring the schema from version n to n + 1; the row `version` of meta counts them.
 
-PARTITIONED is where a table is divided by hash of user_id. keys hands out blocks of 1000 to each process. The totals
-of a user are sums over their stripes, so that writers on several connections seldom wait for each other.
+PARTITIONED is where a table is divided by hash of user_id. keys hands out blocks of 1000 to each process. How many
+memories a user has is a sum over stripes, so that writers on several connections seldom wait for each other. The last
+step empties the index of words, which keeps weights from then on: it is made anew after it, since the analysis changed
+too, and an older program fails wherever it reads or changes it.
 """
 
 RECOUNT = (
     "LOCK TABLE openmem.users IN SHARE ROW EXCLUSIVE MODE",
     "DELETE FROM openmem.users",
-    """INSERT INTO openmem.users (user_id, stripe, memories, length)
-        SELECT user_id, 0, count(*), coalesce(sum(length), 0) FROM openmem.memories
-        LEFT JOIN (SELECT user_id, key, max(length) AS length FROM openmem.postings GROUP BY user_id, key) w
-        USING (user_id, key) GROUP BY user_id""",
+    """INSERT INTO openmem.users (user_id, stripe, memories)
+        SELECT user_id, 0, count(*) FROM openmem.memories GROUP BY user_id""",
 )
-"""Statements that work out the statistics of all users, while writers wait who would change them."""
+"""Statements that count the memories of all users, while writers wait who would change the numbers."""
 
 
 @dataclass(frozen=True)

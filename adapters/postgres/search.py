@@ -18,6 +18,7 @@ from openmem._generated.models import SearchRequest, SearchResponse
 
 from .connections import Rows
 from .filters import Bindings, narrows, selected
+from .jsonb import as_written
 from .vectors import HELD, Vectors, see_it_is_held
 from .words import index_terms
 
@@ -144,7 +145,9 @@ class Search:
     def _response(self, rows: Sequence[Sequence[Any]]) -> SearchResponse:
         least = self._request.min_score or 0.0
         results = ",".join(
-            f'{{"memory":{row[0]},"score":{row[1]!r}}}' for row in rows if row[0] is not None and row[1] >= least
+            f'{{"memory":{as_written(row[0])},"score":{row[1]!r}}}'
+            for row in rows
+            if row[0] is not None and row[1] >= least
         )
         return SearchResponse.model_validate_json(f'{{"results":[{results}]}}')  # quicker than one by one
 
@@ -224,13 +227,11 @@ class Search:
 
         The sum is rounded: its terms are added in any order, and equal scores must come out equal.
         """
-        k1, b, half = ranking.K1, ranking.B, "0.5::float8"
+        half = "0.5::float8"
         rarity = f"ln(1 + (s.memories - p.n + {half}) / (p.n + {half}))"
-        gain = f"p.count / (p.count + {k1 * (1 - b)}::float8 + {k1 * b}::float8 * p.length / s.average)"
-        return f"""SELECT key, floor(1e10 * sum({rarity} * {gain}) + {half}) / 1e10 AS words
-            FROM (SELECT key, count, length, count(*) OVER (PARTITION BY term) AS n FROM openmem.postings
+        return f"""SELECT key, floor(1e10 * sum({rarity} * p.weight) + {half}) / 1e10 AS words
+            FROM (SELECT key, weight, count(*) OVER (PARTITION BY term) AS n FROM openmem.postings
                 WHERE user_id = {self._user} AND term = ANY({self._terms})) p
-            CROSS JOIN (SELECT sum(memories)::float8 AS memories,
-                greatest(sum(length), 1)::float8 / sum(memories)::float8 AS average
+            CROSS JOIN (SELECT sum(memories)::float8 AS memories
                 FROM openmem.users WHERE user_id = {self._user} HAVING sum(memories) > 0) s
             GROUP BY key"""

@@ -21,7 +21,7 @@ from .schema import LOCK, MIGRATIONS, OWNED, POLICY, RECOUNT, Names
 from .sessions import Session
 from .tables import POSTINGS, append
 from .vectors import Vectors
-from .words import indexed
+from .words import indexed, postings
 
 BATCH = 1000
 """Memories indexed or embedded anew in one transaction."""
@@ -154,7 +154,7 @@ class PostgresStore:
                 logger.info("postgres: the words of %d memories are indexed anew", done)
 
     async def _reindex_some(self) -> int:
-        """Index the words of some more memories; at the end count what the statistics are made of."""
+        """Index the words of some more memories; at the end count those of each user."""
         analysis = await self.meta("analysis") or ""
         if analysis == ranking.ANALYSIS:  # another process was quicker
             return 0
@@ -164,7 +164,7 @@ class PostgresStore:
         rows = await self.after(analysis.removeprefix(begun) if analysis.startswith(begun) else "")
         if rows:
             words = ((key, indexed(Memory.model_validate_json(record))) for _, key, record in rows)
-            lines = [(w.memory.user_id, t, key, n, w.length) for key, w in words for t, n in w.terms.items()]
+            lines = [line for key, each in words for line in postings(each, key)]
             await append(self.session, self._names, POSTINGS, lines, "ON CONFLICT DO NOTHING")
             await self.set_meta("analysis", begun + rows[-1][0])
         else:

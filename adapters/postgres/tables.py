@@ -41,9 +41,7 @@ MEMORIES = Table(
     ),
     ("text", "text", "int8", "text", "text", *["timestamptz"] * 4, "bool", "jsonb"),
 )
-POSTINGS = Table(
-    "openmem.postings", ("user_id", "term", "key", "count", "length"), ("text", "text", "int8", "int4", "int4")
-)
+POSTINGS = Table("openmem.postings", ("user_id", "term", "key", "weight"), ("text", "text", "int8", "float8"))
 AUDIT = Table(
     "openmem.audit",
     ("user_id", "moment", "app", "action", "memory_id", "scope", "request_id"),

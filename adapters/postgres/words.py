@@ -1,4 +1,4 @@
-"""The index of words: what a memory adds to it, and the statistics that BM25 needs of each user."""
+"""The index of words: what a memory adds to it, and how many memories each user has, which BM25 needs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ LONGEST_TERM = 256
 
 
 class Indexed(NamedTuple):
-    """A memory with its terms, how often it holds each, and its length in terms."""
+    """A memory with its terms and the weight of each."""
 
     memory: Memory
-    terms: Mapping[str, int]
-    length: int
+    weights: Mapping[str, float]
 
 
 def index_terms(text: str) -> list[str]:
@@ -45,27 +44,24 @@ def _digest(term: str) -> str:
 
 def indexed(memory: Memory) -> Indexed:
     """Work out what is indexed of a memory's words."""
-    terms = index_terms(memory.content)
-    return Indexed(memory, ranking.frequencies(terms), len(terms))
+    return Indexed(memory, ranking.weights(index_terms(memory.content)))
 
 
 class Totals:
-    """What becomes of the statistics of users."""
+    """What becomes of the numbers of users' memories."""
 
     def __init__(self) -> None:
-        self._memories, self._lengths = Counter[str](), Counter[str]()
+        self._memories = Counter[str]()
 
     def subtract(self, words: Iterable[Indexed]) -> None:
         """Count what is taken out of the index of words."""
-        for memory, _, length in words:
+        for memory, _ in words:
             self._memories[memory.user_id] -= 1
-            self._lengths[memory.user_id] -= length
 
     def added(self, words: Iterable[Indexed]) -> Iterator[Indexed]:
         """Count what is put into the index of words, as it passes."""
         for each in words:
             self._memories[each.memory.user_id] += 1
-            self._lengths[each.memory.user_id] += each.length
             yield each
 
     async def store(self, session: Session, names: Names) -> AsyncCursor[Any] | None:
@@ -73,28 +69,32 @@ class Totals:
         users = sorted(self._memories)
         if not users:
             return None
-        sql = f"""INSERT INTO openmem.users AS u (user_id, stripe, memories, length)
-            SELECT user_id, mod(pg_backend_pid(), {STRIPES}), memories, length
-            FROM unnest(%s::text[], %s::int8[], %s::int8[]) c(user_id, memories, length)
-            ON CONFLICT (user_id, stripe) DO UPDATE
-            SET memories = u.memories + excluded.memories, length = u.length + excluded.length
+        sql = f"""INSERT INTO openmem.users AS u (user_id, stripe, memories)
+            SELECT user_id, mod(pg_backend_pid(), {STRIPES}), memories
+            FROM unnest(%s::text[], %s::int8[]) c(user_id, memories)
+            ON CONFLICT (user_id, stripe) DO UPDATE SET memories = u.memories + excluded.memories
             RETURNING user_id, memories, ({HELD})"""
-        counts = [self._memories[user] for user in users], [self._lengths[user] for user in users]
-        return await session.execute(names(sql), [users, *counts])
+        return await session.execute(names(sql), [users, [self._memories[user] for user in users]])
 
 
 async def store_words(session: Session, names: Names, words: Iterable[Indexed], key_of: Mapping[str, int]) -> None:
     """Append to the index of words."""
     if session.pgconn.pipeline_status:  # which admits no COPY
-        rows = [(w.memory.user_id, t, key_of[w.memory.id], n, w.length) for w in words for t, n in w.terms.items()]
+        rows = [row for each in words for row in postings(each, key_of[each.memory.id])]
         await append(session, names, POSTINGS, rows)
     else:
         await copy(session, names, POSTINGS, _posting_lines(words, key_of))
 
 
+def postings(words: Indexed, key: int) -> Iterator[tuple[str, str, int, float]]:
+    """Write a memory's rows of the index of words."""
+    user_id = words.memory.user_id
+    return ((user_id, term, key, weight) for term, weight in words.weights.items())
+
+
 def _posting_lines(words: Iterable[Indexed], key_of: Mapping[str, int]) -> Iterator[str]:
     """Write the lines of one memory at a time: this is most of a large batch."""
-    for memory, terms, length in words:
+    for memory, weights in words:
         user_id, key = copied(memory.user_id), key_of[memory.id]
-        ends = {count: f"\t{key}\t{count}\t{length}\n" for count in set(terms.values())}
-        yield "".join([f"{user_id}\t{term}{ends[count]}" for term, count in terms.items()])
+        ends = {weight: f"\t{key}\t{weight!r}\n" for weight in set(weights.values())}
+        yield "".join([f"{user_id}\t{term}{ends[weight]}" for term, weight in weights.items()])

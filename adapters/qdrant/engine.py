@@ -6,14 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+from openmem import ranking
+
 from ..folders import Turns
 from .filters import Native
 
 DENSE, TERMS = "dense", "terms"
-"""Names of the two vectors of a point."""
+"""How the names of the two vectors of a point begin."""
 
 SERVER = "run a Qdrant server for both: qdrant://host:6333/collection"
 """What two processes can use in place of a folder."""
+
+
+def words_name() -> str:
+    """Name the sparse vector of words by the analysis: who knows another one can neither read nor write it."""
+    return f"{TERMS}-{ranking.ANALYSIS}"
+
 
 Index = Literal["tenant", "keyword", "integer", "float"]
 Payload = dict[str, Any]
@@ -89,7 +97,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Embed:
-    """Replace the sparse vector of a point; all else stays."""
+    """Give a point a sparse vector unless it has one; all else stays."""
 
     id: str
     words: Words
@@ -113,7 +121,7 @@ def size_of(operation: Operation) -> int:
             return sum(map(_size_of, points))
         case Overwrite(_, payload) | Mark(_, payload):
             return _size_of(Point("", payload))
-        case Embed(_, words):
+        case Embed(words=words):
             return 8 * len(words.indices)
         case Delete(ids):
             return 64 * len(ids)
@@ -160,6 +168,9 @@ class Engine(Protocol):
 
     async def set_dense(self, collection: str, dimension: int) -> None:
         """Drop all dense vectors, and take such of a dimension from now on."""
+
+    async def take_words(self, collection: str) -> None:
+        """Take sparse vectors of this analysis's name from now on, and drop those of others."""
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> None:
         """Do operations in order; what returns is stored and is seen by the next read."""

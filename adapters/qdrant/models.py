@@ -7,8 +7,21 @@ from typing import Any
 
 from qdrant_client import models
 
-from .engine import DENSE, TERMS, Delete, Embed, Index, Insert, Layout, Mark, Nearest, Operation, Overwrite, Words
-from .filters import All, Ids, Match, Native, Not, Range, Some
+from .engine import (
+    DENSE,
+    Delete,
+    Embed,
+    Index,
+    Insert,
+    Layout,
+    Mark,
+    Nearest,
+    Operation,
+    Overwrite,
+    Words,
+    words_name,
+)
+from .filters import All, Has, Ids, Match, Native, Not, Range, Some
 
 INDEXES: dict[Index, Any] = {
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
@@ -24,7 +37,7 @@ def shape(layout: Layout) -> dict[str, Any]:
     dense = models.VectorParams(size=layout.dimension, distance=models.Distance.COSINE) if layout.dimension else None
     return {
         "vectors_config": {DENSE: dense} if dense is not None else {},
-        "sparse_vectors_config": {TERMS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+        "sparse_vectors_config": {words_name(): models.SparseVectorParams(modifier=models.Modifier.IDF)},
     }
 
 
@@ -40,7 +53,7 @@ def request_of(search: Nearest, fields: Sequence[str], *, exact: bool | None) ->
         params = models.SearchParams(exact=exact) if exact is not None else None
     return models.QueryRequest(
         query=query,
-        using=TERMS if isinstance(search.vector, Words) else DENSE,
+        using=words_name() if isinstance(search.vector, Words) else DENSE,
         filter=filter_of(search.condition),
         limit=search.limit,
         params=params,
@@ -64,6 +77,8 @@ def _condition(native: Native) -> Any:
             return models.FieldCondition(key=key, range=models.Range(gte=low, lte=high))
         case Ids(ids):
             return models.HasIdCondition(has_id=list(ids))
+        case Has(vector):
+            return models.HasVectorCondition(has_vector=vector)
         case All(parts):
             must = [_condition(part) for part in parts if not isinstance(part, Not)]
             must_not = [_condition(part.part) for part in parts if isinstance(part, Not)]
@@ -88,7 +103,8 @@ def operation_of(operation: Operation) -> Any:
             )
         case Embed(point, words):
             vectors = [models.PointVectors(id=point, vector=_vectors(None, words))]
-            return models.UpdateVectorsOperation(update_vectors=models.UpdateVectors(points=vectors))
+            update = models.UpdateVectors(points=vectors, update_filter=filter_of(Not(Has(words_name()))))
+            return models.UpdateVectorsOperation(update_vectors=update)
         case Delete(ids, condition):
             if condition is None:
                 return models.DeleteOperation(delete=models.PointIdsList(points=list(ids)))
@@ -121,5 +137,5 @@ def _among(ids: Sequence[str], condition: Native) -> models.Filter:
 def _vectors(dense: list[float] | None, words: Words | None) -> dict[str, Any]:
     vectors: dict[str, Any] = {} if dense is None else {DENSE: dense}
     if words is not None:
-        vectors[TERMS] = models.SparseVector(indices=words.indices, values=words.values)
+        vectors[words_name()] = models.SparseVector(indices=words.indices, values=words.values)
     return vectors

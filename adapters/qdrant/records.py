@@ -30,8 +30,6 @@ PAUSE = 0.03
 """Seconds to wait, more or less, for another process to be done with what this one wants to change."""
 EARLIER = 16
 """Revisions that are remembered: who looks whether a write was done may find others after it."""
-AVERAGE_LENGTH = 12.0
-"""Terms of a text of average length: weights are stored, so they cannot follow what the average becomes."""
 
 MEMORY_INDEXES: Mapping[str, Index] = {
     "user_id": "tenant",
@@ -126,16 +124,15 @@ def number_of(term: str) -> int:
     return int.from_bytes(blake2b(term.encode(), digest_size=4).digest())
 
 
-def words_of(content: str) -> Words | None:
-    """Weigh the terms of a text by BM25 without the rarity, which the engine adds; None where it has none."""
-    terms = ranking.terms(content)
-    if not terms:
-        return None
-    norm = ranking.K1 * (1 - ranking.B + ranking.B * len(terms) / AVERAGE_LENGTH)
-    weights: dict[int, float] = defaultdict(float)
-    for term, count in ranking.frequencies(terms).items():
-        weights[number_of(term)] += count / (count + norm)
-    return Words(list(weights), list(weights.values()))
+def words_of(content: str) -> Words:
+    """Weigh the terms of a text by BM25 without the rarity, which the engine adds.
+
+    A text without terms has something too: the engine counts as the user's memories those that have such a vector.
+    """
+    numbered: dict[int, float] = defaultdict(float)
+    for term, weight in ranking.weights(ranking.terms(content)).items():
+        numbered[number_of(term)] += weight
+    return Words(list(numbered), list(numbered.values())) if numbered else Words([0], [1.0])
 
 
 def asked_words(terms: Sequence[str]) -> Words:

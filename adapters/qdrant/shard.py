@@ -19,7 +19,6 @@ from ..folders import Folder, FolderEngine, Folders, in_use
 from .engine import (
     DENSE,
     SERVER,
-    TERMS,
     Delete,
     Embed,
     Held,
@@ -33,8 +32,9 @@ from .engine import (
     Row,
     Words,
     size_of,
+    words_name,
 )
-from .filters import All, Ids, Match, Native, Not, Range, Some
+from .filters import All, Has, Ids, Match, Native, Not, Range, Some
 from .making import alone_making
 
 T = TypeVar("T")
@@ -78,6 +78,19 @@ class EdgeEngine(FolderEngine[Shards]):
         def work(shard: edge.EdgeShard) -> None:
             shard.update(Updates.delete_vector_name(DENSE))
             shard.update(Updates.create_dense_vector(DENSE, dimension, edge.Distance.Cosine))
+
+        await self._work(collection, work)
+
+    async def take_words(self, collection: str) -> None:
+        """Take sparse vectors of this analysis's name, and drop those of others."""
+        held = await self.held(collection)
+        sparse = set(held.sparse) if held is not None else set[str]()
+
+        def work(shard: edge.EdgeShard) -> None:
+            if words_name() not in sparse:
+                shard.update(Updates.create_sparse_vector(words_name(), edge.Modifier.Idf))
+            for name in sparse - {words_name()}:
+                shard.update(Updates.delete_vector_name(name))
 
         await self._work(collection, work)
 
@@ -205,7 +218,7 @@ def _config(layout: Layout) -> edge.EdgeConfig:
     if layout.dimension is not None:
         dense[DENSE] = edge.EdgeVectorParams(size=layout.dimension, distance=edge.Distance.Cosine)
     return edge.EdgeConfig(
-        vectors=dense, sparse_vectors={TERMS: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)}
+        vectors=dense, sparse_vectors={words_name(): edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)}
     )
 
 
@@ -216,7 +229,7 @@ def _row(record: Any, score: float = 0.0) -> Row:
 def _request(search: Nearest, fields: Sequence[str]) -> edge.QueryRequest:
     params = None
     if isinstance(search.vector, Words):
-        query = edge.Query.Nearest(edge.SparseVector(*search.vector), using=TERMS)
+        query = edge.Query.Nearest(edge.SparseVector(*search.vector), using=words_name())
         if search.corpus is not None:
             params = edge.SearchParams(idf=edge.IdfParams(_filter(search.corpus)))
     else:
@@ -246,6 +259,8 @@ def _condition(native: Native) -> Any:
             return edge.FieldCondition(key, range=edge.RangeFloat(gte=low, lte=high))
         case Ids(ids):
             return edge.HasIdCondition({*ids})
+        case Has(vector):
+            return edge.HasVectorCondition(vector)
         case All(parts):
             must = [_condition(part) for part in parts if not isinstance(part, Not)]
             must_not = [_condition(part.part) for part in parts if isinstance(part, Not)]
@@ -271,7 +286,8 @@ def _update(operation: Operation) -> edge.UpdateOperation:
         case Mark(point, payload, condition):
             return Updates.set_payload_by_filter(_among([point], condition), payload)
         case Embed(point, words):
-            return Updates.update_vectors([edge.PointVectors(point, _vectors(None, words))])
+            lacking = _filter(Not(Has(words_name())))
+            return Updates.update_vectors([edge.PointVectors(point, _vectors(None, words))], lacking)
         case Delete(ids, condition):
             if condition is not None:
                 return Updates.delete_points_by_filter(_among(ids, condition))
@@ -285,5 +301,5 @@ def _among(ids: Sequence[str], condition: Native) -> edge.Filter:
 def _vectors(dense: list[float] | None, words: Words | None) -> dict[str, Any]:
     vectors: dict[str, Any] = {} if dense is None else {DENSE: dense}
     if words is not None:
-        vectors[TERMS] = edge.SparseVector(*words)
+        vectors[words_name()] = edge.SparseVector(*words)
     return vectors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
@@ -12,8 +12,8 @@ from openmem.adapter import Embed as Embedding
 from openmem.errors import ConfigurationError
 
 from ..native import UNFINISHED, newer_schema, other_embedding
-from .engine import DENSE, TERMS, Embed, Engine, Insert, Layout, Mark, Payload, Point, Row
-from .filters import Match, Native
+from .engine import DENSE, TERMS, Embed, Engine, Insert, Layout, Mark, Payload, Point, Row, words_name
+from .filters import Has, Match, Native, Not
 from .records import (
     FACTS,
     MEMORY_INDEXES,
@@ -78,6 +78,8 @@ class QdrantStore:
     async def reembed(self, embed: Embedding, embedding: EmbeddingInfo) -> int:
         """Make every vector anew; return how many memories there are."""
         facts = await self._facts(embedding)
+        if facts["analysis"] != ranking.ANALYSIS:
+            await self._reindex(facts)
         await self._set(facts, UNFINISHED)
         await self.engine.set_dense(self.memories, embedding.dimension)
         done = 0
@@ -129,7 +131,7 @@ class QdrantStore:
     async def _check(self, collection: str) -> None:
         """Refuse a collection of another program before anything is made beside it."""
         held = await self.engine.held(collection)
-        if held is not None and (held.dense.keys() - {DENSE} or held.sparse != (TERMS,)):
+        if held is not None and (held.dense.keys() - {DENSE} or not _are_words(held.sparse)):
             raise _foreign(collection)
 
     async def _is_empty(self, collection: str) -> bool:
@@ -165,14 +167,17 @@ class QdrantStore:
         self._tell(embedding)
 
     async def _reindex(self, facts: Payload) -> None:
-        """Write every sparse vector anew: another text analysis made them."""
+        """Write the sparse vectors that are lacking: those there were are of another text analysis, and go first.
+
+        So who is interrupted goes on where it ended, and who opens the store at the same time undoes nothing.
+        """
+        await self.engine.take_words(self.memories)
         done = 0
-        async for batch in self._batches():
-            words = [(point_id(memory.id), words_of(memory.content)) for memory, _ in batch]
-            operations = [Embed(point, weights) for point, weights in words if weights is not None]
-            if operations:
-                await self.engine.write(self.memories, operations)
-            done += len(batch)
+        async for rows in self._rows(Not(Has(words_name())), RECORD):
+            memories = [memory_of(row.payload) for row in rows]
+            operations = [Embed(point_id(memory.id), words_of(memory.content)) for memory in memories]
+            await self.engine.write(self.memories, operations)
+            done += len(memories)
             logger.info("the words of %d memories of %s are indexed anew", done, self.memories)
         same = Match("embedding", (facts["embedding"],))
         await self.engine.write(self.sidecar, [Mark(FACTS, {"analysis": ranking.ANALYSIS}, same)])
@@ -189,6 +194,11 @@ class QdrantStore:
                 yield rows
             if after is None:
                 return
+
+
+def _are_words(names: Sequence[str]) -> bool:
+    """Tell whether the sparse vectors are those of ours, by whatever analysis; of two while it changes."""
+    return bool(names) and all(name.partition("-")[0] == TERMS for name in names)
 
 
 def _written(embedding: EmbeddingInfo | None) -> str:

@@ -86,7 +86,7 @@ class Connections:
         with self._undivided:
             if not writes:
                 self.check()
-            idle = self._idle.patient if not writes else self._idle.writing
+            idle = self._idle.writing if writes else self._idle.patient
             epoch, connection = self._idle_or_new(idle, writes)
             sound = False
             try:

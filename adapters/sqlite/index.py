@@ -105,15 +105,13 @@ class UserIndex:
 
     def keyword_scores(self, terms: Sequence[str]) -> dict[int, float]:
         """Return the BM25 scores of the user's memories that hold any of the terms."""
-        query = "SELECT memories, length FROM users WHERE key = ?"
-        count, length = self._connection.execute(query, (self._user,)).fetchone() or (0, 0)
-        postings: dict[str, dict[int, int]] = {term: {} for term in terms}
-        lengths: dict[int, int] = {}
+        query = "SELECT memories FROM users WHERE key = ?"
+        (count,) = self._connection.execute(query, (self._user,)).fetchone() or (0,)
+        postings: dict[str, dict[int, float]] = {term: {} for term in terms}
         for start in range(0, len(terms), FEW):
             some = terms[start : start + FEW]
             marks = ",".join("?" * len(some))
-            query = f"SELECT term, memory, count, length FROM postings WHERE user = ? AND term IN ({marks})"  # noqa: S608
-            for term, key, frequency, size in self._connection.execute(query, (self._user, *some)):
-                postings[term][key] = frequency
-                lengths[key] = size
-        return ranking.bm25(postings.values(), lengths, count=count, total_length=length)
+            query = f"SELECT term, memory, weight FROM postings WHERE user = ? AND term IN ({marks})"  # noqa: S608
+            for term, key, weight in self._connection.execute(query, (self._user, *some)):
+                postings[term][key] = weight
+        return ranking.bm25(postings.values(), count=count)

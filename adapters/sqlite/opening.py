@@ -80,7 +80,7 @@ def _reindex(store: Records) -> bool:
     if analysis != ranking.ANALYSIS:
         last = 0
         store.connection.execute("DELETE FROM postings")
-        store.connection.execute("UPDATE users SET memories = 0, length = 0")
+        store.connection.execute("UPDATE users SET memories = 0")
     rows = contents_after(store, last, PIECE)
     for key, user, content in rows:
         store.index_content(key, user, content)

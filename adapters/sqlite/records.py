@@ -117,25 +117,22 @@ class Records:
 
     def index_content(self, key: int | None, user: int | None, content: str) -> None:
         """Put the words of a memory into the inverted index."""
-        terms = ranking.terms(content)
-        length = len(terms)
+        weights = ranking.weights(ranking.terms(content))
         self.connection.executemany(
-            "INSERT INTO postings (user, term, memory, count, length) VALUES (?, ?, ?, ?, ?)",
-            [(user, term, key, count, length) for term, count in ranking.frequencies(terms).items()],
+            "INSERT INTO postings (user, term, memory, weight) VALUES (?, ?, ?, ?)",
+            [(user, term, key, weight) for term, weight in weights.items()],
         )
-        self._count(user, 1, length)
+        self._count(user, 1)
 
     def _forget_content(self, key: int, user: int, content: str) -> None:
-        terms = ranking.terms(content)
         self.connection.executemany(
             "DELETE FROM postings WHERE user = ? AND term = ? AND memory = ?",
-            [(user, term, key) for term in set(terms)],
+            [(user, term, key) for term in set(ranking.terms(content))],
         )
-        self._count(user, -1, -len(terms))
+        self._count(user, -1)
 
-    def _count(self, user: int | None, memories: int, length: int) -> None:
-        query = "UPDATE users SET memories = memories + ?, length = length + ? WHERE key = ?"
-        self.connection.execute(query, (memories, length, user))
+    def _count(self, user: int | None, memories: int) -> None:
+        self.connection.execute("UPDATE users SET memories = memories + ? WHERE key = ?", (memories, user))
 
     def has_vector(self, key: int) -> bool:
         """Tell whether a memory has a vector."""

@@ -129,7 +129,33 @@ def _order_audit(connection: Connection) -> bool:
     return True
 
 
-STEPS: tuple[Callable[[Connection], bool], ...] = (_tables, _records, _move, _order_audit)
+def _weigh(connection: Connection) -> bool:
+    """Make the index of words anew, empty: it keeps a term's weight in place of its count and the text's length.
+
+    The words are indexed after it, since their analysis changed as well; an older program that still has the file open
+    fails wherever it reads or changes the index.
+    """
+    for statement in (
+        "DROP TABLE postings",
+        """CREATE TABLE postings (
+            user INTEGER NOT NULL, term TEXT NOT NULL, memory INTEGER NOT NULL, weight REAL NOT NULL,
+            PRIMARY KEY (user, term, memory)) WITHOUT ROWID""",
+        "ALTER TABLE users RENAME TO former",
+        """CREATE TABLE users (
+            key INTEGER PRIMARY KEY,
+            user_id TEXT NOT NULL UNIQUE,
+            memories INTEGER NOT NULL DEFAULT 0,
+            vectors INTEGER NOT NULL DEFAULT 0,
+            revision INTEGER NOT NULL DEFAULT 0)""",
+        "INSERT INTO users (key, user_id, vectors, revision) SELECT key, user_id, vectors, revision FROM former",
+        "DROP TABLE former",
+        "DELETE FROM meta WHERE name IN ('analysis', 'reindexed')",
+    ):
+        connection.execute(statement)
+    return True
+
+
+STEPS: tuple[Callable[[Connection], bool], ...] = (_tables, _records, _move, _order_audit, _weigh)
 """Steps from version n of the schema to n + 1, which PRAGMA user_version counts; False: not at the end yet."""
 
 

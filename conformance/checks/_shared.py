@@ -35,7 +35,7 @@ def rich(h: Harness) -> dict[str, Any]:
     """Give a value to every field that the provider supports, but those that tie a record to others."""
     fields = {
         "scope": h.scope("rich"),
-        "tags": ["red", "blue"],
+        "tags": [h.own("red"), h.own("blue")],
         "source": {"app": "conformance", "type": "explicit", "ref": "line/7"},
         "confidence": 0.25,
         "kind": "preference",

@@ -55,7 +55,7 @@ async def _use_by_id(h: Harness, memory_id: str) -> list[str]:
     return [*used, "delete"]
 
 
-@check("AUD-1", "each verb over a record leaves an entry with its id", requires=AUDIT, level="full")
+@check("AUD-1", "each verb over a record leaves an entry with its id", requires=AUDIT)
 async def verbs_over_a_record(h: Harness) -> None:
     """Use every such verb on one record and read the log."""
     record = await h.memory.add(h.marker(), h.user)
@@ -64,7 +64,7 @@ async def verbs_over_a_record(h: Harness) -> None:
     h.require(actions == used, f"the log has {actions}, not {used}.")
 
 
-@check("AUD-1", "each verb over a user leaves an entry with its scope", requires=(*AUDIT, "scopes"), level="full")
+@check("AUD-1", "each verb over a user leaves an entry with its scope", requires=(*AUDIT, "scopes"))
 async def verbs_over_a_user(h: Harness) -> None:
     """List, search and ask for context in scopes of their own, and for stats."""
     for verb, query in (("list", {}), ("search", {"query": h.marker()})):
@@ -80,7 +80,7 @@ async def verbs_over_a_user(h: Harness) -> None:
             h.require(verb == "stats" or entry.scope == h.scope(verb), f"the scope of {entry} is not {h.scope(verb)}.")
 
 
-@check("AUD-1", "an entry of a record carries the record's scope", requires=(*AUDIT, "scopes"), level="full")
+@check("AUD-1", "an entry of a record carries the record's scope", requires=(*AUDIT, "scopes"))
 async def scope_of_the_record(h: Harness) -> None:
     """Add to a scope and get, and read both entries."""
     record = await h.memory.add(h.marker(), h.user, scope=h.scope("kept"))
@@ -90,7 +90,7 @@ async def scope_of_the_record(h: Harness) -> None:
     h.require({entry.scope for entry in entries} == {h.scope("kept")}, f"the scopes are {entries}")
 
 
-@check("AUD-1", "each call has a request id and a time of its own, most recent first", requires=AUDIT, level="full")
+@check("AUD-1", "each call has a request id and a time of its own, most recent first", requires=AUDIT)
 async def order_times_and_request_ids(h: Harness) -> None:
     """Make eight calls and read the log whole and in part."""
     ids = [(await h.memory.add(h.marker(), h.user)).id for _ in range(4)]
@@ -112,7 +112,6 @@ async def order_times_and_request_ids(h: Harness) -> None:
     "AUD-1",
     "a batch leaves an entry for each record, under one request id",
     requires=(*AUDIT, "add_many"),
-    level="full",
 )
 async def entries_of_a_batch(h: Harness) -> None:
     """Add three records and a bad item at once, and delete two of them at once."""
@@ -127,7 +126,7 @@ async def entries_of_a_batch(h: Harness) -> None:
         h.expect(deleted, ids[:2], among=ids, what="entries of delete_many")
 
 
-@check("AUD-2", "a change is in the log as soon as it is answered", requires=AUDIT, level="full")
+@check("AUD-2", "a change is in the log as soon as it is answered", requires=AUDIT)
 async def changes_are_logged_at_once(h: Harness) -> None:
     """Read the log after each change."""
     record = await h.memory.add(h.marker(), h.user)
@@ -139,7 +138,7 @@ async def changes_are_logged_at_once(h: Harness) -> None:
     h.require(_about(await _log(h), record.id)[-1:] == ["delete"], "the delete is not in the log.")
 
 
-@check("AUD-2", "a read is in the log when the log is next read", requires=AUDIT, level="full")
+@check("AUD-2", "a read is in the log when the log is next read", requires=AUDIT)
 async def reads_are_logged(h: Harness) -> None:
     """Read ten times and then the log."""
     record = await h.memory.add(h.marker(), h.user)
@@ -154,7 +153,6 @@ async def reads_are_logged(h: Harness) -> None:
     "AUD-2",
     "a change that was refused is not in the log",
     requires=(*AUDIT, "update", "supports_if_version"),
-    level="full",
 )
 async def refused_changes_are_not_logged(h: Harness) -> None:
     """Refuse an update, a delete and an add, and read the log."""
@@ -167,7 +165,7 @@ async def refused_changes_are_not_logged(h: Harness) -> None:
     h.require(not _about(await _log(h, h.other), record.id), "a refused update is in the other user's log.")
 
 
-@check("AUD-3", "app selects by source.app, exactly", requires=AUDIT, level="full")
+@check("AUD-3", "app selects by source.app, exactly", requires=AUDIT)
 async def app_selects(h: Harness) -> None:
     """Add for several apps whose names resemble each other, and read by each."""
     apps = ["mail", "Mail", "mailer", "m%l", None]
@@ -182,7 +180,7 @@ async def app_selects(h: Harness) -> None:
     h.require(not await _log(h, app="ma"), "a part of a name selects.")
 
 
-@check("AUD-3", "since is inclusive", requires=(*AUDIT, "temporal"), level="full")
+@check("AUD-3", "since is inclusive", requires=(*AUDIT, "temporal"))
 async def since_is_inclusive(h: Harness) -> None:
     """Read from the time of an entry in the middle, from just after it, and from a time to come."""
     for _ in range(4):
@@ -202,7 +200,7 @@ async def since_is_inclusive(h: Harness) -> None:
     h.require(not await _log(h, since=pivot + timedelta(days=9)), "the log has entries from a time to come.")
 
 
-@check("AUD-3", "another user's entries are never shown", requires=AUDIT, level="full")
+@check("AUD-3", "another user's entries are never shown", requires=AUDIT)
 async def entries_of_one_user(h: Harness) -> None:
     """Let two users do the same and read both logs, and that of a user who did nothing."""
     made: dict[str, list[str]] = {}
@@ -218,7 +216,7 @@ async def entries_of_one_user(h: Harness) -> None:
     h.require(not await _log(h, h.new_user()), "a user who did nothing has a log.")
 
 
-@check("AUD-4", "an entry outlives the record it is about", requires=AUDIT, level="full")
+@check("AUD-4", "an entry outlives the record it is about", requires=AUDIT)
 async def entries_outlive_records(h: Harness) -> None:
     """Delete a record and read its entries, by app too; then delete every other record."""
     source = {"app": "mail"}

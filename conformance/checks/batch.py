@@ -15,7 +15,6 @@ from ._shared import declared, found, modes, rich
 ADD = ("add_many",)
 DELETE = ("delete_many",)
 APART = {"id", "user_id", "created_at", "updated_at"}
-UNKNOWN = "mem_that_nobody_ever_stored"
 
 
 def _hold_error(h: Harness, result: BatchResult, code: str, what: str) -> None:
@@ -84,7 +83,7 @@ async def empty_batches(h: Harness) -> None:
 
 
 def _bad_items(h: Harness) -> list[Any]:
-    naive = datetime(2026, 1, 1)
+    naive, good = datetime(2026, 1, 1), h.own("good")
     bad: list[Any] = [
         {"content": ""},
         {"content": " \n"},
@@ -92,12 +91,12 @@ def _bad_items(h: Harness) -> list[Any]:
         {"content": None},
         {"content": 5},
         {"content": "nul \x00"},
-        {"content": "good", "user_id": " "},
-        {"content": "good", "unknown": 1},
-        {"content": "good", "confidence": 1.5},
-        {"content": "good", "importance": "high"},
-        {"content": "good", "tags": "red"},
-        {"content": "good", "tags": [" "]},
+        {"content": good, "user_id": " "},
+        {"content": good, "unknown": 1},
+        {"content": good, "confidence": 1.5},
+        {"content": good, "importance": "high"},
+        {"content": good, "tags": "red"},
+        {"content": good, "tags": [" "]},
         "text",
         None,
         5,
@@ -105,13 +104,13 @@ def _bad_items(h: Harness) -> list[Any]:
     ]
     features = declared(h)
     if "scopes" in features:
-        bad += [{"content": "good", "scope": "a//b"}, {"content": "good", "scope": "a/*"}]
+        bad += [{"content": good, "scope": "a//b"}, {"content": good, "scope": "a/*"}]
     if "temporal" in features:
-        bad += [{"content": "good", "valid_from": naive}]
+        bad += [{"content": good, "valid_from": naive}]
     if "supports_supersession" in features:
-        bad += [{"content": "good", "supersedes": [UNKNOWN]}]
+        bad += [{"content": good, "supersedes": [h.unknown()]}]
     if "supports_metadata" in features:
-        bad += [{"content": "good", "metadata": {"a": "\x00"}}, {"content": "good", "metadata": [1]}]
+        bad += [{"content": good, "metadata": {"a": "\x00"}}, {"content": good, "metadata": [1]}]
     return bad
 
 
@@ -165,7 +164,7 @@ async def deletes_fail_alone(h: Harness) -> None:
     ids = h.ids(await h.seed([{"content": h.marker()} for _ in range(4)]))
     theirs = await h.add(h.marker(), user_id=h.other)
     await h.memory.delete(ids[3], user_id=h.user)
-    order = [UNKNOWN, ids[0], theirs.id, ids[0], ids[3], ids[1]]
+    order = [h.unknown(), ids[0], theirs.id, ids[0], ids[3], ids[1]]
     results = await h.memory.delete_many(order, user_id=h.user)
     h.require(len(results) == len(order), f"{len(order)} ids got {len(results)} answers.")
     for place, (each, result) in enumerate(zip(order, results, strict=True)):
@@ -180,8 +179,8 @@ async def deletes_fail_alone(h: Harness) -> None:
 @check("BAT-3", "add_many stores what add would store", requires=ADD)
 async def stores_what_add_stores(h: Harness) -> None:
     """Add the same items one by one for one user and as a batch for another, and compare every field."""
-    external = {"external_id": "key-1"} if "supports_external_id" in declared(h) else {}
-    items = [{"content": f"{h.marker()} rich", **rich(h), **external}, {"content": "  bare\n東京 🚀 "}]
+    external = {"external_id": h.own("key")} if "supports_external_id" in declared(h) else {}
+    items = [{"content": f"{h.marker()} rich", **rich(h), **external}, {"content": f"  {h.marker()}\n東京 🚀 "}]
     single = [await h.memory.get(record.id) for record in await h.seed(items)]
     results = await h.memory.add_many(items, user_id=h.other)
     ids = [_stored(h, result, item["content"]) for result, item in zip(results, items, strict=True)]
@@ -230,7 +229,7 @@ async def items_stay_with_their_batch(h: Harness) -> None:
 async def external_id_in_a_batch(h: Harness) -> None:
     """Add a key twice within a batch, and once more after it."""
     contents = [h.marker() for _ in range(3)]
-    keys = ("one", "two", "one")
+    keys = tuple(map(h.own, ("one", "two", "one")))
     items = [{"content": content, "external_id": key} for content, key in zip(contents, keys, strict=True)]
     results = await h.memory.add_many(items, user_id=h.user)
     ids = [_stored(h, result, content) for result, content in zip(results, contents, strict=True)]

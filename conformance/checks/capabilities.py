@@ -13,7 +13,7 @@ from ._shared import modes
 CORE_VERBS = ("add", "search", "get", "delete", "list")
 
 
-@check("CAP-1", "capabilities name version, provider, verbs and features", level="core")
+@check("CAP-1", "capabilities name version, provider, verbs and features")
 async def are_complete(h: Harness) -> None:
     """Ask for the capabilities and look at each part."""
     capabilities = await h.memory.capabilities()
@@ -28,7 +28,7 @@ async def are_complete(h: Harness) -> None:
     h.require(audited == bool(capabilities.features.supports_audit), "audit is a verb or a feature, and not both")
 
 
-@check("CAP-1", "capabilities stay the same and are the caller's own", level="core")
+@check("CAP-1", "capabilities stay the same and are the caller's own")
 async def are_stable(h: Harness) -> None:
     """Ask twice, changing the first answer."""
     first = await h.memory.capabilities()
@@ -37,20 +37,20 @@ async def are_stable(h: Harness) -> None:
     h.require((await h.memory.capabilities()).model_dump() == before, "capabilities changed between two calls")
 
 
-@check("CAP-2", "every declared verb answers or says why it cannot", level="core")
+@check("CAP-2", "every declared verb answers or says why it cannot")
 async def declared_verbs_answer(h: Harness) -> None:
     """Call each declared verb once, plainly."""
-    record, gone = await h.add("fact"), await h.add("goes")
+    record, gone = await h.add(h.own("fact")), await h.add(h.own("goes"))
     calls = {
-        "add": lambda: h.memory.add("another", h.user),
+        "add": lambda: h.memory.add(h.own("another"), h.user),
         "get": lambda: h.memory.get(record.id, user_id=h.user),
-        "update": lambda: h.memory.update(record.id, user_id=h.user, content="changed"),
+        "update": lambda: h.memory.update(record.id, user_id=h.user, content=h.own("changed")),
         "delete": lambda: h.memory.delete(gone.id, user_id=h.user),
         "list": lambda: h.memory.list(h.user),
         "search": lambda: h.memory.search("fact", h.user),
         "context": lambda: h.memory.context("fact", h.user),
         "audit": lambda: h.memory.audit(h.user),
-        "add_many": lambda: h.memory.add_many([{"content": "one of many"}], user_id=h.user),
+        "add_many": lambda: h.memory.add_many([{"content": h.own("one of many")}], user_id=h.user),
         "delete_many": lambda: h.memory.delete_many([record.id], user_id=h.user),
         "related": lambda: h.memory.related(record.id, user_id=h.user),
         "history": lambda: h.memory.history(record.id, user_id=h.user),
@@ -66,7 +66,7 @@ async def declared_verbs_answer(h: Harness) -> None:
                 h.require(False, f"{verb} is declared and refused: {error}")
 
 
-@check("CAP-3", "what is not declared is unsupported, and refused before the backend is asked", level="core")
+@check("CAP-3", "what is not declared is unsupported, and refused before the backend is asked")
 async def undeclared_is_refused(h: Harness) -> None:
     """Ask for each verb and feature that is not declared."""
     faults = [await probe(need, h) for need in PROBES if not declared(need, h.capabilities)]
@@ -74,7 +74,7 @@ async def undeclared_is_refused(h: Harness) -> None:
     h.require(await h.all_ids() == [], "something unsupported stored a record")
 
 
-@check("CAP-3", "emulated verbs are declared as such", level="core")
+@check("CAP-3", "emulated verbs are declared as such")
 async def emulated_verbs_are_named(h: Harness) -> None:
     """Compare the verbs that the raw adapter has with those declared."""
     native = (await h.native()).verbs
@@ -86,7 +86,7 @@ async def emulated_verbs_are_named(h: Harness) -> None:
     h.require(not unexplained, f"{unexplained} are neither native nor emulated")
 
 
-@check("CAP-4", "vector search and the embedding are declared together", level="core")
+@check("CAP-4", "vector search and the embedding are declared together")
 async def the_embedding_is_declared(h: Harness) -> None:
     """Hold the search features against the declared embedding."""
     features = h.capabilities.features
@@ -94,7 +94,7 @@ async def the_embedding_is_declared(h: Harness) -> None:
     if features.vector_search:
         model = features.embedding and features.embedding.model
         h.require(model, "vector search is declared without a model and dimension")
-        record = await h.add("fact")
+        record = await h.add(h.own("fact"))
         h.require(record.embedding_model in (None, model), f"the model is {record.embedding_model!r}, not {model!r}")
     else:
         h.require(not features.hybrid_search, "hybrid search is declared without vector search")
@@ -103,11 +103,11 @@ async def the_embedding_is_declared(h: Harness) -> None:
         h.require("keyword" in str(error), f"the refusal does not name what there is: {error}")
 
 
-@check("CAP-2", "declared limits are accepted and what is above is refused", level="core")
+@check("CAP-2", "declared limits are accepted and what is above is refused")
 async def limits_are_true(h: Harness) -> None:
     """Search and list with the highest declared limits, and above the protocol's."""
     limits = h.capabilities.limits
-    record = await h.add("fact")
+    record = await h.add(h.own("fact"))
     most = min(100, (limits and limits.max_search_results) or 100)
     h.require(h.ids(await h.memory.search("fact", h.user, limit=most)) == [record.id], "search at the limit")
     most = min(500, (limits and limits.max_list_results) or 500)

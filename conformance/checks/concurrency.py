@@ -74,7 +74,7 @@ def _owners(answer: Any) -> set[str]:
     return {record.user_id for record in records if hasattr(record, "user_id")}
 
 
-@check("CONC-1", "every verb at once for two users answers each with its own", level="core")
+@check("CONC-1", "every verb at once for two users answers each with its own")
 async def two_users_at_once(h: Harness) -> None:
     """Call every verb for two users at the same time, over and over, and look whose records come."""
     word = h.marker()
@@ -139,7 +139,7 @@ class _Churn:
         h.require(self._stays in h.ids(found), f"{what} misses a record that was there throughout.")
 
 
-@check("CONC-6", "reads beside adds and deletes are right", level="core")
+@check("CONC-6", "reads beside adds and deletes are right")
 async def reads_beside_changes(h: Harness) -> None:
     """Let two users' records come and go while both read; every answer is one that was true at some moment."""
     word = h.marker()
@@ -214,7 +214,7 @@ async def one_version_two_clients(h: Harness) -> None:
 async def _upserts(h: Harness, clients: Sequence[Client], what: str) -> None:
     contents = [h.marker() for _ in range(AT_ONCE)]
     answers = await _gathered(
-        clients[n % len(clients)].add(content, h.user, external_id="key") for n, content in enumerate(contents)
+        clients[n % len(clients)].add(content, h.user, external_id=h.own("key")) for n, content in enumerate(contents)
     )
     _all_good(h, answers, what)
     ids = {answer.id for answer in answers}
@@ -254,7 +254,7 @@ async def one_successor(h: Harness) -> None:
     h.require(await h.all_ids() == [new.id], "list has more than the one successor: a refused add is stored.")
 
 
-@check("CONC-7", "of deletions of one record at once one succeeds", level="core")
+@check("CONC-7", "of deletions of one record at once one succeeds")
 async def one_deletion(h: Harness) -> None:
     """Delete a record at once, several times over."""
     kept = await h.add(h.marker())

@@ -158,15 +158,16 @@ async def context_of_a_selection(h: Harness) -> None:
     scoped = "scopes" in features
     places = ("in/deep", "into", "in", "out")
     seeds = [
-        {"content": f"{word} {h.marker()}", "tags": [tag], "kind": tag} | ({"scope": h.scope(place)} if scoped else {})
+        {"content": f"{word} {h.marker()}", "tags": [h.own(tag)], "kind": tag}
+        | ({"scope": h.scope(place)} if scoped else {})
         for tag, place in zip(("a", "ab", "b", "a"), places, strict=True)
     ]
     ids = h.ids(await h.seed(seeds))
-    await _selected(h, word, ids, [ids[0], ids[3]], {"tag": "a"})
+    await _selected(h, word, ids, [ids[0], ids[3]], {"tag": h.own("a")})
     if scoped:
         await _selected(h, word, ids, [ids[0], ids[2]], {"scope": h.scope("in")})
         await _selected(h, word, ids, [ids[0]], {"scope": h.scope("in/*")})
-        await _selected(h, word, ids, [ids[0]], {"scope": h.scope("in"), "tag": "a"})
+        await _selected(h, word, ids, [ids[0]], {"scope": h.scope("in"), "tag": h.own("a")})
     if "filters" in features:
         await _selected(h, word, ids, ids[1:3], {"filter": {"kind": {"contains": "b"}}})
 
@@ -197,7 +198,7 @@ async def context_of_a_state(h: Harness) -> None:
 async def context_of_a_mode(h: Harness) -> None:
     """Ask in every mode, and from the score that the second best has."""
     word = h.marker()
-    contents = [word, f"{word} {h.marker()}", f"{word} {h.marker()} {h.marker()} {h.marker()}"]
+    contents = [" ".join([word] * (3 - less) + [h.marker() for _ in range(less)]) for less in range(3)]
     ids = h.ids(await h.seed([{"content": content} for content in contents]))
     for mode in modes(h):
         results = await h.memory.search(word, h.user, mode=mode)
@@ -210,9 +211,9 @@ async def context_of_a_mode(h: Harness) -> None:
 async def selection_before_the_budget(h: Harness) -> None:
     """Ask with a budget for three lines, where ten better records carry another tag."""
     word = h.marker()
-    better = await h.seed([{"content": word, "tags": ["no"]} for _ in range(10)])
-    wanted = await h.seed([{"content": f"{word} {h.marker()}", "tags": ["yes"]} for _ in range(3)])
-    cited = _cited(await _context(h, word, 80, tag="yes"))
+    better = await h.seed([{"content": f"{word} {word}", "tags": [h.own("no")]} for _ in range(10)])
+    wanted = await h.seed([{"content": f"{word} {h.marker()}", "tags": [h.own("yes")]} for _ in range(3)])
+    cited = _cited(await _context(h, word, 80, tag=h.own("yes")))
     h.require(cited, "nothing is cited where three records fit.")
     strange = set(cited) - set(h.ids(wanted))
     h.require(not strange, f"context cites {strange} of {h.ids(better)}.")

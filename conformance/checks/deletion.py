@@ -12,7 +12,7 @@ from ..harness import Harness
 from ._shared import found, modes
 
 
-@check("DEL-1", "a deleted record is gone from every read at once", level="core")
+@check("DEL-1", "a deleted record is gone from every read at once")
 async def is_gone_from_every_read(h: Harness) -> None:
     """Delete one of two like records and read by every verb and mode."""
     word = h.marker()
@@ -38,14 +38,14 @@ async def is_gone_from_derived_reads(h: Harness) -> None:
     h.require((await h.memory.stats(h.user)).total == 1, "stats still counts it")
 
 
-@check("DEL-1", "every by-id verb answers not_found after delete", level="core")
+@check("DEL-1", "every by-id verb answers not_found after delete")
 async def is_not_found_by_id(h: Harness) -> None:
     """Call the by-id verbs with the id of a deleted record."""
-    record, stays = await h.add("goes"), await h.add("stays")
+    record, stays = await h.add(h.own("goes")), await h.add(h.own("stays"))
     await h.memory.delete(record.id, user_id=h.user)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "get": lambda: h.memory.get(record.id),
-        "update": lambda: h.memory.update(record.id, content="back"),
+        "update": lambda: h.memory.update(record.id, content=h.own("back")),
         "related": lambda: h.memory.related(record.id),
         "history": lambda: h.memory.history(record.id),
     }
@@ -96,16 +96,16 @@ async def is_gone_with_its_past(h: Harness) -> None:
             h.expect(ids, [stays.id], among=[gone.id, stays.id], what=f"{mode} search for what was deleted")
 
 
-@check("DEL-2", "a second delete is not_found", level="core")
+@check("DEL-2", "a second delete is not_found")
 async def cannot_be_deleted_twice(h: Harness) -> None:
     """Delete one record twice beside another."""
-    record, stays = await h.add("goes"), await h.add("stays")
+    record, stays = await h.add(h.own("goes")), await h.add(h.own("stays"))
     await h.memory.delete(record.id, user_id=h.user)
     await h.refused(h.memory.delete(record.id, user_id=h.user), NotFoundError)
     h.require(await h.all_ids() == [stays.id], "the second delete hit another record")
 
 
-@check("DEL-3", "the same content again is a new record", level="core")
+@check("DEL-3", "the same content again is a new record")
 async def does_not_come_back(h: Harness) -> None:
     """Delete a record, add its content again, and count."""
     text = f"once {h.marker()}"
@@ -118,7 +118,7 @@ async def does_not_come_back(h: Harness) -> None:
     await h.refused(h.memory.get(first.id, user_id=h.user), NotFoundError)
 
 
-@check("DEL-3", "deleting many leaves the rest whole", level="core")
+@check("DEL-3", "deleting many leaves the rest whole")
 async def leaves_the_rest(h: Harness) -> None:
     """Delete every second record and page through what is left."""
     word = h.marker()
@@ -133,7 +133,7 @@ async def leaves_the_rest(h: Harness) -> None:
 @check("DEL-4", "a delete with a wrong if_version is a conflict and deletes nothing", requires=["supports_if_version"])
 async def respects_the_version(h: Harness) -> None:
     """Delete with the wrong version, then with the right one."""
-    record = await h.add("fact")
+    record = await h.add(h.own("fact"))
     right = record.version or 1
     await h.refused(h.memory.delete(record.id, user_id=h.user, if_version=right + 1), ConflictError)
     h.require(await h.all_ids() == [record.id], "a refused delete deleted")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from openmem.errors import NotFoundError
+from openmem.embedding.testing import WordEmbedder
+from openmem.errors import ConfigurationError, NotFoundError, OMPError
 
 from ..check import check
 from ..harness import Client, Harness
+from ..verdicts import Failure
 from ._shared import found, rich
 
 DURABLE = ("durable",)
@@ -61,14 +63,14 @@ async def links_outlive_clients(h: Harness) -> None:
 @check("DUR-1", "external ids outlive every client", requires=(*DURABLE, "supports_external_id"))
 async def external_ids_outlive_clients(h: Harness) -> None:
     """Add by external_id, reopen, and add by it again."""
-    record = await h.add(h.marker(), external_id="key")
+    record = await h.add(h.marker(), external_id=h.own("key"))
     await h.reopen()
-    again = await h.add(h.marker(), external_id="key")
+    again = await h.add(h.marker(), external_id=h.own("key"))
     h.require(again.id == record.id, "the external_id was forgotten: another record was made.")
     h.require(await h.all_ids() == [record.id], "list has another record.")
 
 
-@check("DUR-1", "the audit log outlives every client", requires=(*DURABLE, "audit", "supports_audit"), level="full")
+@check("DUR-1", "the audit log outlives every client", requires=(*DURABLE, "audit", "supports_audit"))
 async def log_outlives_clients(h: Harness) -> None:
     """Add, read and delete a record, reopen, and read the log."""
     record = await h.memory.add(h.marker(), h.user)
@@ -133,9 +135,50 @@ async def clients_see_changes(h: Harness) -> None:
     record = await h.add(h.marker())
     async with h.second() as other:
         await other.get(record.id, user_id=h.user)
-        changed = await h.memory.update(record.id, user_id=h.user, content=h.marker(), tags=["one"])
+        changed = await h.memory.update(record.id, user_id=h.user, content=h.marker(), tags=[h.own("one")])
         h.require(await other.get(record.id, user_id=h.user) == changed, "the other client reads what was before.")
         again = await other.update(record.id, user_id=h.user, kind="changed")
         h.require(again.version == (changed.version or 1) + 1, f"version {again.version} follows {changed.version}.")
-        h.require((again.content, again.tags) == (changed.content, ["one"]), f"the first change is lost: {again!r}")
+        h.require(
+            (again.content, again.tags) == (changed.content, [h.own("one")]), f"the first change is lost: {again!r}"
+        )
         h.require(await h.memory.get(record.id, user_id=h.user) == again, "the first client reads what was before.")
+
+
+class _Other(WordEmbedder):
+    """An embedder whose vectors are not those of the store, be they of the same length or of another."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__(dimension=dimension)
+        self.model = f"conformance-other-{dimension}"
+
+
+@check("DUR-4", "a store of one embedding is refused to a client of another", requires=(*DURABLE, "vector_search"))
+async def another_embedding_is_refused(h: Harness) -> None:
+    """Reopen a store with memories by embedders of another model, of the same and of another dimension; read on."""
+    record = await h.add(h.marker())
+    before = await h.memory.get(record.id, user_id=h.user)
+    held = h.capabilities.features.embedding
+    dimension = held.dimension if held else 8
+    for other in (_Other(dimension), _Other(dimension + 1)):
+        async with h.closed():
+            error = await _refusal(h, other)
+        if h.lends_embedder:  # else the backend's own makes the vectors, and none is taken beside it
+            named = [model for model in (held and held.model, other.model) if not model or model not in str(error)]
+            h.require(not named, f"the refusal does not name {named}: {error}")
+    h.require(await h.memory.get(record.id, user_id=h.user) == before, "the refused client changed the record.")
+    h.require(await found(h, record.content) == [record.id], "the record is not found after the refusal.")
+
+
+async def _refusal(h: Harness, embedder: WordEmbedder) -> ConfigurationError:
+    """Open a client with an embedder and return why that is refused."""
+    told = {"expected": f"a ConfigurationError for the embedder {embedder.model}"}
+    try:
+        async with h.second(embedder=embedder) as client:
+            await client.list(h.user)
+    except ConfigurationError as error:
+        return error
+    except OMPError as error:
+        message = f"another embedder is refused with {type(error).__name__}: {error}"
+        raise Failure(message, **told, got=f"{type(error).__name__}: {error}") from error
+    raise Failure("a store with memories is opened by another embedder.", **told, got="a client that reads the store")

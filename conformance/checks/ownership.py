@@ -11,8 +11,7 @@ from ..check import check
 from ..harness import Harness
 from ._shared import found, modes
 
-UNKNOWN = "mem_0000000000000000ffffffffff"
-LOOKALIKES = ("{}x", "{} ", " {}", "{}%", "{}_", "{}*", "{}/", "%", "_", "*", "x{}", "{}.", "{}é")
+LOOKALIKES = ("{}x", "{} ", " {}", "{}%", "{}_", "{}*", "{}/", "%{}", "_{}", "*{}", "x{}", "{}.", "{}é")
 
 HOSTILE = (
     "' OR '1'='1",
@@ -30,7 +29,7 @@ HOSTILE = (
 ById = Callable[[Harness, str, str], Awaitable[object]]
 BY_ID: dict[str, ById] = {
     "get": lambda h, memory_id, user: h.memory.get(memory_id, user_id=user),
-    "update": lambda h, memory_id, user: h.memory.update(memory_id, user_id=user, content="taken over"),
+    "update": lambda h, memory_id, user: h.memory.update(memory_id, user_id=user, content=h.own("taken over")),
     "delete": lambda h, memory_id, user: h.memory.delete(memory_id, user_id=user),
     "related": lambda h, memory_id, user: h.memory.related(memory_id, user_id=user),
     "history": lambda h, memory_id, user: h.memory.history(memory_id, user_id=user),
@@ -50,7 +49,7 @@ async def _untouched(h: Harness, record: MemoryRecord) -> None:
     h.require(now == record, f"another user's call changed the record from {record!r} to {now!r}")
 
 
-@check("OWN-1", "user_id comes back as given", level="core")
+@check("OWN-1", "user_id comes back as given")
 async def keeps_the_owner(h: Harness) -> None:
     """Read the owner from every verb that answers with records."""
     word, *_ = await _two_owners(h)
@@ -67,7 +66,7 @@ async def keeps_the_owner(h: Harness) -> None:
         h.require(added.user_id == user, f"add answers with the user {added.user_id!r}, not {user!r}")
 
 
-@check("OWN-2", "list answers with the user's records only", level="core")
+@check("OWN-2", "list answers with the user's records only")
 async def lists_own_records_only(h: Harness) -> None:
     """Store for two users and list each."""
     _, mine, theirs = await _two_owners(h)
@@ -76,7 +75,7 @@ async def lists_own_records_only(h: Harness) -> None:
     h.expect(await h.all_ids(h.other), [theirs.id], among=both, what="list of the other user")
 
 
-@check("OWN-2", "search answers with the user's records only, in every mode", level="core")
+@check("OWN-2", "search answers with the user's records only, in every mode")
 async def searches_own_records_only(h: Harness) -> None:
     """Store the better match for another user and search in each mode."""
     word = h.marker()
@@ -87,7 +86,7 @@ async def searches_own_records_only(h: Harness) -> None:
         h.expect(await found(h, word, mode=mode), [mine.id], among=among, what=f"{mode} search of one user")
 
 
-@check("OWN-2", "a user without records finds nothing of others", level="core")
+@check("OWN-2", "a user without records finds nothing of others")
 async def strangers_find_nothing(h: Harness) -> None:
     """Ask every read of a user who never stored anything."""
     word, mine, theirs = await _two_owners(h)
@@ -100,7 +99,7 @@ async def strangers_find_nothing(h: Harness) -> None:
         h.expect(h.ids(hits), [], among=among, what=f"{mode} search of a stranger", none_expected=True)
 
 
-@check("OWN-3", "another user's id is not_found, as an unknown one, and nothing changes", level="core")
+@check("OWN-3", "another user's id is not_found, as an unknown one, and nothing changes")
 async def foreign_ids_are_not_found(h: Harness) -> None:
     """Call every by-id verb with another user's id and compare the error with that of an unknown id."""
     _, _, theirs = await _two_owners(h)
@@ -109,8 +108,9 @@ async def foreign_ids_are_not_found(h: Harness) -> None:
         if verb not in h.capabilities.verbs:
             continue
         foreign = await h.refused(call(h, theirs.id, h.user), NotFoundError)
-        unknown = await h.refused(call(h, UNKNOWN, h.user), NotFoundError)
-        same = foreign.message.replace(theirs.id, "") == unknown.message.replace(UNKNOWN, "")
+        nobodys = h.unknown()
+        unknown = await h.refused(call(h, nobodys, h.user), NotFoundError)
+        same = foreign.message.replace(theirs.id, "") == unknown.message.replace(nobodys, "")
         h.require(same, f"{verb} tells a foreign id from an unknown one: {foreign.message} / {unknown.message}")
     await _untouched(h, before)
 
@@ -126,11 +126,12 @@ async def batches_spare_foreign_records(h: Harness) -> None:
     await h.refused(h.memory.get(mine.id, user_id=h.user), NotFoundError)
 
 
-@check("OWN-4", "user ids match exactly", level="core")
+@check("OWN-4", "user ids match exactly")
 async def lookalike_users_are_strangers(h: Harness) -> None:
     """Ask for users whose ids differ by a wildcard, a space, a letter or its case."""
     word, mine, _ = await _two_owners(h)
     alike = [form.format(h.user) for form in LOOKALIKES] + [h.user.upper(), h.user[:-1], h.user.capitalize()]
+    alike += [f"{h.user[:-1]}{sign}" for sign in "%_*?"]
     own = [*await h.all_ids(), *await found(h, word)]
     h.require(own == [mine.id, mine.id], f"the user's own reads give {own}")
     for user in alike:
@@ -139,7 +140,7 @@ async def lookalike_users_are_strangers(h: Harness) -> None:
         await h.refused(h.memory.get(mine.id, user_id=user), NotFoundError)
 
 
-@check("OWN-4", "hostile user ids are ordinary ids", level="core")
+@check("OWN-4", "hostile user ids are ordinary ids")
 async def hostile_users_keep_their_own(h: Harness) -> None:
     """Store for users named like queries and read each one's own."""
     users = [f"{h.user} {name}" for name in HOSTILE]
@@ -151,12 +152,12 @@ async def hostile_users_keep_their_own(h: Harness) -> None:
         h.expect(h.ids(await h.memory.search(word, user)), [memory_id], among=records.values(), what=f"search: {what}")
 
 
-@check("OWN-5", "a blank or missing user_id is refused", level="core")
+@check("OWN-5", "a blank or missing user_id is refused")
 async def needs_a_user(h: Harness) -> None:
     """Leave the user out, and blank, where a verb needs one; a blank one is refused where it may be left out too."""
-    record = await h.add("fact")
+    record = await h.add(h.own("fact"))
     needing: dict[str, Callable[[str | None], Awaitable[object]]] = {
-        "add": lambda user: h.memory.add("fact", user),
+        "add": lambda user: h.memory.add(h.own("fact"), user),
         "list": lambda user: h.memory.list(user),
         "search": lambda user: h.memory.search("fact", user),
         "context": lambda user: h.memory.context("fact", user),

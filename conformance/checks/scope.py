@@ -73,9 +73,11 @@ async def unknown_scope_selects_nothing(h: Harness) -> None:
 @check("SCO-1", "a scope begins at the root", requires=NEEDS)
 async def begins_at_the_root(h: Harness) -> None:
     """Select a scope beside one that holds it further down."""
-    word, scope = h.marker(), h.scope("a/b")
-    records = await h.seed([{"content": word, "scope": path} for path in (scope, f"{scope}/c", f"top/{scope}", "a/b")])
-    for selector, expected in ((scope, records[:2]), (f"{scope}/*", records[1:2]), ("a", records[3:])):
+    word, top = h.marker(), h.own("a")
+    scope = h.scope(f"{top}/b")
+    paths = (scope, f"{scope}/c", f"{h.own('top')}/{scope}", f"{top}/b")
+    records = await h.seed([{"content": f"{word} {number}", "scope": path} for number, path in enumerate(paths)])
+    for selector, expected in ((scope, records[:2]), (f"{scope}/*", records[1:2]), (top, records[3:])):
         await reads(h, word, records, expected, f"of scope '{selector}'", selection={"scope": selector})
 
 

@@ -11,6 +11,7 @@ from openmem.types import MemoryRecord, SearchResult
 
 from ..check import check
 from ..harness import Harness
+from ..ranking_table import NEAR, table
 from ..verdicts import Inconclusive
 from ._shared import MODES, by_test_words, crowd, declared, found, modes, most, rich
 
@@ -40,11 +41,11 @@ async def _seed(h: Harness, contents: Sequence[str]) -> list[MemoryRecord]:
 # --- order ------------------------------------------------------------------------------------------------------
 
 
-@check("SEA-1", "results are best first", level="core")
+@check("SEA-1", "results are best first")
 async def best_first(h: Harness) -> None:
     """Search in every mode for a text that one record is, and others hold ever less of."""
     words, tail = ["garden", "violin", "harbour", "lantern"], ["cactus", "pencil", "window"]
-    contents = [" ".join([*words[: 4 - less], *tail[:less]]) for less in (3, 1, 0, 2)]
+    contents = [h.signed(" ".join([*words[: 4 - less], *tail[:less]])) for less in (3, 1, 0, 2)]
     records = await _seed(h, contents)
     best = [records[place].id for place in (2, 1, 3, 0)]
     for mode in modes(h):
@@ -57,7 +58,7 @@ async def best_first(h: Harness) -> None:
             h.expect(h.ids(results), best, among=best, what=what, ordered=True, all_expected=True)
 
 
-@check("SEA-1", "equal scores are newest first", level="core")
+@check("SEA-1", "equal scores are newest first")
 async def ties_are_newest_first(h: Harness) -> None:
     """Search in every mode among equal texts, some of them beside the limit."""
     word = h.marker()
@@ -71,6 +72,11 @@ async def ties_are_newest_first(h: Harness) -> None:
         h.expect(h.ids(results), h.ids(newest[:4]), among=h.ids(records), what=f"ties of {mode} search", ordered=True)
 
 
+def _less_of(h: Harness, word: str, less: int, size: int) -> str:
+    """Make a text of so many words, all of them the one but for the last few."""
+    return " ".join([word] * (size - less) + [h.marker() for _ in range(less)])
+
+
 # --- before the limit -------------------------------------------------------------------------------------------
 
 
@@ -79,7 +85,7 @@ async def _behind_a_crowd(h: Harness, word: str, wanted: Mapping[str, Any], crow
     await crowd(h, [{"content": f"{word} {word}", **crowding} for _ in range(30)])
     tails = [f"{word} {' '.join(h.marker() for _ in range(6))}" for _ in range(4)]
     records = await h.seed([{"content": tail, **wanted} for tail in tails])
-    await crowd(h, [{"content": word, **crowding} for _ in range(30)])
+    await crowd(h, [{"content": f"{word} {word} {h.marker()}", **crowding} for _ in range(30)])
     return h.ids(records)
 
 
@@ -91,15 +97,15 @@ async def _all_come(h: Harness, word: str, expected: Sequence[str], selection: M
         h.require(few == everything[:3], f"{mode} search {what}: the first 3 are {few}, not {everything[:3]}.")
 
 
-@check("SEA-2", "a tag selects before the limit", level="core")
+@check("SEA-2", "a tag selects before the limit")
 async def tag_before_limit(h: Harness) -> None:
     """Search for four tagged records behind sixty better ones."""
     word = h.marker()
-    wanted = await _behind_a_crowd(h, word, {"tags": ["wanted"]}, {"tags": ["unwanted"]})
-    await _all_come(h, word, wanted, {"tag": "wanted"}, "by tag")
+    wanted = await _behind_a_crowd(h, word, {"tags": [h.own("wanted")]}, {"tags": [h.own("unwanted")]})
+    await _all_come(h, word, wanted, {"tag": h.own("wanted")}, "by tag")
 
 
-@check("SEA-2", "a scope selects before the limit", requires=("scopes",), level="core")
+@check("SEA-2", "a scope selects before the limit", requires=("scopes",))
 async def scope_before_limit(h: Harness) -> None:
     """Search for four records in a scope behind sixty better ones beside it."""
     word = h.marker()
@@ -107,7 +113,7 @@ async def scope_before_limit(h: Harness) -> None:
     await _all_come(h, word, wanted, {"scope": h.scope("in")}, "by scope")
 
 
-@check("SEA-2", "a filter selects before the limit", requires=("filters",), level="core")
+@check("SEA-2", "a filter selects before the limit", requires=("filters",))
 async def filter_before_limit(h: Harness) -> None:
     """Search for four records of a kind behind sixty better ones."""
     word = h.marker()
@@ -116,46 +122,46 @@ async def filter_before_limit(h: Harness) -> None:
         await _all_come(h, word, wanted, {"filter": filter_}, f"by {filter_}")
 
 
-@check("SEA-2", "state selects before the limit", requires=("temporal",), level="core")
+@check("SEA-2", "state selects before the limit", requires=("temporal",))
 async def state_before_limit(h: Harness) -> None:
     """Search for four current records behind thirty better ones that have ended and thirty to come."""
     word, now = h.marker(), h.now()
     wanted = await _behind_a_crowd(h, word, {}, {"valid_to": now.replace(year=2001)})
-    await crowd(h, [{"content": word, "valid_from": now.replace(year=2999)} for _ in range(30)])
+    await crowd(h, [{"content": f"{word} {word}", "valid_from": now.replace(year=2999)} for _ in range(30)])
     await _all_come(h, word, wanted, {}, "of what is current")
     if "supports_archive" in declared(h):
-        await crowd(h, [{"content": word, "archived": True} for _ in range(30)])
+        await crowd(h, [{"content": f"{word} {word}", "archived": True} for _ in range(30)])
         await _all_come(h, word, wanted, {}, "of what is not archived")
 
 
-@check("SEA-2", "the user selects before the limit", level="core")
+@check("SEA-2", "the user selects before the limit")
 async def user_before_limit(h: Harness) -> None:
     """Search for one user's four records behind sixty better ones of another."""
     word = h.marker()
-    await crowd(h, [{"content": word} for _ in range(60)], h.other)
+    await crowd(h, [{"content": f"{word} {word}"} for _ in range(60)], h.other)
     wanted = await h.seed([{"content": f"{word} {h.marker()} {h.marker()}"} for _ in range(4)])
     await _all_come(h, word, h.ids(wanted), {}, "of one user")
 
 
-@check("SEA-2", "min_score selects before the limit", level="core")
+@check("SEA-2", "min_score selects before the limit")
 async def min_score_before_limit(h: Harness) -> None:
     """Ask for the score of each result in turn as the least; what reaches it comes, up to the limit."""
     word = h.marker()
-    contents = [" ".join([word, *(h.marker() for _ in range(length))]) for length in range(6)]
-    await h.seed([{"content": content, "tags": ["t"]} for content in contents])
+    contents = [_less_of(h, word, less, 6) for less in range(6)]
+    await h.seed([{"content": content, "tags": [h.own("t")]} for content in contents])
     await h.seed([{"content": word} for _ in range(6)])
     for mode in modes(h):
-        ranked = await h.memory.search(word, h.user, mode=mode, tag="t")
+        ranked = await h.memory.search(word, h.user, mode=mode, tag=h.own("t"))
         h.require(len(ranked) == len(contents), f"{mode} search by tag found {len(ranked)} of {len(contents)}.")
         for least in (result.score for result in ranked):
             reaching = [result.memory.id for result in ranked if result.score >= least]
             for limit in (2, most(h)):
-                ids = await found(h, word, mode=mode, tag="t", min_score=least, limit=limit)
+                ids = await found(h, word, mode=mode, tag=h.own("t"), min_score=least, limit=limit)
                 expected = reaching[:limit]
                 h.require(ids == expected, f"{mode} search from {least}, at most {limit}: {ids}, not {expected}")
 
 
-@check("SEA-2", "a search returns as many as there are, up to the limit", level="core")
+@check("SEA-2", "a search returns as many as there are, up to the limit")
 async def as_many_as_there_are(h: Harness) -> None:
     """Search 110 records with limits up to the highest."""
     word = h.marker()
@@ -175,11 +181,11 @@ async def as_many_as_there_are(h: Harness) -> None:
 # --- scores -----------------------------------------------------------------------------------------------------
 
 
-@check("SEA-3", "scores lie in [0, 1]", level="core")
+@check("SEA-3", "scores lie in [0, 1]")
 async def scores_are_fractions(h: Harness) -> None:
     """Search in every mode with short, long, repeating and strange queries."""
     word = h.marker()
-    contents = [word, f"{word} " * 40, f"{word} {h.marker()}", h.marker(), "!?", "The end."]
+    contents = [word, f"{word} " * 40, f"{word} {h.marker()}", h.marker(), h.signed("!?"), h.signed("The end.")]
     await _seed(h, [content.strip() for content in contents])
     for mode in modes(h):
         h.require(await found(h, word, mode=mode), f"{mode} search finds nothing.")
@@ -189,11 +195,11 @@ async def scores_are_fractions(h: Harness) -> None:
                 h.require(0 <= score <= 1, f"{mode} search for {query[:40]!r} gave the score {score}.")
 
 
-@check("SEA-3", "nothing below min_score is returned", level="core")
+@check("SEA-3", "nothing below min_score is returned")
 async def nothing_below_min_score(h: Harness) -> None:
     """Search in every mode with rising min_score."""
     word = h.marker()
-    await _seed(h, [" ".join([word, *(h.marker() for _ in range(length))]) for length in range(8)])
+    await _seed(h, [_less_of(h, word, less, 8) for less in range(8)])
     for mode in modes(h):
         everything = await h.memory.search(word, h.user, mode=mode)
         h.require(len(everything) == 8, f"{mode} search finds {len(everything)} of 8.")
@@ -222,34 +228,37 @@ async def _finds(h: Harness, query: str, records: Sequence[MemoryRecord], expect
     )
 
 
-@check("SEA-4", "words are found whatever their case", requires=KEYWORD, level="core")
+@check("SEA-4", "words are found whatever their case", requires=KEYWORD)
 async def case_of_words(h: Harness) -> None:
     """Search for words in other cases, some of them not English."""
-    records = await _seed(h, ["Coffee at HARBOUR street", "Tea in Zürich", "Работа в МОСКВЕ", "ΑΘΗΝΑ by night"])
+    texts = ["Coffee at HARBOUR street", "Tea in Zürich", "Работа в МОСКВЕ", "ΑΘΗΝΑ by night"]
+    records = await _seed(h, list(map(h.signed, texts)))
     for query, place in (("COFFEE", 0), ("harbour", 0), ("zÜRICH", 1), ("москве", 2), ("αθηνα", 3)):
         await _finds(h, query, records, [records[place]])
 
 
-@check("SEA-4", "words are found in their English inflections", requires=KEYWORD, level="core")
+@check("SEA-4", "words are found in their English inflections", requires=KEYWORD)
 async def inflection_of_words(h: Harness) -> None:
     """Search by one form for another."""
-    records = await _seed(h, ["She runs every morning", "He is painting houses", "The invoice was cancelled"])
+    texts = ["She runs every morning", "He is painting houses", "The invoice was cancelled"]
+    records = await _seed(h, list(map(h.signed, texts)))
     queries = ("running", "run", "RUNS"), ("paint", "painted", "house"), ("invoices", "cancel", "cancelling")
     for record, forms in zip(records, queries, strict=True):
         for query in forms:
             await _finds(h, query, records, [record])
 
 
-@check("SEA-4", "without a word in common nothing is found", requires=KEYWORD, level="core")
+@check("SEA-4", "without a word in common nothing is found", requires=KEYWORD)
 async def no_word_nothing_found(h: Harness) -> None:
     """Search for parts of words, for absent words, for signs and for stop words only."""
-    records = await _seed(h, ["He will concatenate the two", "Portable radio", "An unrelated thought of the day"])
+    texts = ["He will concatenate the two", "Portable radio", "An unrelated thought of the day"]
+    records = await _seed(h, list(map(h.signed, texts)))
     for query in ("cat", "concat", "port", "table", "relate", h.marker(), "?!", "...", "the of and", "will the two of"):
         expected = records[:1] if "two" in query else []
         await _finds(h, query, records, expected)
 
 
-@check("SEA-4", "one word in common is enough, wherever it stands", requires=KEYWORD, level="core")
+@check("SEA-4", "one word in common is enough, wherever it stands", requires=KEYWORD)
 async def one_word_is_enough(h: Harness) -> None:
     """Search by questions of which one word is stored."""
     first, second = h.marker(), h.marker()
@@ -259,7 +268,7 @@ async def one_word_is_enough(h: Harness) -> None:
     await _finds(h, f"{first} {second}", records, [records[0], records[1], records[3]])
 
 
-@check("SEA-4", "a query is words, not the syntax of a search engine", requires=KEYWORD, level="core")
+@check("SEA-4", "a query is words, not the syntax of a search engine", requires=KEYWORD)
 async def queries_are_no_syntax(h: Harness) -> None:
     """Search with operators of search engines and of SQL around a word."""
     word = h.marker()
@@ -293,21 +302,46 @@ async def queries_are_no_syntax(h: Harness) -> None:
         await _finds(h, form.format(word), records, [records[0]])
 
 
-@check("SEA-4", "text without spaces between words is found", requires=KEYWORD, level="core")
+@check("SEA-4", "text without spaces between words is found", requires=KEYWORD)
 async def ideographs(h: Harness) -> None:
     """Search for a part of a Japanese and a Chinese sentence."""
-    records = await _seed(h, ["彼女は東京に住んでいる", "我喜欢喝咖啡", "Nothing of the kind"])
+    texts = ["彼女は東京に住んでいる", "我喜欢喝咖啡", "Nothing of the kind"]
+    records = await _seed(h, list(map(h.signed, texts)))
     await _finds(h, "東京", records, [records[0]])
     await _finds(h, "咖啡", records, [records[1]])
+
+
+@check("SEA-14", "keyword scores are those of the golden file", requires=KEYWORD)
+async def golden_scores(h: Harness) -> None:
+    """Store sixty texts of many scripts and lengths, and hold what each query finds, and how it scores, to the file.
+
+    Of a kind of score that is the provider's own only the order is held: best first.
+    """
+    texts, queries = table()
+    ids = await crowd(h, [{"content": h.signed(text)} for text in texts])
+    scores = h.capabilities.features.scores
+    for query, expected in queries:
+        results = await h.memory.search(query, h.user, mode="keyword", limit=most(h))
+        told = [result.score for result in results]
+        h.require(told == sorted(told, reverse=True), f"keyword scores for {query!r} are not best first: {told}")
+        if scores is None or scores.keyword != "relative":
+            continue
+        wanted = {ids[place]: score for place, score in expected.items()}
+        h.expect(h.ids(results), wanted, among=ids, what=f"keyword search for {query!r}")
+        for result in results:
+            golden, content = wanted[result.memory.id], result.memory.content[:40]
+            near = abs(result.score - golden) <= NEAR
+            h.require(near, f"keyword search for {query!r} gave {content!r} the score {result.score}, not {golden}.")
 
 
 # --- by meaning -------------------------------------------------------------------------------------------------
 
 
-@check("SEA-5", "vector search ranks by meaning", requires=("vector_search",), level="core")
+@check("SEA-5", "vector search ranks by meaning", requires=("vector_search",))
 async def ranks_by_meaning(h: Harness) -> None:
     """Search for a text that one record is, one shares half with and one has nothing of."""
-    contents = ["The invoice is due on Friday.", "The invoice is lost.", "Penguins swim very fast."]
+    texts = ["The invoice is due on Friday.", "The invoice is lost.", "Penguins swim very fast."]
+    contents = list(map(h.signed, texts))
     records = await _seed(h, contents)
     for query, order in ((contents[0], (0, 1, 2)), (contents[2], (2,))):
         ids = await found(h, query, mode="vector")
@@ -315,7 +349,7 @@ async def ranks_by_meaning(h: Harness) -> None:
         h.require(ids[: len(order)] == expected, f"vector search for {query!r} gave {ids}, not {expected} first.")
 
 
-@check("SEA-5", "vector search needs no word that keyword search would find", requires=("vector_search",), level="core")
+@check("SEA-5", "vector search needs no word that keyword search would find", requires=("vector_search",))
 async def needs_no_common_word(h: Harness) -> None:
     """Search for a meaning in other words; with the embedder for tests, in words that keyword search leaves out."""
     if by_test_words(h):
@@ -325,7 +359,7 @@ async def needs_no_common_word(h: Harness) -> None:
             "when it is where you are",
         )
     else:
-        near, far = "A cat is sleeping on the sofa.", "Taxes fall due in the last quarter."
+        near, far = map(h.signed, ("A cat is sleeping on the sofa.", "Taxes fall due in the last quarter."))
         query = "kittens nap upon couches"
     records = await _seed(h, [near, far])
     if "keyword" in modes(h):
@@ -335,7 +369,7 @@ async def needs_no_common_word(h: Harness) -> None:
     h.require(results[0].score > 0, f"the nearest scores {results[0].score}.")
 
 
-@check("SEA-5", "vector search ranks by the cosine of the vectors", requires=VECTORS, level="core")
+@check("SEA-5", "vector search ranks by the cosine of the vectors", requires=VECTORS)
 async def ranks_by_cosine(h: Harness) -> None:
     """Store vectors ever further from the query's, with contents that say nothing of it."""
     tilts = (0.9, 0.0, 0.6, 0.3)
@@ -346,7 +380,7 @@ async def ranks_by_cosine(h: Harness) -> None:
     h.expect(h.ids(results), expected, among=ids, what=what, ordered=True, all_expected=True)
 
 
-@check("SEA-5", "in vector search words do not sway the order", requires=VECTORS, level="core")
+@check("SEA-5", "in vector search words do not sway the order", requires=VECTORS)
 async def words_do_not_sway_vectors(h: Harness) -> None:
     """Search by a word and a vector, where the record with the word has the vector further off."""
     word = h.marker()
@@ -359,7 +393,7 @@ async def words_do_not_sway_vectors(h: Harness) -> None:
 # --- by both ----------------------------------------------------------------------------------------------------
 
 
-@check("SEA-6", "hybrid search finds what either mode finds", requires=(*BOTH, "supports_vectors"), level="core")
+@check("SEA-6", "hybrid search finds what either mode finds", requires=(*BOTH, "supports_vectors"))
 async def finds_what_either_finds(h: Harness) -> None:
     """Store a record found by its words only, one by its vector only, one by both and one by neither."""
     word = h.marker()
@@ -377,11 +411,12 @@ async def finds_what_either_finds(h: Harness) -> None:
     h.require(scores.get(neither, 0.0) < least, f"what neither finds scores like what one finds: {scores}")
 
 
-@check("SEA-6", "hybrid search ranks what both modes find above what one finds", requires=BOTH, level="core")
+@check("SEA-6", "hybrid search ranks what both modes find above what one finds", requires=BOTH)
 async def ranks_above_what_both_find(h: Harness) -> None:
     """Search by a rare word in another form and a sentence without one; records hold both, either and neither."""
     rare, plain = ("walked", "walks"), "where are you when it is"
-    contents = [f"{plain} {rare[1]}", f"{rare[1]} {h.marker()}", f"{plain} {h.marker()}", f"{h.marker()} {h.marker()}"]
+    contents = [h.signed(f"{plain} {rare[1]}"), f"{rare[1]} {h.marker()}", f"{plain} {h.marker()}"]
+    contents.append(f"{h.marker()} {h.marker()}")
     both, by_words, by_meaning, neither = h.ids(await _seed(h, contents))
     results = await h.memory.search(f"{plain} {rare[0]}", h.user, mode="hybrid")
     scores = {result.memory.id: result.score for result in results}
@@ -392,11 +427,11 @@ async def ranks_above_what_both_find(h: Harness) -> None:
     h.require(least < one[0], f"what neither finds scores {least}, what one finds {one}.")
 
 
-@check("SEA-6", "hybrid search brings the one with the rare word past many nearer ones", requires=BOTH, level="core")
+@check("SEA-6", "hybrid search brings the one with the rare word past many nearer ones", requires=BOTH)
 async def words_reach_past_the_nearest(h: Harness) -> None:
     """Search for a sentence with one rare word, among sixty records nearer to the sentence."""
     rare, plain = h.marker(), "What was it that we had for you there"
-    await crowd(h, [{"content": plain} for _ in range(60)])
+    await crowd(h, [{"content": h.signed(plain)} for _ in range(60)])
     wanted = await h.add(f"{rare} {' '.join(h.marker() for _ in range(12))}")
     ids = h.ids(await h.memory.search(f"{plain}, {rare}", h.user, mode="hybrid", limit=10))
     h.require(wanted.id in ids, "the only record with the rare word is not among the best ten.")
@@ -406,7 +441,7 @@ async def words_reach_past_the_nearest(h: Harness) -> None:
 # --- modes and arguments ----------------------------------------------------------------------------------------
 
 
-@check("SEA-7", "a mode that is not declared is unsupported", level="core")
+@check("SEA-7", "a mode that is not declared is unsupported")
 async def undeclared_modes(h: Harness) -> None:
     """Search in every mode: the declared answer, the others are refused, an invented one is invalid."""
     word = h.marker()
@@ -422,7 +457,7 @@ async def undeclared_modes(h: Harness) -> None:
         await h.refused(h.memory.search(word, h.user, mode=invented), InvalidRequestError)
 
 
-@check("SEA-7", "without a mode the best declared one is used", level="core")
+@check("SEA-7", "without a mode the best declared one is used")
 async def default_mode(h: Harness) -> None:
     """Search with no mode and with the best one, where the modes differ."""
     word = h.marker()
@@ -433,7 +468,7 @@ async def default_mode(h: Harness) -> None:
     h.require(best and default == best, f"without a mode: {default}; by {modes(h)[0]}: {best}")
 
 
-@check("SEA-8", "what was added is found by the next search", level="core")
+@check("SEA-8", "what was added is found by the next search")
 async def found_at_once(h: Harness) -> None:
     """Add and search in turn, in every mode."""
     for _ in range(5):
@@ -444,7 +479,7 @@ async def found_at_once(h: Harness) -> None:
             h.require(ids == [record.id], f"{mode} search right after the add found {ids}, not {record.id}.")
 
 
-@check("SEA-9", "other users' records change neither results nor scores", level="core")
+@check("SEA-9", "other users' records change neither results nor scores")
 async def others_change_nothing(h: Harness) -> None:
     """Search, add many records of another user that make a rare word common and texts long, and search again."""
     rare, common = h.marker(), h.marker()
@@ -471,7 +506,7 @@ def _declared_global(h: Harness, mode: str) -> bool:
     return "global" in (getattr(scores, mode, None) or "")
 
 
-@check("SEA-9", "another user's changes and deletions change nothing", requires=("update",), level="core")
+@check("SEA-9", "another user's changes and deletions change nothing", requires=("update",))
 async def others_changes_change_nothing(h: Harness) -> None:
     """Search while another user's records with the same words are changed and deleted."""
     word = h.marker()
@@ -488,7 +523,7 @@ async def others_changes_change_nothing(h: Harness) -> None:
             h.require(now == earlier, f"another user's changes turned {mode} search from {earlier} to {now}.")
 
 
-@check("SEA-10", "a limit below 1 or above 100 is refused", level="core")
+@check("SEA-10", "a limit below 1 or above 100 is refused")
 async def limits_are_checked(h: Harness) -> None:
     """Search with limits beside the bounds and on them."""
     word = h.marker()
@@ -500,7 +535,7 @@ async def limits_are_checked(h: Harness) -> None:
         h.require(len(results) == count, f"a limit of {limit} gave {len(results)} of {len(records)}.")
 
 
-@check("SEA-10", "a search for nothing is refused", level="core")
+@check("SEA-10", "a search for nothing is refused")
 async def nothing_is_refused(h: Harness) -> None:
     """Search without a query, and for blanks."""
     await h.add(h.marker())
@@ -513,7 +548,7 @@ async def nothing_is_refused(h: Harness) -> None:
 # --- vectors of the caller's ------------------------------------------------------------------------------------
 
 
-@check("SEA-11", "a vector of the caller's is stored and searched with", requires=VECTORS, level="core")
+@check("SEA-11", "a vector of the caller's is stored and searched with", requires=VECTORS)
 async def own_vectors(h: Harness) -> None:
     """Store own vectors against the sense of the contents, and search with each."""
     word = h.marker()
@@ -524,7 +559,7 @@ async def own_vectors(h: Harness) -> None:
             h.expect(h.ids(results)[:1], [ids[place]], among=ids, what=f"nearest to axis {2 * place}")
 
 
-@check("SEA-11", "the length of a vector does not matter to its rank", requires=VECTORS, level="core")
+@check("SEA-11", "the length of a vector does not matter to its rank", requires=VECTORS)
 async def vectors_of_any_length(h: Harness) -> None:
     """Store a long vector that is further off and a short one that is nearer."""
     short = [number * 0.01 for number in _axis(h, 0, tilt=0.2)]
@@ -538,7 +573,7 @@ async def vectors_of_any_length(h: Harness) -> None:
         h.require(all(0 <= score <= 1 for score in scores), f"scores are {scores}.")
 
 
-@check("SEA-11", "an update takes a vector of the caller's", requires=(*VECTORS, "update"), level="core")
+@check("SEA-11", "an update takes a vector of the caller's", requires=(*VECTORS, "update"))
 async def own_vector_in_update(h: Harness) -> None:
     """Give new content with a new vector, and search with the old and the new one."""
     moved = await h.add(h.marker(), vector=_axis(h, 0))
@@ -549,7 +584,7 @@ async def own_vector_in_update(h: Harness) -> None:
         h.expect(h.ids(results)[:1], [expected.id], among=[moved.id, kept.id], what=f"nearest to axis {place}")
 
 
-@check("SEA-11", "a vector of another dimension, or not of numbers, is refused", requires=VECTORS, level="core")
+@check("SEA-11", "a vector of another dimension, or not of numbers, is refused", requires=VECTORS)
 async def bad_vectors(h: Harness) -> None:
     """Add and search with vectors too short, too long, empty and not finite."""
     good = _axis(h, 0)
@@ -571,7 +606,7 @@ def _towards(h: Harness, degrees: float) -> list[float]:
     return vector
 
 
-@check("SEA-13", "vectors that point away are ranked by how far", requires=VECTORS, level="core")
+@check("SEA-13", "vectors that point away are ranked by how far", requires=VECTORS)
 async def below_zero(h: Harness) -> None:
     """Store vectors at growing angles to the one searched with, the farthest last, and cut the answer at each place."""
     near, *away = [await h.add(h.marker(), vector=_towards(h, degrees)) for degrees in (30, 95, 120, 150, 180)]
@@ -589,14 +624,14 @@ async def below_zero(h: Harness) -> None:
 # --- records ----------------------------------------------------------------------------------------------------
 
 
-@check("SEA-12", "the record in a result equals the record that get answers", level="core")
+@check("SEA-12", "the record in a result equals the record that get answers")
 async def results_equal_records(h: Harness) -> None:
     """Search in every mode for a record with every field, a bare one and a changed one."""
     word = h.marker()
     fields = rich(h)
     records = await h.seed([{"content": f"{word} rich", **fields}, {"content": f"  {word}\n bare\n"}])
     if "update" in h.capabilities.verbs:
-        await h.memory.update(records[1].id, user_id=h.user, kind="changed", tags=["t"])
+        await h.memory.update(records[1].id, user_id=h.user, kind="changed", tags=[h.own("t")])
     for mode in modes(h):
         results = await h.memory.search(word, h.user, mode=mode)
         h.require(len(results) == 2, f"{mode} search found {len(results)} of 2 records.")

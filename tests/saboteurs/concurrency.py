@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from openmem.adapters.native import other_embedding
 from openmem.adapters.rules import owned
 
-from openmem import NotFoundError, records
+from openmem import ConfigurationError, NotFoundError, records
 from openmem._generated import models
 
 from .base import MemoryAdapter, but, plant
@@ -24,6 +25,12 @@ class Durable(MemoryAdapter):
         if type(self).shared is None:
             type(self).shared = self._store, self._lock
         self._store, self._lock = type(self).shared
+
+    async def open(self):
+        held = getattr(self._store, "embedding", self.embedding)
+        if held != self.embedding and self._store._records:
+            raise other_embedding(held, self.embedding)
+        self._store.embedding = self.embedding
 
 
 @plant("DUR-1")
@@ -42,6 +49,7 @@ class DeletionsComeBack(Durable):  # tombstones in memory only
         return super()._delete(request, store)
 
     async def open(self):
+        await super().open()
         while self.dead:
             memory = self.dead.pop()
             if memory is not None and self._store.get(memory.id) is None:
@@ -63,6 +71,21 @@ class SeesWhatWasThereWhenItOpened(Durable):
         if request.id not in self.known:
             raise NotFoundError(f"there is no memory {request.id}.")
         return await super().get(request)
+
+
+@plant("DUR-4")
+class OpensWithAnyEmbedder(Durable):
+    async def open(self):
+        pass
+
+
+@plant("DUR-4")
+class NamesNoEmbedder(Durable):
+    async def open(self):
+        try:
+            await super().open()
+        except ConfigurationError as error:
+            raise ConfigurationError("the configuration has changed.") from error
 
 
 class Slow(MemoryAdapter):

@@ -114,6 +114,12 @@ class WholeFloatsAsIntegers(_BendsMetadata):
 
 
 @plant("CON-5")
+class SignOfZeroLost(_BendsMetadata):  # a database of decimals
+    def value(self, value):
+        return 0.0 if isinstance(value, float) and value == 0 else value
+
+
+@plant("CON-5")
 class BooleansAsNumbers(_BendsMetadata):  # SQL without booleans
     def value(self, value):
         return int(value) if isinstance(value, bool) else value

@@ -6,6 +6,8 @@ import re
 from typing import Any
 from unittest import mock
 
+from openmem.adapters.memory.indexes import UserIndex
+
 from openmem import filters, ranking
 from openmem import selection as selecting
 from openmem._generated import models
@@ -159,6 +161,45 @@ class ScoresDependOnOthers(_BendsResults):
     def results(self, found, request):
         share = 1 / (1 + len(self._store._records))
         return [but(result, score=result.score * (1 - share)) for result in found]
+
+
+@plant("SEA-14")
+class MeanLengthOfTheUser(MemoryAdapter):
+    """Measures a text's length by the mean, as most engines do, so that each text changes the scores of the others."""
+
+    def averaged(self, mine):
+        return mine
+
+    async def search(self, request):
+        def lengths(ids):
+            return {each: len(ranking.terms(self._store._records[each].content)) for each in ids}
+
+        def scores(index, terms):
+            mine, others = lengths(index.least), lengths(self.averaged(list(index.least)))
+            mean = sum(others.values()) / max(len(others), 1)
+            postings = []
+            for term in terms:
+                counts = {key: ranking.terms(self._store._records[key].content).count(term) for key in mine}
+                norms = {key: 1.2 * (0.25 + 0.75 * length / (mean or 1)) for key, length in mine.items()}
+                postings.append({key: n / (n + norms[key]) for key, n in counts.items() if n})
+            return ranking.bm25(postings, count=len(mine))
+
+        with mock.patch.object(UserIndex, "keyword_scores", scores):
+            return await super().search(request)
+
+
+@plant("SEA-14")
+def short_texts_count_as_they_are():
+    return mock.patch.object(ranking, "SHORTEST", 0)
+
+
+@plant("SEA-14")
+def marks_are_torn_off():
+    def terms(text):
+        return [term for word in re.findall(r"[^\W_]+", text.lower()) for term in right(word)]
+
+    right = ranking.terms
+    return mock.patch.object(ranking, "terms", terms)
 
 
 @plant("SEA-12")
