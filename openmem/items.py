@@ -47,6 +47,13 @@ async def _one_by_one(
             judged += await offload(_judged, piece, judge)
         else:
             judged += _judged(piece, judge)
+    return await of_the_good(judged, forward)
+
+
+async def of_the_good(
+    judged: Sequence[T | OMPError], forward: Callable[[list[T]], Awaitable[BatchResponse]]
+) -> BatchResponse:
+    """Hand on the items that are good, and answer each of all in its place."""
     good = [each for each in judged if not isinstance(each, OMPError)]
     answers = (await forward(good)).results if good else []
     if len(answers) != len(good):

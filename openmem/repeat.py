@@ -24,7 +24,9 @@ logger = logging.getLogger("openmem")
 
 LONGEST_PAUSE = 60.0
 """Seconds: where the provider asks for a longer pause, the caller is told instead of being kept waiting."""
-_BACKOFF = wait_exponential(multiplier=0.25, max=5.0) + wait_random(0, 0.25)
+LEAST_PAUSE = 0.25
+"""Seconds: the pause after a failure for which the provider asks for none."""
+_BACKOFF = wait_exponential(multiplier=LEAST_PAUSE, max=5.0) + wait_random(0, 0.25)
 
 
 async def repeat(send: Callable[[], Awaitable[T]], retries: int, *, harmless: bool = False) -> T:
@@ -67,7 +69,7 @@ def _may_repeat(error: BaseException, harmless: bool) -> bool:
         return False
     if not harmless and error.written != "nothing":
         return False
-    return (error.retry_after or 0.0) <= _time_left()
+    return (LEAST_PAUSE if error.retry_after is None else error.retry_after) <= _time_left()
 
 
 def _time_left() -> float:

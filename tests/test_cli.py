@@ -536,7 +536,9 @@ def test_providers_says_what_each_scheme_needs(tmp_path):
     (folder / "entry_points.txt").write_text("[openmem.adapters]\nghost = not_installed:Adapter [vendor]\n")
     rows = json.loads(spawn("providers", env={**os.environ, "PYTHONPATH": str(tmp_path)}).stdout)
     told = {row["scheme"]: row for row in rows}
-    assert told["ghost"] == {"scheme": "ghost", "installed": False, "remedy": "Run: pip install 'ghost[vendor]'"}
+    problem = "the adapter for 'ghost' needs a package that is not installed: not_installed."
+    remedy = "Run: pip install 'ghost[vendor]'"
+    assert told["ghost"] == {"scheme": "ghost", "installed": False, "problem": problem, "remedy": remedy}
     assert told["memory"]["installed"]
     assert "hybrid" in told["memory"]["capabilities"]
 
@@ -626,7 +628,7 @@ class StubReport:
 def asked(monkeypatch):
     calls = []
 
-    async def fake(url, *, only=(), options=None):
+    async def fake(url, *, only=(), options=None, **_):
         calls.append((url, list(only), dict(options or {})))
         return StubReport(url, 1 if "bad" in url else 0)
 

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import httpx
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from openmem import bridge
-from openmem.embedding import Embedder, resolve
+from openmem.embedding import INSTALL, Embedder, RefusedTextsError, resolve
 from openmem.embedding._vectors import BATCH_CHARACTERS, BATCH_TEXTS, batches
 from openmem.embedding.local import LocalEmbedder
 from openmem.embedding.openai import OpenAIEmbedder
@@ -34,10 +35,10 @@ from openmem.errors import (
     ClosedError,
     ConfigurationError,
     OMPError,
-    PayloadTooLargeError,
     ProviderError,
     ProviderUnavailableError,
     RateLimitedError,
+    ScopeDeniedError,
     UnauthorizedError,
 )
 from openmem.repeat import LONGEST_PAUSE
@@ -127,7 +128,7 @@ def test_a_wrong_spec_names_the_remedy(spec: Any, says: str) -> None:
 
 
 @pytest.mark.parametrize("spec", [None, "none", "auto", "local", "test", WordEmbedder()])
-@pytest.mark.parametrize("option", ["embedder_url", "embedder_api_key", "embedder_dimension"])
+@pytest.mark.parametrize("option", ["embedder_url", "embedder_api_key", "embedder_dimension", "embedder_batch"])
 def test_an_option_the_embedder_does_not_take_is_refused(spec: Any, option: str) -> None:
     with pytest.raises(ConfigurationError, match=option):
         resolve(spec, **{option: SecretStr(KEY)})
@@ -347,11 +348,16 @@ assert "wordllama" not in sys.modules
 
 
 def test_a_missing_wheel_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    for found in (None, type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})):
+    folder = ModuleSpec("wordllama", None, is_package=True)  # as an empty folder of that name is found
+    folder.submodule_search_locations = [str(tmp_path)]
+    broken = ModuleSpec("wordllama", None, origin=str(tmp_path / "__init__.py"), is_package=True)
+    broken.submodule_search_locations = [str(tmp_path)]
+    for found, remedy in ((None, INSTALL), (folder, INSTALL), (broken, "pip install --force-reinstall")):
         monkeypatch.setattr("importlib.util.find_spec", lambda name, found=found: found)
         with pytest.raises(ConfigurationError) as caught:
             resolve("local")
-        assert "pip install 'openmem-sdk[local]'" in caught.value.remedy
+        assert remedy in caught.value.remedy
+        assert found is broken or resolve("auto") is None
 
 
 # openai
@@ -464,6 +470,7 @@ def test_dimensions_are_sent_where_they_shorten(
         ("some-model", {"embedder_dimension": 0}, "1 or more"),
         ("some-model", {"embedder_dimension": True}, "1 or more"),
         ("some-model", {"embedder_dimension": "4"}, "1 or more"),
+        ("text-embedding-3-small", {"embedder_batch": 0}, "embedder_batch"),
         ("text-embedding-ada-002", {"embedder_dimension": 512}, "has 1536 dimensions, which cannot become 512"),
         ("text-embedding-3-small", {"embedder_dimension": 3072}, "has 1536 dimensions, which cannot become 3072"),
         ("text-embedding-3-small", {"embedder_url": "embedder.test/v1"}, "not a base URL"),
@@ -530,7 +537,8 @@ def test_a_pause_too_long_is_left_to_the_caller(route: respx.Route, pauses: list
         (httpx.Response(503), ProviderUnavailableError, 4),
         (httpx.ConnectError("refused"), ProviderUnavailableError, 4),
         (httpx.ReadTimeout("slow"), ProviderUnavailableError, 4),
-        (httpx.Response(413), PayloadTooLargeError, 1),
+        (httpx.Response(413), RefusedTextsError, 1),
+        (httpx.Response(403), ScopeDeniedError, 1),
         (httpx.Response(404, json={"error": {"message": "no such model"}}), ProviderError, 1),
         (httpx.Response(307, headers={"Location": "/"}), ProviderError, 1),
         (httpx.DecodingError("bad gzip"), ProviderError, 1),
@@ -549,7 +557,7 @@ def test_failures_are_typed_and_bounded(
     with pytest.raises(OMPError) as caught:
         embed(["a"])
     assert type(caught.value) is error
-    assert isinstance(caught.value.__cause__, httpx.HTTPError)
+    assert isinstance(caught.value.__cause__, httpx.HTTPError) is isinstance(outcome, Exception)
     assert route.call_count == calls
     assert "embedder.test" in caught.value.message
     assert caught.value.remedy
@@ -559,13 +567,14 @@ def test_failures_are_typed_and_bounded(
 def test_what_the_endpoint_says_is_told_without_the_key(route: respx.Route) -> None:
     refusal = {"error": {"message": f"model gone; you sent {KEY}"}}
     route.mock(return_value=httpx.Response(400, json=refusal, headers={"x-request-id": "req-1"}))
-    with pytest.raises(ProviderError, match=r"model gone; you sent \*\*\*") as caught:
+    with pytest.raises(RefusedTextsError, match=r"model gone; you sent \*\*\*") as caught:
         embed(["a"])
-    assert (caught.value.provider, caught.value.request_id) == ("openai", "req-1")
+    (error,) = caught.value.errors.values()
+    assert (error.provider, error.request_id) == ("openai", "req-1")
     assert KEY not in "".join(traceback.format_exception(caught.value))
     route.mock(return_value=httpx.Response(400, text="plain words"))
     with pytest.raises(ProviderError, match="plain words"):
-        embed(["a"])
+        embed(["b"])
 
 
 def item(index: Any, *embedding: Any) -> dict[str, Any]:
@@ -577,14 +586,21 @@ def item(index: Any, *embedding: Any) -> dict[str, Any]:
     [
         ([item(0, 1, 2, 3), item(1, 1, 2, 3)], "dimension 3, where 4 is expected"),
         ([item(0, 1, 2, 3, 4)], "1 vectors"),
-        ([item(0, 1, 2, 3, 4)] * 2, "2 vectors, indexed otherwise than the 2 texts"),
-        ([item(0, 1, 2, 3, 4), item(1, 1, 2)], "other than a list of embeddings"),
-        ([item(0, 1, 2, 3, 4), item(1, 1, 2, 3, "x")], "other than a list of embeddings"),
-        ([item(0, 1, 2, 3, 4), item(None, 1, 2, 3, 4)], "other than a list of embeddings"),
-        ([{"index": 0, "embedding": "AAAA"}, {"index": 1, "embedding": "AAAA"}], "other than a list of embeddings"),
-        ([{"embedding": [1, 2, 3, 4]}] * 2, "other than a list of embeddings"),
-        ([item(0, 1, 2, 3, 4), item(1, 1, 2, 3, None)], "no finite length"),
-        ([item(0, 1, 2, 3, 4), item(1, 1e300, 1e300, 1, 1)], "no finite length"),
+        ([item(0, 1, 2, 3, 4)] * 2, "2 vectors that are indexed otherwise than from 0 to 1"),
+        ([item(0, 1, 2, 3, 4), item(1, 1, 2)], "dimension 2, where 4 is expected"),
+        ([item(0, 1, 2, 3, 4), item(1, 1, 2, 3, "x")], "something other than numbers"),
+        ([item(0, 1, 2, 3, 4), item(1, 1, 2, 3, 10**400)], "something other than numbers"),
+        ([item(0, 1, 2, 3, 4), item(1, 1, 2, 3, [4])], "a vector that is none"),
+        ([item(0, 1, 2, 3, 4), item(1, True, True, True, True)], "something other than numbers"),
+        ([item(0, 1, 2, 3, 4), item(1, "1", "2", "3", "4")], "something other than numbers"),
+        ([item(0, 1, 2, 3, 4), {"index": 1, "embedding": 7}], "int where a vector is expected"),
+        ([item(0, 1, 2, 3, 4), item(None, 1, 2, 3, 4)], "indexed otherwise"),
+        ([item(True, 1, 2, 3, 4), item(0, 1, 2, 3, 4)], "indexed otherwise"),
+        ([item(1, 1, 2, 3, 4), item(2, 1, 2, 3, 4)], "indexed otherwise"),
+        ([{"index": 0, "embedding": "AAAA"}, {"index": 1, "embedding": "AAAA"}], "text where a vector is expected"),
+        ([{"embedding": "AAAAAAAAAAA="}] * 2, "dimension 2"),
+        ([{"embedding": "not base64"}] * 2, "text where a vector is expected"),
+        ([item(0, 1, 2, 3, None), item(1, 1e300, 1e300, 1, 1)], "no vector that has finite numbers"),
         ("text", "other than a list of embeddings"),
         (None, "other than a list of embeddings"),
     ],

@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem import AsyncMemory, ConfigurationError, InvalidRequestError, Memory, ProviderError
+from openmem.embedding import RefusedTextsError
+from openmem.errors import PayloadTooLargeError
 
 GOOD = [1.0, 0.0, 0.0, 0.0]
 WRONG: dict[str, Callable[[int], Any]] = {
@@ -176,3 +178,85 @@ def test_an_embedder_may_use_its_array_again(tmp_path: Path) -> None:
                     assert hit.score == pytest.approx(1.0)
 
     asyncio.run(work())
+
+
+# --- an embedder that refuses some of the texts -----------------------------------------------------------------
+
+
+class Choosy(Lying):
+    """An embedder that takes no text of more than ten characters."""
+
+    async def embed(self, texts: Sequence[str]) -> Any:
+        errors = {n: PayloadTooLargeError("too long.") for n, text in enumerate(texts) if len(text) > 10}
+        good = [GOOD] * (len(texts) - len(errors))
+        if errors:
+            raise RefusedTextsError(self.model, good, errors)
+        return good
+
+
+class Waiting(Choosy):
+    inline = False
+
+
+@pytest.mark.parametrize("kind", [Choosy, Waiting])
+def test_what_an_embedder_refuses_fails_alone(store: str, kind: type[Lying]) -> None:
+    with Memory(store, embedder=kind()) as memory:
+        given = [{"content": text, "user_id": "u"} for text in ("one", "two, which is long", "three", "four, as long")]
+        given.insert(2, {"content": "with a vector of its own", "vector": [0.0, 1.0, 0.0, 0.0], "user_id": "u"})
+        results = memory.add_many(given)
+        assert [result.memory and result.memory.content for result in results] == [
+            "one",
+            None,
+            "with a vector of its own",
+            "three",
+            None,
+        ]
+        assert {result.error.code for result in results if result.error} == {"payload_too_large"}
+        assert {result.error.written for result in results if result.error} == {"nothing"}
+        hits = memory.search("x", "u", mode="vector", limit=3)
+        assert {hit.memory.content for hit in hits if hit.score > 0.9} == {"one", "three"}
+        (alone,) = memory.add_many(given[1:2])
+        assert alone.error
+        known = results[0].memory
+        assert known
+        for call in (
+            lambda: memory.add("two, which is long", "u"),
+            lambda: memory.update(known.id, content="two, which is long"),
+            lambda: memory.search("two, which is long", "u"),
+        ):
+            with pytest.raises(PayloadTooLargeError, match="too long") as caught:
+                call()
+            assert caught.value.written == "nothing"
+        assert memory.stats("u").total == 3
+
+
+ERROR = PayloadTooLargeError("too long.")
+MISTAKEN: list[tuple[Any, dict[Any, Any]]] = [
+    ([GOOD, GOOD, GOOD], {}),
+    ([GOOD], {0: ERROR}),
+    ([GOOD, GOOD, GOOD], {0: ERROR}),
+    ([GOOD, GOOD[:3]], {0: ERROR}),
+    ([GOOD, [float("nan")] * 4], {0: ERROR}),
+    ([GOOD, GOOD], {3: ERROR}),
+    ([GOOD, GOOD], {-1: ERROR}),
+    ([GOOD, GOOD], {"0": ERROR}),
+    ([GOOD, GOOD], {False: ERROR}),
+    ([GOOD, GOOD], {0: ValueError("not ours")}),
+    ([GOOD, GOOD], {0: None}),
+    ([], {0: ERROR, 1: ERROR, 2: ERROR, 3: ERROR}),
+]
+
+
+@pytest.mark.parametrize(("vectors", "errors"), MISTAKEN, ids=str)
+def test_a_refusal_passes_the_same_gate(vectors: Any, errors: dict[Any, Any]) -> None:
+    class Mistaken(Lying):
+        async def embed(self, texts: Sequence[str]) -> Any:
+            refusal = RefusedTextsError(self.model, [GOOD], {0: ERROR})
+            refusal.vectors, refusal.errors = vectors, errors
+            raise refusal
+
+    with Memory("memory://", embedder=Mistaken()) as memory:
+        with pytest.raises(ProviderError, match="lying-4 answered") as caught:
+            memory.add_many([{"content": text, "user_id": "u"} for text in ("a", "b", "c")])
+        assert caught.value.written == "nothing"
+        assert memory.stats("u").total == 0

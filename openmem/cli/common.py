@@ -44,5 +44,5 @@ def connect(url: str | None, profile: str | None, option: Sequence[str] | None) 
     from openmem.client import Memory
 
     keywords = arguments(url, profile, option)
-    config.resolve(**keywords)  # refuses a name that is no option but is a parameter of Memory, such as clock
+    config.resolve(**keywords)  # refuses what is no option but is a parameter of Memory, such as clock
     return Memory(**keywords)

@@ -109,16 +109,21 @@ class Examination:
         self.memory = AsyncMemory(self.adapter, embedder=embedder or "none", timeout=options.timeout, retries=0)
         if embedder is not None:
             return f"{embedder.model}, {embedder.dimension} dimensions"
-        itself = self.chosen.adapter.embeds_itself(self.chosen.settings)
-        return "the backend's own" if itself else "none: search is by words alone"
+        if self.chosen.adapter.embeds_itself(self.chosen.settings):
+            return "the backend's own"
+        detail = "none: search is by words alone"
+        if options.embedder != "auto":
+            return detail
+        self.findings.append(Finding("embedder", True, detail, f"For search by meaning run {embedding.INSTALL}."))
+        return ""
 
     async def _embedding(self) -> str:
         if self.embeds is None:
             return ""
+        from openmem.embedding.gate import Gated
+
         started = perf_counter()
-        vectors = await self.embeds.embed(["prefers dark mode"])
-        if len(vectors) != 1 or len(vectors[0]) != self.embeds.dimension:
-            raise OMPError("the embedder's vectors are not of its dimension.", remedy="Correct embedder_dimension.")
+        await Gated(self.embeds).embed(["prefers dark mode"])
         return f"one text in {_since(started)}"
 
     async def _backend(self) -> str:

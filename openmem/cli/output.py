@@ -36,6 +36,18 @@ def terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
+def watched() -> bool:
+    """Say whether a person reads standard error."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def advise() -> None:
+    """Tell a person how to get search by meaning."""
+    from openmem.embedding import WITHOUT
+
+    sys.stderr.write(f"openmem: {WITHOUT}\n")
+
+
 def write_json(result: Any) -> None:
     """Print one JSON document."""
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").startswith("utf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from openmem.config import redact
+from openmem.urls import redact
 
 _JOINERS = "\u200c\u200d"  # not printable by themselves, but part of words and emoji
 _URL = re.compile(r"[A-Za-z][\w+.-]*://\S*[@?]\S*")  # one that may hold a secret

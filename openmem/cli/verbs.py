@@ -17,7 +17,7 @@ from openmem._generated.verbs import VERBS
 from openmem.errors import InvalidRequestError
 
 from . import output
-from .common import SHARED, connect
+from .common import SHARED, arguments, connect
 from .values import extensions, from_json, moment, standard_input
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def _command(verb: str) -> Callable[..., None]:
         fields = {**absent, **_fields(model, given)}
         with connect(url, profile, option) as memory:
             result = _call(memory, verb, fields, follow=given.get("all", False))
+            if verb == "add" and output.watched() and _lacks_embedder(memory, url, profile, option):
+                output.advise()
         output.show(result, as_json=json)
 
     parameters = [_parameter(name, field, name == POSITIONAL[verb]) for name, field in model.model_fields.items()]
@@ -93,6 +95,14 @@ def _call(memory: Memory, verb: str, fields: dict[str, Any], *, follow: bool) ->
         page = memory.list(**{**fields, "cursor": result.next_cursor})
         result = MemoryPage.model_construct(items=result.items + page.items, next_cursor=page.next_cursor)
     return BatchResult(id=fields["id"]) if verb == "delete" else result
+
+
+def _lacks_embedder(memory: Memory, url: str | None, profile: str | None, option: list[str] | None) -> bool:
+    """Tell whether the store has no vectors though nobody declined them."""
+    from openmem import config
+
+    chosen = config.resolve(**arguments(url, profile, option))
+    return chosen.options.embedder == "auto" and not memory.capabilities().features.vector_search
 
 
 # --- from a request model to parameters --------------------------------------------------------------------------

@@ -8,13 +8,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from .._generated.models import EmbeddingInfo
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, OMPError, ProviderError
 
-__all__ = ["Embedder", "gated", "info", "resolve"]
+__all__ = ["Embedder", "RefusedTextsError", "gated", "info", "resolve"]
 
 NAMES = ("auto", "none", "local", "openai", "test")
 MEMBERS = ("model", "dimension", "inline", "embed", "close")
-OPTIONS = ("embedder_url", "embedder_api_key", "embedder_dimension")
+OPTIONS = ("embedder_url", "embedder_api_key", "embedder_dimension", "embedder_batch")
+INSTALL = "pip install 'openmem-sdk[local]'"
+"""The command that installs an embedder."""
+WITHOUT = (
+    f"no embedder: search is by words alone. For search by meaning run {INSTALL}, or name an embedder; "
+    "embedder='none' says that words are enough."
+)
+"""What is said once where no embedder is found and none was declined."""
 
 
 class Embedder(Protocol):
@@ -31,7 +38,8 @@ class Embedder(Protocol):
         """Return one vector a text, in order.
 
         A vector has unit length, or is all zeros where the text says nothing; together they may be one
-        float32 numpy array of shape (len(texts), dimension). Raises OMPError.
+        float32 numpy array of shape (len(texts), dimension). Raises OMPError where it fails for any text, and
+        RefusedTextsError where some texts alone are at fault: then the others are stored.
         """
         ...
 
@@ -40,13 +48,29 @@ class Embedder(Protocol):
         ...
 
 
-def resolve(spec: str | Embedder | None, **options: Any) -> Embedder | None:
+class RefusedTextsError(ProviderError):
+    """Some of the texts cannot be embedded, for reasons of their own; the others are.
+
+    Attributes: vectors (one for each text that is not refused, in order), errors (position of a refused text -> why).
+    """
+
+    def __init__(self, model: str, vectors: Sequence[Sequence[float]], errors: Mapping[int, OMPError]) -> None:
+        first = next(iter(errors.values()), None)
+        taken = f"{model} embedded {len(vectors)} of {len(vectors) + len(errors)} texts; "
+        message, remedy = (first.message, first.remedy) if first else ("none is refused.", "")
+        super().__init__(message if len(errors) == 1 and not len(vectors) else taken + message, remedy=remedy)
+        self.vectors, self.errors = vectors, dict(errors)
+        self.written = "nothing"
+
+
+def resolve(spec: str | Embedder | None, *, timeout: float = 30.0, **options: Any) -> Embedder | None:
     """Make the embedder that a spec names; None where there is to be none.
 
     Specs: "auto" (local where its wheel is installed, else none), "none", "local", "openai:MODEL", "test" or
     "test:DIMENSION", or an Embedder, returned as it is. Options, for openai alone; None means not given:
-    embedder_url (base URL), embedder_api_key (SecretStr), embedder_dimension (int). Does no network I/O.
-    Raises ConfigurationError for an unknown spec or option, and for an option the embedder does not take.
+    embedder_url (base URL), embedder_api_key (SecretStr), embedder_dimension (int), embedder_batch (int, texts in one
+    request). timeout: seconds for one attempt of an embedder behind HTTP. Does no network I/O. Raises
+    ConfigurationError for an unknown spec or option, and for an option the embedder does not take.
     """
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
@@ -57,7 +81,7 @@ def resolve(spec: str | Embedder | None, **options: Any) -> Embedder | None:
         return None if spec is None else _checked(spec)
     name, colon, argument = spec.partition(":")
     if name == "openai":
-        return _openai(argument, given)
+        return _openai(argument, timeout, given)
     if name not in NAMES:
         raise _unknown("embedder", name, NAMES)
     _refuse_options(given, name)
@@ -65,11 +89,17 @@ def resolve(spec: str | Embedder | None, **options: Any) -> Embedder | None:
         return _words(argument, given=bool(colon))
     if colon:
         raise ConfigurationError(f"embedder '{name}' takes no argument.", remedy=f"Write embedder='{name}'.")
-    if name == "none" or (name == "auto" and importlib.util.find_spec("wordllama") is None):
+    if name == "none" or (name == "auto" and not installed("wordllama")):
         return None
     from .local import LocalEmbedder
 
     return LocalEmbedder()
+
+
+def installed(module: str) -> bool:
+    """Tell whether a module can be imported; a mere folder of its name, which has no origin, is none."""
+    found = importlib.util.find_spec(module)
+    return found is not None and found.origin is not None
 
 
 def info(embedder: Embedder | None) -> EmbeddingInfo | None:
@@ -86,10 +116,12 @@ def gated(embedder: Embedder | None) -> Embedder | None:
     return Gated(embedder)
 
 
-def _openai(model: str, given: Mapping[str, Any]) -> Embedder:
+def _openai(model: str, timeout: float, given: Mapping[str, Any]) -> Embedder:
     from .openai import OpenAIEmbedder
 
-    return OpenAIEmbedder(model, **{name.removeprefix("embedder_"): value for name, value in given.items()})
+    return OpenAIEmbedder(
+        model, timeout=timeout, **{name.removeprefix("embedder_"): value for name, value in given.items()}
+    )
 
 
 def _words(argument: str, *, given: bool) -> Embedder:

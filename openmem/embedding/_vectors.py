@@ -12,11 +12,11 @@ BATCH_TEXTS = 256
 BATCH_CHARACTERS = 100_000
 
 
-def batches(texts: Sequence[str]) -> Iterator[slice]:
-    """Cut texts into runs within BATCH_TEXTS and BATCH_CHARACTERS; a text longer than that goes alone."""
+def batches(texts: Sequence[str], most: int = BATCH_TEXTS) -> Iterator[slice]:
+    """Cut texts into runs of at most so many, and of BATCH_CHARACTERS; a text longer than that goes alone."""
     start = characters = 0
     for position, text in enumerate(texts):
-        full = position - start == BATCH_TEXTS or characters + len(text) > BATCH_CHARACTERS
+        full = position - start == most or characters + len(text) > BATCH_CHARACTERS
         if full and position > start:
             yield slice(start, position)
             start, characters = position, 0

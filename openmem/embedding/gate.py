@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OMPError, ProviderError
-from . import Embedder
+from . import Embedder, RefusedTextsError
 
 Floats = NDArray[np.float32]
 FEW = 8_192
@@ -28,11 +28,13 @@ class Gated:
         """Return a float32 array of shape (len(texts), dimension).
 
         Raises ProviderError naming the model for any other number, width or kind of vectors, and for numbers that are
-        not finite in float32.
+        not finite in float32; RefusedTextsError with vectors that passed.
         """
         try:
             vectors = await self._embedder.embed(texts)
             return cast("Sequence[Sequence[float]]", self._checked(vectors, len(texts)))
+        except RefusedTextsError as refusal:
+            raise self._refused(refusal, len(texts)) from refusal.__cause__
         except OMPError as error:
             error.written = "nothing"  # texts are embedded before anything is stored
             raise
@@ -42,6 +44,20 @@ class Gated:
     async def close(self) -> None:
         """Close the embedder."""
         await self._embedder.close()
+
+    def _refused(self, refusal: RefusedTextsError, count: int) -> OMPError:
+        """Hold what is said of some texts to the same: errors of texts that there are, and vectors of all others."""
+        errors = refusal.errors
+        known = all(type(position) is int and 0 <= position < count for position in errors)
+        if not errors or not known or not all(isinstance(error, OMPError) for error in errors.values()):
+            return self._wrong("errors of texts that it was not given")
+        for error in errors.values():
+            error.written = "nothing"
+        try:
+            vectors = self._checked(refusal.vectors, count - len(errors)) if len(errors) < count else ()
+        except ProviderError as error:
+            return error
+        return RefusedTextsError(self.model, cast("Sequence[Sequence[float]]", vectors), errors)
 
     def _checked(self, vectors: Any, count: int) -> Floats:
         try:

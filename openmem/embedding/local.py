@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..bridge import offload
 from ..errors import ConfigurationError
 from ..fork import Lock, importing
+from . import INSTALL, installed
 from ._vectors import batches, to_unit_length
 
 if TYPE_CHECKING:
@@ -107,12 +108,18 @@ def _pieces(text: str) -> Iterator[str]:
 
 def _folder() -> Path:
     # Found, not imported: importing wordllama takes 0.6 s and configures the root logger.
+    missing = [name for name in ("wordllama", "tokenizers", "safetensors") if not installed(name)]
+    if missing:
+        raise ConfigurationError(
+            f"the local embedder needs what is not installed: {', '.join(missing)}.", remedy=f"Run {INSTALL}."
+        )
     spec = importlib.util.find_spec("wordllama")
     for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
         if (folder / WEIGHTS).is_file() and (folder / TOKENIZER).is_file():
             return folder
     raise ConfigurationError(
-        "the weights of the local embedder are not installed.", remedy="Run pip install 'openmem-sdk[local]'."
+        "wordllama is installed without the weights of the local embedder.",
+        remedy="Run pip install --force-reinstall --no-deps 'wordllama>=0.4,<0.5'.",
     )
 
 

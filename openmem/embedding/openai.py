@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import httpx
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from ..clock import retry_after
-from ..errors import (
-    ClosedError,
-    ConfigurationError,
-    OMPError,
-    PayloadTooLargeError,
-    ProviderError,
-    ProviderUnavailableError,
-    RateLimitedError,
-    UnauthorizedError,
-)
+from ..bridge import offload
+from ..errors import ClosedError, ConfigurationError, OMPError, ProviderUnavailableError
 from ..fork import in_child, leave_to_parent
-from ..repeat import repeat
-from ._vectors import batches, to_unit_length
+from . import RefusedTextsError
+from ._answers import Row
+from ._exchange import OVERHEAD, Answer, TooLarge, Unreadable, post, seconds
+from ._portions import Limit, Sharing
+from ._reading import Reading
+from ._vectors import BATCH_TEXTS
 
 URL = "https://api.openai.com/v1"
 DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
+PER_NUMBER, PER_TEXT = 40, 1_024
+"""Bytes that a number, and what stands round a vector, take in JSON at the most."""
+LARGE = 50_000
+"""Bytes of an answer, and characters of its texts, above which it is read beside the event loop."""
 
 
 class OpenAIEmbedder:
     """Embeds by an OpenAI-compatible HTTP endpoint.
 
-    url is the base URL (what stands before /embeddings); dimension may be left out for OpenAI's own models,
-    and shortens the vectors of its 3-* models; timeout is in seconds, for each attempt. Waits and retries on
-    429, 5xx and lost connections, as the endpoint's Retry-After says. Raises ConfigurationError.
+    url is the base URL (what stands before /embeddings); dimension may be left out for OpenAI's own models, and
+    shortens the vectors of its 3-* models; timeout is in seconds, for each attempt; batch is how many texts go into
+    one request, fewer where the endpoint takes fewer, which is learnt. Waits and retries on 429, 5xx and lost
+    connections, as the endpoint's Retry-After says. Raises ConfigurationError.
     Source: https://platform.openai.com/docs/api-reference/embeddings
     """
 
@@ -48,6 +47,7 @@ class OpenAIEmbedder:
         url: str = URL,
         api_key: SecretStr | None = None,
         dimension: int | None = None,
+        batch: int = BATCH_TEXTS,
         timeout: float = 30.0,
         attempts: int = 4,
     ) -> None:
@@ -59,6 +59,8 @@ class OpenAIEmbedder:
         self.dimension = _dimension(model, dimension)
         self._endpoint = _endpoint(url)
         self._key = _checked(api_key)
+        self._reading = Reading(model, self.dimension, self._endpoint.host, self._key)
+        self._limit = Limit(_whole("embedder_batch", batch))
         self._timeout = timeout
         self._attempts = attempts
         self._client: httpx.AsyncClient | None = None
@@ -77,15 +79,17 @@ class OpenAIEmbedder:
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return a float32 array with one row a text; blank texts are not sent, and their rows are zeros.
 
-        Raises UnauthorizedError, RateLimitedError, PayloadTooLargeError, ProviderUnavailableError,
-        ProviderError; and ClosedError after close or from a second event loop.
+        Raises RefusedTextsError for texts that the endpoint does not take, where it takes others; UnauthorizedError,
+        ScopeDeniedError, RateLimitedError, ProviderUnavailableError, ProviderError; and ClosedError after close or
+        from a second event loop.
         """
-        client = self._opened()
-        rows = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        spoken = [position for position, text in enumerate(texts) if text.strip()]
-        wanted = [texts[position] for position in spoken]
-        for batch in batches(wanted):
-            rows[spoken[batch]] = await self._ask(client, wanted[batch])
+        client = await self._opened()
+        sharing = Sharing(texts, partial(self._ask, client), self._limit, self.dimension, self._attempts - 1)
+        await sharing.embed([position for position, text in enumerate(texts) if text.strip()])
+        rows, errors = sharing.vectors, sharing.errors
+        if errors:
+            good = rows[[position for position in range(len(texts)) if position not in errors]]
+            raise RefusedTextsError(self.model, cast("Sequence[Sequence[float]]", good), errors)
         return cast("Sequence[Sequence[float]]", rows)
 
     async def close(self) -> None:
@@ -95,96 +99,70 @@ class OpenAIEmbedder:
         if client is not None:
             await client.aclose()
 
-    def _opened(self) -> httpx.AsyncClient:
+    async def _opened(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ClosedError("the embedder is closed.", remedy="Make a new embedder.")
+        self._refuse_closed()
         if self._client is None:
-            key = self._key.get_secret_value() if self._key else None
-            headers = {"Authorization": f"Bearer {key}"} if key else {}
-            self._client, self._loop = httpx.AsyncClient(headers=headers, timeout=self._timeout), loop
+            certificates = await offload(httpx.create_ssl_context)  # read from files
+            self._refuse_closed()
+            if self._client is None:  # nobody was quicker
+                self._client, self._loop = self._connect(certificates), loop
         if self._loop is not loop:  # its connections belong to the loop that opened them
             raise ClosedError(
                 "the embedder is in use by another event loop.", remedy="Make one embedder for each event loop."
             )
         return self._client
 
-    async def _ask(self, client: httpx.AsyncClient, texts: Sequence[str]) -> NDArray[np.float64]:
-        async def ask() -> NDArray[np.float64]:
-            return self._read(await self._send(client, texts), len(texts))
+    def _connect(self, certificates: Any) -> httpx.AsyncClient:
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        return httpx.AsyncClient(headers=headers, timeout=None, verify=certificates)  # noqa: S113  see _ask
 
-        return await repeat(ask, self._attempts - 1, harmless=True)
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise ClosedError("the embedder is closed.", remedy="Make a new embedder.")
 
-    async def _send(self, client: httpx.AsyncClient, texts: Sequence[str]) -> httpx.Response:
+    async def _ask(self, client: httpx.AsyncClient, texts: Sequence[str]) -> list[Row | OMPError]:
+        limit = seconds(self._timeout)
+        try:
+            async with asyncio.timeout(limit):
+                answer = await self._send(client, texts)
+        except TimeoutError as error:
+            raise ProviderUnavailableError(
+                f"{self._reading.who} gave no whole answer within {limit:.3g} s.",
+                remedy="Raise timeout, send fewer texts at once (embedder_batch), or check the endpoint's load.",
+                provider="openai",
+            ) from error
+        if len(answer.body) + sum(map(len, texts)) > LARGE:
+            return await offload(self._reading.read, answer, texts)
+        return self._reading.read(answer, texts)
+
+    async def _send(self, client: httpx.AsyncClient, texts: Sequence[str]) -> Answer:
         body: dict[str, Any] = {"model": self.model, "input": texts}
         if self.dimension != DIMENSIONS.get(self.model, self.dimension):
             body["dimensions"] = self.dimension
+        most = OVERHEAD + len(texts) * (PER_TEXT + PER_NUMBER * self.dimension)
         try:
-            response = await client.post(self._endpoint, json=body)
-            return response.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            raise self._refusal(error.response) from error
+            return await post(client, self._endpoint, body, most)
+        except TooLarge:
+            raise self._reading.wrong(f"more than {most} bytes for {len(texts)} texts") from None
+        except Unreadable:
+            raise self._reading.wrong("something packed as it should not be") from None
         except httpx.TransportError as error:
-            raise ProviderUnavailableError(f"{self._endpoint.host} gave no answer.", provider="openai") from error
+            raise ProviderUnavailableError(f"{self._reading.who} gave no answer.", provider="openai") from error
         except httpx.HTTPError as error:
-            raise self._wrong("an answer that cannot be read") from error
+            raise self._reading.wrong("an answer that cannot be read") from error
         except RuntimeError as error:
             if self._closed:  # meanwhile
                 raise ClosedError("the embedder is closed.", remedy="Make a new embedder.") from error
             raise
 
-    def _refusal(self, response: httpx.Response) -> OMPError:
-        host, status = self._endpoint.host, response.status_code
-        told: dict[str, Any] = {
-            "provider": "openai",
-            "request_id": response.headers.get("x-request-id"),
-            "retry_after": retry_after(response.headers.get("retry-after")),
-        }
-        if status == httpx.codes.UNAUTHORIZED:
-            return UnauthorizedError(f"{host} refused the key.", remedy="Check embedder_api_key.", **told)
-        if status == httpx.codes.TOO_MANY_REQUESTS:
-            return RateLimitedError(f"{host} takes no more requests now.", **told)
-        if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
-            return PayloadTooLargeError(f"{host} does not take texts this long.", **told)
-        if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-            return ProviderUnavailableError(f"{host} answered {status}.", **told)
-        return ProviderError(f"{host} answered {status}: {self._reason(response)}", **told)
 
-    def _reason(self, response: httpx.Response) -> str:
-        try:
-            reason = str(response.json()["error"]["message"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            reason = response.text
-        if self._key:  # some endpoints repeat the key they were given
-            reason = reason.replace(self._key.get_secret_value(), "***")
-        return " ".join(reason.split())[:200]
-
-    def _read(self, response: httpx.Response, count: int) -> NDArray[np.float64]:
-        try:
-            items = sorted(response.json()["data"], key=lambda item: item["index"])
-            indexes = [item["index"] for item in items]
-            vectors = np.array([item["embedding"] for item in items], dtype=np.float64)
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise self._wrong("something other than a list of embeddings") from error
-        if indexes != list(range(count)):
-            raise self._wrong(f"{len(indexes)} vectors, indexed otherwise than the {count} texts sent")
-        if vectors.shape != (count, self.dimension):
-            raise self._wrong(
-                f"vectors of dimension {vectors.shape[-1]}, where {self.dimension} is expected",
-                remedy="Set embedder_dimension to the dimension of the model.",
-            )
-        with np.errstate(over="ignore"):
-            if not np.isfinite(np.linalg.norm(vectors)):
-                raise self._wrong("a vector of no finite length")
-        to_unit_length(vectors)
-        return vectors
-
-    def _wrong(self, what: str, *, remedy: str = "") -> ProviderError:
-        return ProviderError(
-            f"{self._endpoint.host} answered with {what}.",
-            remedy=remedy or "Check that embedder_url is an OpenAI-compatible endpoint.",
-            provider="openai",
-        )
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError(f"{name} is {value!r}.", remedy="Give a whole number of 1 or more.")
+    return value
 
 
 def _dimension(model: str, wanted: int | None) -> int:
@@ -195,8 +173,7 @@ def _dimension(model: str, wanted: int | None) -> int:
                 f"the dimension of model '{model}' is not known.", remedy="Give embedder_dimension."
             )
         return native
-    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
-        raise ConfigurationError(f"embedder_dimension is {wanted!r}.", remedy="Give a whole number of 1 or more.")
+    _whole("embedder_dimension", wanted)
     if native and (wanted > native or (wanted < native and "-3-" not in model)):
         raise ConfigurationError(
             f"model '{model}' has {native} dimensions, which cannot become {wanted}.",

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from openmem import items
 from openmem._generated.models import (
     AddManyRequest,
     AddRequest,
+    BatchResponse,
     CapabilityFeatures,
     SearchRequest,
     UpdateRequest,
 )
 from openmem.bridge import breathe
-from openmem.embedding import Embedder
+from openmem.embedding import WITHOUT, Embedder, RefusedTextsError
+from openmem.errors import OMPError
 
 from . import Handler
+
+logger = logging.getLogger("openmem")
 
 PIECE = 500
 """Vectors handed out before other tasks have their turn."""
@@ -25,17 +32,36 @@ Mode = Literal["vector", "keyword", "hybrid"]
 Embeddable = AddRequest | UpdateRequest | SearchRequest
 
 
-def embed(handler: Handler, embedder: Embedder | None, features: CapabilityFeatures) -> Handler:
-    """Wrap a handler; the request is completed in place, and a vector the caller gave is kept."""
+def embed(
+    handler: Handler, embedder: Embedder | None, features: CapabilityFeatures, *, advise: bool = False
+) -> Handler:
+    """Wrap a handler; the request is completed in place, and a vector the caller gave is kept.
+
+    advise: whether the first search for which there could be vectors, and are not, logs how to get them.
+    """
+    advice = [WITHOUT] if advise and embedder is None and not features.vector_search else []
 
     async def embedding(request: Any) -> Any:
         if type(request) is SearchRequest:
+            if advice and request.mode is None:
+                _log(advice)
             request.mode = request.mode or _best_mode(request, features)
-        if embedder is not None:
+        if embedder is None:
+            return await handler(request)
+        try:
             await _complete(request, embedder)
+        except RefusedTextsError as refusal:
+            if type(request) is AddManyRequest:
+                return await _add_others(request, refusal, handler)
+            raise refusal.errors[0] from None
         return await handler(request)
 
     return embedding
+
+
+def _log(advice: list[str]) -> None:
+    with suppress(IndexError):  # another thread was quicker
+        logger.warning(advice.pop())
 
 
 def _best_mode(request: SearchRequest, features: CapabilityFeatures) -> Mode | None:
@@ -60,12 +86,26 @@ async def _complete(request: BaseModel, embedder: Embedder) -> None:
             await breathe()
 
 
+async def _add_others(request: AddManyRequest, refusal: RefusedTextsError, handler: Handler) -> BatchResponse:
+    """Hand on the items whose texts the embedder took; the others are answered with their errors."""
+    judged: list[AddRequest | OMPError] = list(request.items)
+    lacking = [place for place, item in enumerate(request.items) if item.vector is None]
+    vectors = iter(refusal.vectors)
+    for position, place in enumerate(lacking):
+        error = refusal.errors.get(position)
+        if error is not None:
+            judged[place] = error
+        else:
+            request.items[place].vector = next(vectors)
+    return await items.of_the_good(judged, lambda good: handler(AddManyRequest.model_construct(items=good)))
+
+
 def _embeddable(request: Any) -> Sequence[Embeddable]:
     """List what of a request takes a vector."""
     kind = type(request)  # not isinstance, which takes these classes long to answer
     if kind is AddManyRequest:
-        items: list[AddRequest] = request.items
-        return items
+        listed: list[AddRequest] = request.items
+        return listed
     return [request] if kind in (AddRequest, UpdateRequest, SearchRequest) else []
 
 
