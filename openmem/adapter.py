@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
@@ -40,6 +40,8 @@ class Adapter:
     """True when no verb suspends while a sync caller steps it: no event loop is needed (see bridge.step)."""
     repeats: ClassVar[bool] = False
     """True when the adapter repeats its requests by itself, one by one: then no verb is repeated as a whole."""
+    drivers: ClassVar[Collection[str]] = ()
+    """What a scheme may have after a '+' of its own and is passed over: drivers that other libraries' URLs name."""
     settings_type: ClassVar[type[Settings]] = Settings
 
     def __init__(
@@ -54,6 +56,8 @@ class Adapter:
         self.clock = clock
         self.embed: Embed | None = None
         """The client's embedder, for a backend that makes texts of its own; set by the client."""
+        self.embedded_by: models.EmbeddingInfo | None = None
+        """Which embedder that is: clients of one adapter have the same."""
         self.retries = 0
         """How often a request may be repeated, where the adapter repeats them; set by the client."""
         self._opening = Once()
@@ -68,8 +72,8 @@ class Adapter:
         return {}
 
     @classmethod
-    def serving(cls, url: SplitResult) -> type[Adapter]:
-        """Return the class that serves a URL of this scheme: this one, unless the scheme has several."""
+    def serving(cls, url: SplitResult, options: Mapping[str, Any]) -> type[Adapter]:
+        """Return the class that serves a URL of this scheme and options: this one, unless the scheme has several."""
         return cls
 
     @classmethod

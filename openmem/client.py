@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from . import bridge, embedding
 from ._generated.clients import UNSET, AsyncUserVerbs, AsyncVerbs, UserVerbs, Verbs
@@ -15,9 +15,11 @@ from ._generated.models import Capabilities, CapabilitiesRequest, UpdateRequest
 from ._generated.verbs import VERBS
 from .adapter import Adapter
 from .clock import Clock, utc_now
-from .config import ClientOptions, client_options, resolve
+from .config import ClientOptions, Configuration, client_options, resolve
 from .errors import (
     ClosedError,
+    ConfigurationError,
+    CopyError,
     IngestionTimeoutError,
     InvalidRequestError,
     OMPError,
@@ -49,8 +51,7 @@ class _Core:
         self.adapter = adapter
         self.embedder = embedding.gated(embedder)
         self._lent = embedder is not None and embedder is options.embedder
-        adapter.embed = self.embedder.embed if self.embedder else None
-        adapter.retries = options.retries
+        _lend(adapter, self.embedder, options)
         self.options = options
         self.inline = adapter.inline and (embedder is None or embedder.inline)
         self.closed = False
@@ -73,7 +74,10 @@ class _Core:
 
             handler = retry(handler, self.options.retries)
         native = await self._described()
-        handler, self._capabilities = emulate(embed(handler, self.embedder, native.features), native, adapter.clock)
+        advise = self.options.embedder == "auto"  # neither named nor declined
+        handler, self._capabilities = emulate(
+            embed(handler, self.embedder, native.features, advise=advise), native, adapter.clock
+        )
         if not self.inline:
             with importing:
                 from .layers.timeout import Timeout
@@ -169,12 +173,33 @@ class _Core:
                 try:
                     await self.adapter.close()
                 finally:
-                    if self.embedder is not None and not self._lent:
-                        await self.embedder.close()
+                    if self.embedder is not None:
+                        await self._close_embedder(self.embedder)
+
+    async def _close_embedder(self, embedder: embedding.Embedder) -> None:
+        if self.adapter.embed == embedder.embed:
+            self.adapter.embed = self.adapter.embedded_by = None
+        if not self._lent:
+            await embedder.close()
 
     def _refuse_closed(self) -> None:
         if self.closed:
             raise ClosedError("this client is closed.")
+
+
+def _lend(adapter: Adapter, embedder: embedding.Embedder | None, options: ClientOptions) -> None:
+    """Let an adapter use a client's embedder; refuse one unlike that of the adapter, or of another client of it."""
+    described = embedding.info(embedder)
+    for held in (adapter.embedding, adapter.embedded_by):
+        if held is not None and described is not None and held != described:
+            raise ConfigurationError(
+                f"this adapter has the embedder {held.model} ({held.dimension} dimensions), not {described.model}"
+                f" ({described.dimension} dimensions).",
+                remedy="Give each client an adapter of its own, or the same embedder.",
+            )
+    adapter.retries = options.retries
+    if embedder is not None:
+        adapter.embed, adapter.embedded_by = embedder.embed, described
 
 
 def _given(verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,36 +215,102 @@ class _Client:
 
     def __init__(
         self,
-        url: str | Adapter | None = None,
+        target: str | Adapter | None = None,
+        /,
         *,
+        url: str | None = None,
         provider: str | None = None,
         profile: str | None = None,
-        clock: Clock = utc_now,
+        clock: Clock | None = None,
+        embedder: str | embedding.Embedder | None = None,
+        embedder_url: str | None = None,
+        embedder_api_key: str | SecretStr | None = None,
+        embedder_dimension: int | None = None,
+        embedder_batch: int | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
         **options: Any,
     ) -> None:
         """Configure a client; nothing is opened until the first verb.
 
-        url: SCHEME://…, or an Adapter of your own. provider and options: the same in keywords. profile: a profile of
-        openmem.toml. clock: the present moment, for tests. Raises ConfigurationError.
+        target: a URL SCHEME://…, a provider's name, or an Adapter of your own. url, provider and the backend's own
+        options: the same in keywords. profile: a profile of openmem.toml. clock: the present moment, for tests.
+        embedder: 'auto', 'local', 'none', 'test', 'openai:MODEL' or an Embedder. timeout: seconds for a call. retries:
+        how often a request that stored nothing is repeated. None: as the environment or the profile says. Raises
+        ConfigurationError.
         """
-        if isinstance(url, Adapter):
-            own = client_options({"embedder": "none", **options})
-            self._core = _Core(url, own.make_embedder(), own)
-            self._url = f"{url.name}://"
-            return
-        configuration = resolve(url, provider=provider, profile=profile, **options)
-        embedder = configuration.make_embedder()
-        adapter = configuration.adapter(configuration.settings, embedding=embedding.info(embedder), clock=clock)
-        self._core = _Core(adapter, embedder, configuration.options)
-        self._url = configuration.safe_url
+        common = {
+            "embedder": embedder,
+            "embedder_url": embedder_url,
+            "embedder_api_key": embedder_api_key,
+            "embedder_dimension": embedder_dimension,
+            "embedder_batch": embedder_batch,
+            "timeout": timeout,
+            "retries": retries,
+        }
+        given = {name: value for name, value in (common | options).items() if value is not None}
+        if isinstance(target, Adapter):
+            _refuse_for_adapter(url=url, provider=provider, profile=profile, clock=clock)
+            self._over(target, given)
+        else:
+            self._of(resolve(target, url=url, provider=provider, profile=profile, **given), clock or utc_now)
+        self._made()
+
+    def _over(self, adapter: Adapter, given: Mapping[str, Any]) -> None:
+        own = client_options({"embedder": "none", **given}, type(adapter))
+        self._core = _Core(adapter, own.make_embedder(), own)
+        self._url = f"{adapter.name}://"
+
+    def _of(self, chosen: Configuration, clock: Clock) -> None:
+        embedder = chosen.make_embedder()
+        adapter = chosen.adapter(chosen.settings, embedding=embedding.info(embedder), clock=clock)
+        self._core = _Core(adapter, embedder, chosen.options)
+        self._url = chosen.safe_url
+
+    def _made(self) -> None:
+        """Do what one of the two clients needs besides."""
 
     @classmethod
-    def from_config(cls, profile: str | None = None, **options: Any) -> Self:
+    def from_config(
+        cls,
+        profile: str | None = None,
+        *,
+        embedder: str | embedding.Embedder | None = None,
+        embedder_url: str | None = None,
+        embedder_api_key: str | SecretStr | None = None,
+        embedder_dimension: int | None = None,
+        embedder_batch: int | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        **options: Any,
+    ) -> Self:
         """Make a client from a profile of openmem.toml, else from its default profile."""
-        return cls(profile=profile, **options)
+        return cls(
+            profile=profile,
+            embedder=embedder,
+            embedder_url=embedder_url,
+            embedder_api_key=embedder_api_key,
+            embedder_dimension=embedder_dimension,
+            embedder_batch=embedder_batch,
+            timeout=timeout,
+            retries=retries,
+            **options,
+        )
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise CopyError(f"a client can be neither copied nor pickled: {self!r}.")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._url!r})"
+
+
+def _refuse_for_adapter(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigurationError(
+                f"'{name}' is given beside an adapter, which is made already.",
+                remedy="Give the adapter its clock when you make it." if name == "clock" else "Give one of the two.",
+            )
 
 
 class Memory(_Client, Verbs):
@@ -254,9 +345,9 @@ class Memory(_Client, Verbs):
 class AsyncMemory(_Client, AsyncVerbs):
     """A memory store, async: belongs to the event loop that first uses it."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._loop: asyncio.AbstractEventLoop | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def _made(self) -> None:
         in_child(self, AsyncMemory._leave_loop)
 
     def _leave_loop(self) -> None:

@@ -4,40 +4,40 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from . import environment, urls
 from .adapter import Adapter, Settings
+from .constructors import translated
 from .errors import ConfigurationError
+from .profiles import FILE, expanded, read_profile
 from .registry import adapter_class
 
 if TYPE_CHECKING:
     from . import embedding
 
-FILE = "openmem.toml"
-PREFIX = "OPENMEM_"
-_NOT_OPTIONS = {"profile", "config", "user"}  # these choose a profile, its file, and the command's user
 _BACKEND = {"url", "provider"}
-_SECRET = re.compile(r"key|token|secret|pass|pwd|auth|credential|signature", re.IGNORECASE)
+_FILE, _VARIABLE, _ARGUMENT = range(3)  # where an option was given: the later wins
 
 
 class ClientOptions(BaseModel):
-    """Options that every backend takes."""
+    """Options that every backend takes; the clients' constructors name them too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     embedder: Any = "auto"
     """'auto', 'local', 'none', 'test', 'openai:MODEL' or an Embedder."""
-    embedder_url: str | None = None
+    embedder_url: str | None = Field(default=None, repr=False)  # it may hold a password
     embedder_api_key: SecretStr | None = None
     embedder_dimension: int | None = Field(default=None, ge=1)
+    embedder_batch: int | None = Field(default=None, ge=1)
+    """Texts in one request to the embedder; fewer where its endpoint takes fewer."""
     timeout: float = Field(default=30.0, gt=0)
     """Seconds for one attempt at a remote provider."""
     retries: int = Field(default=2, ge=0, le=10)
@@ -46,7 +46,8 @@ class ClientOptions(BaseModel):
         """Make the embedder these options name; None where there is to be none. Raises ConfigurationError."""
         from . import embedding  # most commands configure a client without making one
 
-        return embedding.resolve(self.embedder, **{name: getattr(self, name) for name in embedding.OPTIONS})
+        options = {name: getattr(self, name) for name in embedding.OPTIONS}
+        return embedding.resolve(self.embedder, timeout=self.timeout, **options)
 
 
 @dataclass(frozen=True)
@@ -68,159 +69,145 @@ class Configuration:
 
 
 def resolve(
-    url: str | None = None, *, provider: str | None = None, profile: str | None = None, **options: Any
+    target: str | None = None, /, *, url: str | None = None, profile: str | None = None, **options: Any
 ) -> Configuration:
-    """Gather and validate the configuration; nothing is opened.
+    """Gather and validate the configuration; nothing is opened. target: a URL, or the name of a provider.
 
     Raises ConfigurationError for an unknown option, naming the near miss, and where nothing says which backend.
     """
-    environment = _environment()
-    given = {"url": url, "provider": provider, **options}
-    given = {name: value for name, value in given.items() if value is not None}
-    named = given.keys() & _BACKEND or environment.keys() & _BACKEND
-    profile = profile or (None if named else os.environ.get(f"{PREFIX}PROFILE"))
-    stored = read_profile(profile) if profile or not named else {}
-    layers = [stored, environment, given]
-    # A backend named in one place is not mixed with one named in another.
-    nearest: dict[str, Any] = next((layer for layer in reversed(layers) if layer.keys() & _BACKEND), {})
-    others = [{name: value for name, value in layer.items() if name not in _BACKEND} for layer in layers]
-    backend = {name: value for name, value in nearest.items() if name in _BACKEND}
-    return _configure({name: value for layer in (*others, backend) for name, value in layer.items()})
+    given = translated(target, url, options)
+    variables = environment.variables()
+    named = given.keys() & _BACKEND or variables.keys() & _BACKEND
+    profile = profile or (None if named else os.environ.get(f"{environment.PREFIX}PROFILE"))
+    stored, folder = read_profile(profile) if profile or not named else ({}, None)
+    return _Gathered([stored, variables, given], folder).configuration()
 
 
-def client_options(options: Mapping[str, Any]) -> ClientOptions:
+def client_options(options: Mapping[str, Any], adapter: type[Adapter]) -> ClientOptions:
     """Validate the options that every backend takes, for an adapter that was made by hand."""
-    _refuse_unknown(options, [*ClientOptions.model_fields], "a client")
-    validated: ClientOptions = _validate(ClientOptions, options)
+    for name in options:
+        if name in adapter.settings_type.model_fields.keys() - ClientOptions.model_fields.keys():
+            raise ConfigurationError(
+                f"'{name}' is an option of the adapter, which is made already.",
+                remedy=f"Give it to {adapter.settings_type.__name__}, from which {adapter.__name__} is made.",
+            )
+        if name not in ClientOptions.model_fields:
+            raise _unknown(f"option '{name}'", name, [*ClientOptions.model_fields], "a client of an adapter")
+    validated: ClientOptions = _validated(ClientOptions, options, {})
     return validated
 
 
-def _configure(merged: dict[str, Any]) -> Configuration:
-    for name in _BACKEND & merged.keys():
-        if not isinstance(merged[name], str):
-            raise ConfigurationError(f"'{name}' is {type(merged[name]).__name__}, not text.")
-    url, provider = merged.pop("url", None), merged.pop("provider", None)
-    if url is None and provider is None:
-        raise ConfigurationError(
-            "no backend is named.",
-            remedy=f"Give a URL such as 'memory://', set {PREFIX}URL, or write an {FILE} with a profile.",
-        )
-    url = url if url is not None else f"{provider}://"
-    split = _split(url)
-    adapter = adapter_class(provider or split.scheme).serving(split)
-    from_url = {**adapter.options_from_url(split), **dict(parse_qsl(split.query, keep_blank_values=True))}
-    repeated = from_url.keys() & merged.keys()
-    if repeated:
-        name = sorted(repeated)[0]
-        raise ConfigurationError(f"'{name}' is given by the URL and again.", remedy="Give it once.")
-    values = from_url | merged
-    common = {name: values.pop(name) for name in ClientOptions.model_fields if name in values}
-    _refuse_unknown(values, [*adapter.settings_type.model_fields, *ClientOptions.model_fields], adapter.name)
-    return Configuration(
-        adapter, _validate(adapter.settings_type, values), _validate(ClientOptions, common), redact(url)
-    )
+@dataclass
+class _Gathered:
+    """What was given, by layer: in the file, in the environment, as arguments. folder: that of the file."""
+
+    layers: Sequence[Mapping[str, Any]]
+    folder: Path | None
+    values: dict[str, Any] = field(default_factory=dict)
+    """The option's value that counts."""
+    places: dict[str, int] = field(default_factory=dict)
+    """The layer it came from."""
+    queried: Collection[str] = ()
+    """Options of the URL's query."""
+
+    def __post_init__(self) -> None:
+        for place, layer in enumerate(self.layers):
+            for name in layer.keys() - _BACKEND:
+                self.values[name], self.places[name] = layer[name], place
+
+    def configuration(self) -> Configuration:
+        """Make the configuration."""
+        place, url, provider = self._backend()
+        split = urls.split(url)
+        adapter = adapter_class(provider or split.scheme).serving(split, {**self.values, **urls.options(split)})
+        self._take_url(place, split, adapter)
+        self._check_names(adapter, split)
+        common = {name: self.values.pop(name) for name in ClientOptions.model_fields if name in self.values}
+        options: ClientOptions = _validated(ClientOptions, common, self.places)
+        settings: Settings = _validated(adapter.settings_type, self.values, self.places)
+        return Configuration(adapter, self._placed(settings), options, urls.redact(url.strip()))
+
+    def _backend(self) -> tuple[int, str, str | None]:
+        """Find the nearest layer that names a backend: one is not mixed of two."""
+        place = next((each for each in (_ARGUMENT, _VARIABLE, _FILE) if self.layers[each].keys() & _BACKEND), None)
+        if place is None:
+            environment.warn_of_near_misses(self.layers[_VARIABLE], _BACKEND)
+            remedy = f"Give a URL such as 'memory://', set {environment.variable('url')}, or write a profile in {FILE}."
+            raise ConfigurationError("no backend is named.", remedy=remedy)
+        found = {name: self.layers[place].get(name) for name in _BACKEND}
+        for name, value in found.items():
+            if not isinstance(value, str | None):
+                raise ConfigurationError(f"'{name}' is {type(value).__name__}, not text.")
+        url, provider = found["url"], found["provider"]
+        return place, url if url is not None else f"{provider}://", provider
+
+    def _take_url(self, place: int, url: SplitResult, adapter: type[Adapter]) -> None:
+        """Add the URL's options to the layer that it is of; refuse what that says twice."""
+        query = urls.options(url)
+        told = _told(adapter, url)
+        for name, value in _merged(told, query):
+            other = self.places.get(name, -1)
+            if other == place or (other > place and name in told and other == _ARGUMENT):
+                raise ConfigurationError(f"'{name}' is given by the URL and again.", remedy="Give it once.")
+            if other > place and name not in told:
+                continue
+            if other > place:
+                environment.warn_of_overruled(name)
+            self.values[name], self.places[name] = value, place
+        self.queried = query.keys()
+
+    def _check_names(self, adapter: type[Adapter], url: SplitResult) -> None:
+        """Refuse unknown options; variables of that kind are somebody else's."""
+        known = [*adapter.settings_type.model_fields, *ClientOptions.model_fields]
+        unknown = [name for name in self.values if name not in known]
+        foreign = [name for name in unknown if self.places[name] == _VARIABLE]
+        environment.warn_of_near_misses(foreign, {*known, *_BACKEND})
+        for name in foreign:
+            del self.values[name]
+        for name in unknown:
+            if name not in foreign:
+                quoted = name not in self.queried or urls.is_tellable(url, name)
+                what = f"option '{name}'" if quoted else "option in the URL"
+                raise _unknown(what, name, known, adapter.name)
+
+    def _placed(self, settings: Settings) -> Settings:
+        """Let ~ be the home folder, and relative paths of a file begin in its folder."""
+        moved = {}
+        for name, value in settings:
+            if isinstance(value, Path) and name in self.places:
+                path = expanded(value)
+                moved[name] = self.folder / path if self.folder and self.places[name] == _FILE else path
+        return settings.model_copy(update=moved) if moved else settings
 
 
-def _split(url: str) -> SplitResult:
+def _told(adapter: type[Adapter], url: SplitResult) -> dict[str, Any]:
+    """Read what the URL says outside of its query."""
     try:
-        split = urlsplit(url)
-        split.port  # noqa: B018  a bad port is noticed only when read
-    except ValueError as error:
-        raise ConfigurationError("the URL cannot be read.", remedy="Write SCHEME://…, as in 'memory://'.") from error
-    if not split.scheme:
-        raise ConfigurationError(f"'{redact(url)}' has no scheme.", remedy="Write SCHEME://…, as in 'memory://'.")
-    if split.fragment:
-        raise ConfigurationError("the URL holds a '#', which would end it.", remedy="Write %23.")
-    return split
+        return adapter.options_from_url(url)
+    except ValueError:  # which may quote it, and so is not passed on even as a context
+        pass
+    raise ConfigurationError(f"the URL is not as {adapter.name} reads it.", remedy=urls.ENCODE)
 
 
-def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], whose: str) -> None:
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean '{near[0]}'? " if near else ""
-            raise ConfigurationError(
-                f"unknown option '{name}' for {whose}.", remedy=f"{hint}Options: {', '.join(sorted(known))}."
-            )
+def _merged(told: Mapping[str, Any], query: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    for name in told.keys() & query.keys():
+        raise ConfigurationError(f"'{name}' is given twice by the URL.", remedy="Give it once.")
+    yield from told.items()
+    yield from query.items()
 
 
-def _validate(model: type[Any], values: Mapping[str, Any]) -> Any:
+def _unknown(what: str, name: str, known: Sequence[str], whose: str) -> ConfigurationError:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    hint = f"Did you mean '{near[0]}'? Else leave it out. " if near else "Leave it out. "
+    return ConfigurationError(f"unknown {what} for {whose}.", remedy=f"{hint}Options: {', '.join(sorted(known))}.")
+
+
+def _validated(model: type[Any], values: Mapping[str, Any], places: Mapping[str, int]) -> Any:
     try:
         return model.model_validate(values)
-    except ValidationError as error:
+    except ValidationError as error:  # which quotes the value, and so is not passed on even as a context
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"option '{place}': {first['msg']}.") from None  # the original quotes the value
-
-
-# --- sources ----------------------------------------------------------------------------------------------------
-
-
-def _environment() -> dict[str, Any]:
-    names = {name: name.removeprefix(PREFIX).lower() for name in os.environ if name.startswith(PREFIX)}
-    return {option: os.environ[name] for name, option in names.items() if option not in _NOT_OPTIONS}
-
-
-def read_profile(profile: str | None, path: str | Path | None = None) -> dict[str, Any]:
-    """Read one profile of openmem.toml; None means its `default`. ${NAME} in a value is an environment variable.
-
-    The file is the one OPENMEM_CONFIG names, else openmem.toml in this folder or the nearest above.
-    """
-    file = Path(path) if path else _find_file()
-    if file is None:
-        if profile is None:
-            return {}
-        remedy = f"Write one, or set {PREFIX}CONFIG."
-        raise ConfigurationError(f"no {FILE} is found for profile '{profile}'.", remedy=remedy)
-    try:
-        document = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{file.name} cannot be read: {error}.", remedy="Correct the file.") from error
-    profiles = document.get("profiles", {})
-    name = profile or document.get("default")
-    if name is None:
-        return {}
-    if not isinstance(name, str) or not isinstance(profiles, dict):
-        raise ConfigurationError(
-            f"{file.name} is not as expected.", remedy="Write default = 'NAME' and a table [profiles.NAME]."
-        )
-    if name not in profiles:
-        near = difflib.get_close_matches(name, list(profiles), n=1)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
-        remedy = f"{hint}It has: {', '.join(profiles)}."
-        raise ConfigurationError(f"{file.name} has no profile '{name}'.", remedy=remedy)
-    if not isinstance(profiles[name], dict):
-        raise ConfigurationError(f"{file.name}: profile '{name}' is no table.", remedy=f"Write [profiles.{name}].")
-    return {key: _expand(value, file) for key, value in profiles[name].items()}
-
-
-def _find_file() -> Path | None:
-    named = os.environ.get(f"{PREFIX}CONFIG")
-    if named:
-        return Path(named)
-    try:
-        here = Path.cwd()
-    except OSError:  # the folder was deleted under us
-        return None
-    return next((folder / FILE for folder in (here, *here.parents) if (folder / FILE).is_file()), None)
-
-
-def _expand(value: Any, file: Path) -> Any:
-    if not isinstance(value, str):
-        return value
-
-    def variable(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            remedy = "Set the variable."
-            raise ConfigurationError(f"{file.name} names ${{{match[1]}}}, which is not set.", remedy=remedy)
-        return os.environ[match[1]]
-
-    return re.sub(r"\$\{(\w+)\}", variable, value)
-
-
-def redact(url: str) -> str:
-    """Replace a URL's password and the values of its secret-looking options by ***; the URL may be malformed."""
-    hidden = re.sub(r"^([^/]*//[^:/@]*|[^:/@]*):(?!//).*@", r"\1:***@", url, flags=re.DOTALL)
-    text, mark, query = hidden.partition("?")
-    options = [(name, "***" if _SECRET.search(name) else value) for name, value in parse_qsl(query)]
-    return text + mark + urlencode(options, safe="*:/")
+    name = str(first["loc"][0]) if first["loc"] else ""
+    where = f"option '{'.'.join(str(part) for part in first['loc'])}': " if first["loc"] else ""
+    remedy = {_FILE: f"Correct it in {FILE}.", _VARIABLE: f"Correct the variable {environment.variable(name)}."}
+    raise ConfigurationError(f"{where}{first['msg']}.", remedy=remedy.get(places.get(name, _ARGUMENT), ""))

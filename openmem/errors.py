@@ -115,6 +115,12 @@ class ClosedError(InvalidRequestError, RuntimeError):
     default_remedy = "Open a new client."
 
 
+class CopyError(InvalidRequestError, TypeError):
+    """A client was copied or pickled, which holds connections, threads and locks."""
+
+    default_remedy = "Keep its URL or profile instead, and make a client where it is needed."
+
+
 class UnsupportedCapabilityError(OMPError):
     """The provider does not offer this verb or feature; nothing was done."""
 

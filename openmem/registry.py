@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from .adapter import Adapter
 from .errors import UnsupportedProviderError
+from .urls import redact
 
 GROUP = "openmem.adapters"
 _registered: dict[str, type[Adapter]] = {}
@@ -24,7 +25,7 @@ def schemes() -> list[str]:
 
 
 def adapter_class(scheme: str) -> type[Adapter]:
-    """Load the adapter of a scheme.
+    """Load the adapter of a scheme, or of what stands before a '+' and the name of a driver that it passes over.
 
     Raises UnsupportedProviderError for an unknown scheme, naming the known ones, and for one whose packages are not
     installed, naming the extra.
@@ -32,14 +33,27 @@ def adapter_class(scheme: str) -> type[Adapter]:
     if scheme in _registered:
         return _registered[scheme]
     entry = _entry_points().get(scheme)
-    if entry is None:
-        known = schemes()
-        near = difflib.get_close_matches(scheme, known, n=1)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
-        raise UnsupportedProviderError(
-            f"no adapter for '{scheme}'.",
-            remedy=f"{hint}Known: {', '.join(known)}. Others come with packages that provide {GROUP}.",
-        )
+    if entry is not None:
+        return _loaded(scheme, entry)
+    base, _, driver = scheme.partition("+")
+    if driver and base in schemes() and driver in (adapter := adapter_class(base)).drivers:
+        return adapter
+    raise _unknown(scheme)
+
+
+def _unknown(scheme: str) -> UnsupportedProviderError:
+    known = schemes()
+    near = difflib.get_close_matches(scheme, known, n=1)
+    hint = f"Did you mean '{near[0]}'? " if near else ""
+    if scheme in ("http", "https"):
+        hint = "Say with provider=… which backend is there. "
+    return UnsupportedProviderError(
+        f"no adapter for '{redact(scheme)}'.",
+        remedy=f"{hint}Known: {', '.join(known)}. Others come with packages that provide {GROUP}.",
+    )
+
+
+def _loaded(scheme: str, entry: EntryPoint) -> type[Adapter]:
     try:
         loaded: type[Adapter] = entry.load()
     except ImportError as error:

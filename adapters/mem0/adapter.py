@@ -47,7 +47,7 @@ class Mem0Settings(Settings):
     """The folder of the store and of mem0's history; else MEM0_DIR, else .mem0 in the user's home."""
     config: dict[str, Any] | None = Field(default=None, repr=False)
     """What mem0's Memory.from_config takes: vector_store, embedder, llm, history_db_path, …"""
-    llm_url: str | None = None
+    llm_url: str | None = Field(default=None, repr=False)  # it may hold a password
     """An OpenAI-compatible endpoint, for remember."""
     llm_model: str | None = None
     llm_api_key: SecretStr | None = None
@@ -74,9 +74,9 @@ class Mem0Adapter(StagedAdapter):
         return str(uuid4())
 
     @classmethod
-    def serving(cls, url: SplitResult) -> type[Adapter]:
-        """Tell the platform, which has a host, from the library."""
-        if not url.netloc:
+    def serving(cls, url: SplitResult, options: Mapping[str, Any]) -> type[Adapter]:
+        """Tell the platform, which has a host or a key, from the library."""
+        if not url.netloc and (url.path or not {"host", "api_key"} & options.keys()):
             return cls
         from .hosted import HostedMem0Adapter
 

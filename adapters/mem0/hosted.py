@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
-from openmem import cursors, records, selection
+from openmem import cursors, records, selection, urls
 from openmem._generated import models
 from openmem.adapter import Adapter, Settings
 from openmem.batches import failed, in_chunks
@@ -42,14 +42,17 @@ DEPTH, DEEPEST = 60, 1000
 class HostedMem0Settings(Settings):
     """Options of mem0://HOST."""
 
-    host: str
+    host: str = "api.mem0.ai"
+    """Also https://HOST:PORT."""
     port: int | None = None
     https: bool = True
     api_key: SecretStr | None = None
     page_size: int = Field(default=200, ge=1, le=200)
     """Records that one request lists."""
-    wait: float = Field(default=20.0, ge=0)
+    wait: float = Field(default=20.0, ge=0, allow_inf_nan=False)
     """Seconds that remember waits for the facts, within the client's timeout; what is not there by then is queued."""
+
+    _unfold = model_validator(mode="before")(urls.unfold_host)
 
 
 class HostedMem0Adapter(Adapter):
@@ -70,7 +73,7 @@ class HostedMem0Adapter(Adapter):
         """Read host, port and, as the password, the key."""
         if url.username or url.path.strip("/"):  # neither is quoted: it may be the key
             raise ConfigurationError("the URL has a user name or a path.", remedy="Write mem0://:KEY@api.mem0.ai.")
-        parts = {"host": url.hostname, "port": url.port, "api_key": unquote(url.password) if url.password else None}
+        parts = {**urls.endpoint(url), "api_key": urls.credentials(url).get("password")}
         return {name: value for name, value in parts.items() if value is not None}
 
     @classmethod

@@ -7,11 +7,13 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from threading import get_ident
 from typing import Any, TypeVar
+from urllib.parse import SplitResult
 
 from pydantic import BaseModel, Field
 
 from openmem.adapter import Settings
 from openmem.bridge import offload, step, stepping
+from openmem.errors import ConfigurationError
 from openmem.fork import Lock, leave_to_parent
 
 from ..embedded import EmbeddedAdapter
@@ -42,6 +44,13 @@ class MemoryAdapter(EmbeddedAdapter):
         self._lock = Lock()
         self._store = Records(self.embedding.dimension if self.embedding else None, self.settings.audit_limit)
         self._start()
+
+    @classmethod
+    def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
+        """Refuse a host, a user or a path: there is one kind of memory."""
+        if url.netloc or url.path.strip("/"):
+            raise ConfigurationError("memory:// has neither a host nor a path.", remedy="Write memory://.")
+        return {}
 
     def _start(self) -> None:
         self._thread = ThreadPoolExecutor(1, "openmem-memory")  # one at a time has the lock

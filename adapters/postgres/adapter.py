@@ -10,7 +10,7 @@ from datetime import UTC
 from functools import partial
 from itertools import islice
 from typing import Any
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 
 import psycopg
 from psycopg import IsolationLevel
@@ -24,12 +24,13 @@ from ..reads import with_kept
 from ..rules import unknown
 from ..staged import StagedAdapter, Transaction
 from ..store import Logged, asked, audit_response
-from . import reads
+from . import conninfo, reads
 from .connections import Connections, Rows
 from .extension import see_to_extension
 from .failures import translated
 from .filters import Bindings, selected
 from .index import IndexBuilder
+from .jsonb import read_record
 from .records import Keys, PostgresTransaction
 from .schema import Names
 from .search import Search, Sizes, needed
@@ -48,6 +49,7 @@ class PostgresAdapter(StagedAdapter):
     """Records as jsonb, an inverted index with statistics per user, vectors by pgvector."""
 
     name = "postgres"
+    drivers = conninfo.DRIVERS
     parallel = 3
     batch = 350
     settings_type = PostgresSettings
@@ -64,15 +66,8 @@ class PostgresAdapter(StagedAdapter):
 
     @classmethod
     def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
-        """Read user, password, host, port and database: postgres://user:password@host:5432/database."""
-        parts = {
-            "user": url.username and unquote(url.username),
-            "password": url.password and unquote(url.password),
-            "host": url.hostname and unquote(url.hostname),
-            "port": url.port,
-            "dbname": unquote(url.path.removeprefix("/")),
-        }
-        return {name: value for name, value in parts.items() if value}
+        """Read user, password, hosts, ports and database: postgres://user:password@host:5432/database."""
+        return conninfo.from_url(url)
 
     async def open(self) -> None:
         """Bring the store up to date, where anything is to be done, and start the pools.
@@ -246,4 +241,4 @@ class PostgresAdapter(StagedAdapter):
 
 
 def _memories(rows: Sequence[Sequence[Any]]) -> list[models.Memory]:
-    return [models.Memory.model_validate_json(record) for (record,) in rows]
+    return [read_record(record) for (record,) in rows]

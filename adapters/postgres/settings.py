@@ -3,43 +3,69 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, create_model, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from openmem.adapter import Settings
+from openmem.errors import ConfigurationError
 
+from . import conninfo
 from .vectors import Precision
 
-LIBPQ = ("host", "port", "user", "dbname", "application_name", "sslmode", "sslrootcert", "sslcert", "sslkey")
-OPTIONS = ("jit=off", "plan_cache_mode=force_generic_plan", "datestyle=ISO")
+OPTIONS = ("jit=off", "plan_cache_mode=force_generic_plan")
 """Compiling and planning each statement anew would take longer than these statements do."""
+NEEDED = ("datestyle=ISO",)
 KEEPALIVES = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 """Seconds and attempts after which a silent connection counts as lost."""
+LONGEST = 2_000_000
+"""Seconds that the server and the system count in milliseconds of 32 bits."""
+
+if TYPE_CHECKING:
+    Libpq = Settings
+else:
+    Libpq = create_model(
+        "Libpq",
+        __base__=Settings,
+        **{
+            name: (SecretStr | None if secret else str | int | None, None)
+            for name, secret in conninfo.PARAMETERS.items()
+        },
+    )
 
 
-class PostgresSettings(Settings):
-    """Options of postgres://: those of libpq that say where the server is, and our own."""
+class PostgresSettings(Libpq):
+    """Options of postgres://: our own, and every parameter of libpq."""
 
     host: str | None = None
-    port: int | None = None
+    port: int | str | None = None
+    """Of several hosts, several with commas between."""
     user: str | None = None
     password: SecretStr | None = None
     dbname: str | None = None
-    sslmode: str | None = None
-    sslrootcert: str | None = None
-    sslcert: str | None = None
-    sslkey: str | None = None
+    options: str | None = None
+    """Settings of the session, -c NAME=VALUE; what openmem needs is set after them."""
+    passfile: Path | None = None
+    sslrootcert: Literal["system"] | Path | None = None
+    sslcert: Path | None = None
+    sslkey: Path | None = None
+    sslcrl: Path | None = None
+    sslcrldir: Path | None = None
+    ssl: bool | None = None
+    """true: sslmode=require, as libpq has it; false: sslmode=disable."""
     application_name: str = "openmem"
     replica_url: SecretStr | None = None
     """A replica of the server, which list and search may read from once it has what this process wrote."""
     db_schema: str = Field(default="openmem", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)
     """The schema that holds the store."""
     pool_size: int = Field(default=10, ge=1)
-    connect_timeout: float = Field(default=10.0, gt=0)
-    """Seconds to wait for a connection."""
-    statement_timeout: float = Field(default=30.0, gt=0)
+    connect_timeout: float = Field(default=10.0, gt=0, le=LONGEST)
+    """Seconds to wait for a connection; libpq gets it too, rounded up."""
+    statement_timeout: float = Field(default=30.0, gt=0, le=LONGEST)
     """Seconds that one statement may take on the server."""
     pgbouncer: bool = False
     """The server is behind PgBouncer with transaction pooling: no prepared statements, no settings of a session."""
@@ -53,25 +79,63 @@ class PostgresSettings(Settings):
     rls: bool = False
     """Row-level security: the server itself refuses rows of another user than the request's."""
 
+    @field_validator("port")
+    @classmethod
+    def _has_numbers(cls, port: int | str | None) -> int | str | None:
+        for each in [] if port is None else str(port).split(","):
+            if each and not (re.fullmatch("[0-9]{1,5}", each) and 0 < int(each) < 65536):
+                raise PydanticCustomError("port", "a port is a number from 1 to 65535; of several hosts 5432,5433")
+        return int(port) if isinstance(port, str) and port.isdigit() else port
+
+    @field_validator("ssl", mode="before")
+    @classmethod
+    def _is_no_mode(cls, ssl: Any) -> Any:
+        if isinstance(ssl, str) and ssl.lower() not in ("true", "false"):
+            raise PydanticCustomError("ssl", "it is true or false; a mode is sslmode=require")
+        return ssl
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.ssl is not None and self._sslmode() is not None:
+            raise ConfigurationError("ssl and sslmode are given.", remedy="Give sslmode alone.")
+        if "statement_timeout" in self.model_fields_set and "statement_timeout" in (self.options or ""):
+            raise ConfigurationError("statement_timeout is given, and again in options.", remedy="Give it once.")
+        self.replica_arguments()
+        return self
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Leave out what is not given: libpq takes fifty parameters."""
+        return ((name, value) for name, value in super().__repr_args__() if value is not None)
+
     def arguments(self, **session: str) -> dict[str, Any]:
         """Return what psycopg connects with; session: settings that differ from those of the pools."""
-        given = {name: value for name in LIBPQ if (value := getattr(self, name)) is not None}
-        if self.password is not None:
-            given["password"] = self.password.get_secret_value()
+        given = {name: _plain(value) for name in conninfo.PARAMETERS if (value := getattr(self, name)) is not None}
+        if self.ssl is not None:
+            given["sslmode"] = "require" if self.ssl else "disable"
         return self._session(given, session)
 
     def replica_arguments(self) -> dict[str, Any] | None:
         """Return the same for the replica; None without one."""
         if self.replica_url is None:
             return None
-        return self._session(conninfo_to_dict(self.replica_url.get_secret_value()), {})
+        return self._session(conninfo.of_replica(self.replica_url.get_secret_value()), {})
+
+    def _sslmode(self) -> Any:
+        return getattr(self, "sslmode", None)
 
     def _session(self, given: dict[str, Any], session: dict[str, str]) -> dict[str, Any]:
         seconds = math.ceil(self.connect_timeout)
         always = {"autocommit": True, "client_encoding": "utf8", "connect_timeout": seconds}
         lively = {**KEEPALIVES, "tcp_user_timeout": seconds * 1000}
         if self.pgbouncer:
-            return {**lively, **always, **given, "prepare_threshold": None}
-        settings = {"statement_timeout": f"{self.statement_timeout * 1000:.0f}", **session}
-        options = [*OPTIONS, *(f"{name}={value}" for name, value in settings.items())]
-        return {**lively, **always, **given, "options": " ".join(f"-c {option}" for option in options)}
+            return {**lively, **given, **always, "prepare_threshold": None}
+        before = [*OPTIONS, f"statement_timeout={self.statement_timeout * 1000:.0f}"]
+        after = [*NEEDED, *(f"{name}={value}" for name, value in session.items())]
+        parts = [*(f"-c {each}" for each in before), given.get("options"), *(f"-c {each}" for each in after)]
+        return {**lively, **given, **always, "options": " ".join(filter(None, parts))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value) if isinstance(value, Path) else value

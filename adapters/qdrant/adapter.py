@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import SplitResult, unquote
 from weakref import WeakValueDictionary
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from openmem import cursors, selection
+from openmem import cursors, selection, urls
 from openmem._generated import models
 from openmem.adapter import Embed, Settings
 from openmem.clock import micros
@@ -35,6 +36,7 @@ from .store import QdrantStore
 from .transaction import QdrantTransaction
 from .walk import chain_of, newest_first
 
+_TLS = {"qdrants": True, "https": True, "http": False}
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
@@ -51,6 +53,7 @@ class QdrantSettings(Settings):
     """Options of qdrant://."""
 
     host: str = "localhost"
+    """Also https://HOST:PORT."""
     port: int = 6333
     collection: str = Field(default="openmem", pattern=_NAME, max_length=200)
     api_key: SecretStr | None = None
@@ -66,6 +69,15 @@ class QdrantSettings(Settings):
     """Copies of each part."""
     write_consistency_factor: int | None = Field(default=None, ge=1)
     """Copies that must have a change before it is acknowledged."""
+
+    _unfold = model_validator(mode="before")(urls.unfold_host)
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not all("!" <= each <= "~" for each in key.get_secret_value() or " "):
+            raise PydanticCustomError("key", "it is empty or holds more than a key")  # httpx would quote it
+        return key
 
 
 class QdrantBackend(StagedAdapter):
@@ -213,14 +225,16 @@ class QdrantAdapter(QdrantBackend):
     @classmethod
     def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
         """Read host, port and collection: qdrant://host:6333/collection, qdrants:// for TLS; a password is the key."""
+        account = urls.credentials(url)
+        if "user" in account:  # which is not quoted: it may be the key
+            raise ConfigurationError("the URL has a user name.", remedy=f"Write {url.scheme}://:KEY@HOST:6333.")
         parts = {
-            "host": url.hostname and unquote(url.hostname),
-            "port": url.port,
-            "collection": unquote(url.path.strip("/")),
-            "api_key": url.password and unquote(url.password),
-            "https": url.scheme == "qdrants",
+            **urls.endpoint(url),
+            "collection": unquote(url.path.strip("/")) or None,
+            "api_key": account.get("password"),
+            "https": _TLS.get(url.scheme),
         }
-        return {name: value for name, value in parts.items() if value}
+        return {name: value for name, value in parts.items() if value is not None}
 
     def engine(self) -> Engine:
         """Make a client of the server."""

@@ -24,7 +24,7 @@ from openmem.errors import (
 )
 from openmem.repeat import repeat
 
-from .engine import DENSE, Held, Layout, Nearest, Operation, Row, Words
+from .engine import DENSE, Held, Layout, Nearest, Operation, Row, Words, words_name
 from .filters import Native
 from .models import INDEXES, filter_of, operation_of, request_of, shape
 
@@ -77,6 +77,16 @@ class ClientEngine:
         await self._unless(
             lambda held: held.dense.get(DENSE) == dimension, "create_vector_name", collection, DENSE, config
         )
+
+    async def take_words(self, collection: str) -> None:
+        """Take sparse vectors of this analysis's name, and drop those of others."""
+        held, ours = await self.held(collection), words_name()
+        sparse = set(held.sparse) if held is not None else set[str]()
+        if ours not in sparse:
+            config = models.SparseVectorNameConfig(sparse=models.SparseVectorConfig(modifier=models.Modifier.IDF))
+            await self._unless(lambda held: ours in held.sparse, "create_vector_name", collection, ours, config)
+        for former in sparse - {ours}:
+            await self._unless(_without(former), "delete_vector_name", collection, former)
 
     async def _unless(self, so: Callable[[Held], bool], method: str, collection: str, *arguments: Any) -> None:
         """Change a collection; where that fails since it is so already, by another try or process, it is well."""
@@ -131,6 +141,10 @@ class ClientEngine:
         options = {"scroll_filter": where, "offset": after, "with_payload": list(fields)}
         records, following = await self.call("scroll", collection, limit=limit, **options)
         return [Row(str(record.id), record.payload or {}) for record in records], following
+
+
+def _without(vector: str) -> Callable[[Held], bool]:
+    return lambda held: vector not in held.sparse
 
 
 class RemoteEngine(ClientEngine):

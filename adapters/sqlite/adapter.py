@@ -33,6 +33,7 @@ class SqliteAdapter(EmbeddedAdapter):
     """One file: WAL, records as JSON, an inverted index with statistics per user, vectors searched exactly."""
 
     name = "sqlite"
+    drivers = ("aiosqlite", "pysqlite")
     settings_type = SqliteSettings
     settings: SqliteSettings
 

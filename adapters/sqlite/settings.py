@@ -17,7 +17,7 @@ class SqliteSettings(Settings):
     path: Path
     synchronous: Literal["full", "normal"] = "full"
     """full: an acknowledged write survives a power cut; normal: it survives the end of the process."""
-    busy_timeout: float = Field(default=30.0, gt=0)
+    busy_timeout: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     """Seconds to wait for another process's write."""
     cached_users: int = Field(default=1000, ge=1)
     """Users whose vectors are kept in memory."""
