@@ -8,9 +8,9 @@ BIN := .venv/bin
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: .venv/demo ## one script on five backends, then the conformance matrix of all
-	@mkdir -p out
-	@$(BIN)/python examples/with_postgres.py sh -c 'BIN=$(BIN) sh examples/demo.sh'
+demo: .venv/demo ## one script on five backends, then the conformance suite on each
+	@mkdir -p out/conformance
+	@$(BIN)/python examples/with_postgres.py $(BIN)/python examples/demo.py
 
 test: .venv/dev ## run the whole test suite
 	$(BIN)/python -m pytest

@@ -5,8 +5,24 @@ from __future__ import annotations
 from .check import Check, check
 from .checks import CHECKS
 from .harness import Harness
+from .header import Header
+from .levels import LEVELS
 from .report import Report, Result, matrix
-from .runner import run
+from .runner import Progress, run
 from .verdicts import Failure, Inconclusive
 
-__all__ = ["CHECKS", "Check", "Failure", "Harness", "Inconclusive", "Report", "Result", "check", "matrix", "run"]
+__all__ = [
+    "CHECKS",
+    "LEVELS",
+    "Check",
+    "Failure",
+    "Harness",
+    "Header",
+    "Inconclusive",
+    "Progress",
+    "Report",
+    "Result",
+    "check",
+    "matrix",
+    "run",
+]

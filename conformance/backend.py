@@ -15,18 +15,27 @@ from openmem.embedding import info, resolve
 from openmem.ownership import asked_by, foreign
 from openmem.types import Capabilities, CapabilityFeatures
 
-from .harness import Client, Colour, Harness, TickingClock
+from .harness import Calls, Client, Colour, Harness, TickingClock
+from .names import Names, prefix
+from .traces import Traces
 from .verdicts import REFUSALS
 
 Target = str | Callable[..., Adapter]
 """A URL, or a class or function that makes an adapter from embedding= and clock=."""
 
 
+SETTLED = 30.0
+"""Seconds that are waited for calls that go on without their caller, before what they wrote is removed."""
+
+
 class Backend:
     """A client over the target, and its raw adapter with the requests counted that reach it."""
 
-    def __init__(self, target: Target, colour: Colour, options: Mapping[str, Any]) -> None:
+    def __init__(self, target: Target, colour: Colour, options: Mapping[str, Any], seed: int) -> None:
         self._target, self._settings = target, {**_embedder(target, options), **options}
+        self._seed, self._calls, self._traces = seed, Calls(), Traces(prefix(seed))
+        self.lends_embedder = "embedder" in self._settings
+        """Whether the client's embedder makes the vectors, and not the backend its own."""
         self.colour = colour
         self.clock = TickingClock()
         self.reached = 0
@@ -38,17 +47,19 @@ class Backend:
 
     def _connect(self) -> None:
         self.client = self._watched()
-        self.raw = self.client._core.adapter
+        self.memory, self.raw = Client(self.client, self._calls), self.client._core.adapter
 
-    def _watched(self) -> AsyncMemory | Memory:
+    def _watched(self, **options: Any) -> AsyncMemory | Memory:
         """Make a client whose requests are counted, and their answers looked at."""
-        client = _client(self._target, self.colour, self.clock, self._settings)
+        client = _client(self._target, self.colour, self.clock, {**self._settings, **options})
         handle = client._core.adapter.handle
 
         async def watched(request: Any) -> Any:
             self.reached += 1
             asked = asked_by(request)
+            self._traces.before(request)
             answer = await handle(request)
+            self._traces.after(request, answer)
             if foreign(asked, answer):
                 self.leaks.append(VERB_OF[type(request)].name)
             return answer
@@ -68,42 +79,59 @@ class Backend:
     async def open(self, *, admit_everything: bool = False) -> None:
         """Reach the backend; with admit_everything the guard lets undeclared verbs and features through."""
         self._admit_everything = admit_everything
-        memory = Client(self.client)
         if admit_everything:
             self._claim_every_feature()
-        self.capabilities: Capabilities = await memory.capabilities()
+        self.capabilities: Capabilities = await self.memory.capabilities()
         if admit_everything:
             self.capabilities = self.client._core._capabilities = self.capabilities.model_copy(
                 update={"verbs": [*VERBS]}
             )
         with suppress(*REFUSALS):  # a backend that refuses can be reached, and is the checks' to judge
-            await memory.list(self.harness().user, limit=1)
+            await self.memory.list(self.harness("open").user, limit=1)
 
-    async def reopen(self) -> None:
-        """Close every client over the target, and only then open them again."""
+    @asynccontextmanager
+    async def closed(self) -> AsyncIterator[None]:
+        """Close every client over the target, and open them again afterwards."""
         every = (self, *self.beside)
         for each in every:
             await each.close()
-        for each in every:
-            each._connect()
-            await each.open(admit_everything=each._admit_everything)
+        try:
+            yield
+        finally:
+            for each in every:
+                each._connect()
+            for each in every:
+                await each.open(admit_everything=each._admit_everything)
 
     @asynccontextmanager
-    async def second(self) -> AsyncIterator[Client]:
-        """Open a client beside the one under test, over the same target."""
-        client = Client(self._watched())
+    async def second(self, **options: Any) -> AsyncIterator[Client]:
+        """Open a client beside the one under test, over the same target, by other options where some are given."""
+        client = Client(self._watched(**options), self._calls)
         try:
             yield client
         finally:
             await client.close()
 
-    def harness(self) -> Harness:
-        """Make a fresh harness."""
-        return Harness(self)
+    def harness(self, *place: str) -> Harness:
+        """Make a fresh harness, whose names are those of a place in the run."""
+        return Harness(self, Names(self._seed, self.colour, *place))
+
+    async def remove(self, *, again: bool = False) -> None:
+        """Delete what was written, once nothing more is; again: also what could not be deleted before."""
+        await self._calls.settle(SETTLED)
+        if self._traces.left:
+            if self.client._core.closed:  # an interrupt came between closing and opening
+                self._connect()
+            await self._traces.remove(self.memory, self.capabilities, again=again)
+
+    @property
+    def left(self) -> list[str]:
+        """The users of whom something may be left."""
+        return self._traces.left
 
     async def close(self) -> None:
         """Close the client."""
-        await Client(self.client).close()
+        await self.memory.close()
 
 
 def _embedder(target: Target, options: Mapping[str, Any]) -> dict[str, str]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from .harness import Harness
 
-Level = Literal["core", "standard", "full"]
 Run = Callable[[Harness], Awaitable[None]]
 
 
@@ -20,7 +18,6 @@ class Check:
     clause: str
     title: str
     requires: tuple[str, ...]
-    level: Level
     run: Run
 
     @property
@@ -32,12 +29,12 @@ class Check:
 CHECKS: list[Check] = []
 
 
-def check(clause: str, title: str, *, requires: Sequence[str] = (), level: Level = "standard") -> Callable[[Run], Run]:
+def check(clause: str, title: str, *, requires: Sequence[str] = ()) -> Callable[[Run], Run]:
     """Register an async function of a harness as a check; its id is the clause and the function's name."""
 
     def register(run: Run) -> Run:
         name = getattr(run, "__name__", "check").replace("_", "-")
-        made = Check(f"{clause}.{name}", clause, title, tuple(requires), level, run)
+        made = Check(f"{clause}.{name}", clause, title, tuple(requires), run)
         if any(known.id == made.id for known in CHECKS):
             raise ValueError(f"two checks have the id {made.id}")
         CHECKS.append(made)

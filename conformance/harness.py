@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,16 +14,15 @@ from typing import Any, Literal, Protocol
 from openmem import bridge
 from openmem._generated.models import CapabilitiesRequest
 from openmem.adapter import Adapter
-from openmem.client import AsyncMemory, Memory
 from openmem.clock import utc_now
 from openmem.errors import OMPError
 from openmem.fork import Lock
 from openmem.types import Capabilities, MemoryRecord
 
+from .names import Names
 from .verdicts import Failure, Inconclusive
 
 Colour = Literal["async", "sync"]
-LETTERS = "bcdfghjklmnpqrstvwxz"  # no vowels: a marker is nobody's word and has no stem
 MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -52,22 +50,41 @@ class Call:
         return self.start().__await__()
 
 
+class Calls:
+    """What is under way: a call ends even where its caller is cancelled, and can be waited for."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self, call: Coroutine[Any, Any, Any]) -> Any:
+        """Make a call."""
+        task = asyncio.ensure_future(call)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait so long for what goes on without its caller."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+
 class Client:
     """Either client under one face: every verb is awaited."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, calls: Calls) -> None:
+        self._client, self._calls = client, calls
 
     def bound(self, user_id: str) -> Client:
         """Return the client's view of one user under the same face."""
-        return Client(self._client.for_user(user_id))
+        return Client(self._client.for_user(user_id), self._calls)
 
     def __getattr__(self, name: str) -> Any:
         verb: Callable[..., Any] = getattr(self._client, name)
         awaited = verb if inspect.iscoroutinefunction(verb) else partial(asyncio.to_thread, verb)
 
         def call(*args: Any, **fields: Any) -> Call:
-            return Call(partial(awaited, *args, **fields))
+            return Call(lambda: self._calls.run(awaited(*args, **fields)))
 
         return call
 
@@ -75,36 +92,38 @@ class Client:
 class Place(Protocol):
     """A backend under test."""
 
-    client: AsyncMemory | Memory
+    memory: Client
     raw: Adapter
     capabilities: Capabilities
     clock: TickingClock
     colour: Colour
     reached: int
     leaks: list[str]
+    lends_embedder: bool
 
-    async def reopen(self) -> None:
-        """Close every client over the target, and only then open them again."""
+    def closed(self) -> AbstractAsyncContextManager[None]:
+        """Close every client over the target, and open them again afterwards."""
 
-    def second(self) -> AbstractAsyncContextManager[Client]:
-        """Open a client beside the one under test, over the same target."""
+    def second(self, **options: Any) -> AbstractAsyncContextManager[Client]:
+        """Open a client beside the one under test, over the same target, by other options where some are given."""
 
 
 class Harness:
     """One check's own corner of the provider; made anew for each check and colour."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, names: Names) -> None:
         self._place = place
-        self.memory = Client(place.client)
+        self.memory = place.memory
         self.raw = place.raw
         self.capabilities = place.capabilities
         self.now: Callable[[], datetime] = place.clock
         self.colour = place.colour
         self.second = place.second
         self._leaks_before = len(place.leaks)
+        self.lends_embedder = place.lends_embedder
+        self._names = names
         self.user = self.new_user()
         self.other = self.new_user()
-        self._prefix = f"check-{secrets.token_hex(4)}"
         self._contents: dict[str, str] = {}
 
     def reached(self) -> int:
@@ -117,8 +136,17 @@ class Harness:
 
     async def reopen(self) -> None:
         """Close every client over the target, and only then open them again."""
-        await self._place.reopen()
-        self.memory, self.raw = Client(self._place.client), self._place.raw
+        async with self.closed():
+            pass
+
+    @asynccontextmanager
+    async def closed(self) -> AsyncIterator[None]:
+        """Close every client over the target, and open them again afterwards."""
+        try:
+            async with self._place.closed():
+                yield
+        finally:
+            self.memory, self.raw = self._place.memory, self._place.raw
 
     async def native(self) -> Capabilities:
         """Ask the raw adapter what it supports of itself, where the client under test would ask it."""
@@ -129,15 +157,31 @@ class Harness:
 
     def new_user(self) -> str:
         """Make a user id that nobody else has."""
-        return f"conformance-{secrets.token_hex(8)}"
-
-    def scope(self, path: str) -> str:
-        """Put a scope below this check's own."""
-        return f"{self._prefix}/{path}"
+        return self._names.user()
 
     def marker(self) -> str:
         """Make an improbable word of letters."""
-        return "".join(secrets.choice(LETTERS) for _ in range(12))
+        return self._names.marker()
+
+    def number(self) -> int:
+        """Make an improbable number of 18 digits."""
+        return self._names.number()
+
+    def unknown(self) -> str:
+        """Make an id that no memory has."""
+        return self._names.unknown()
+
+    def own(self, name: str) -> str:
+        """Make a text, tag or key of this check's own out of a name; the same name gives the same again."""
+        return self._names.own(name)
+
+    def signed(self, text: str) -> str:
+        """Make a text this check's own by signs, no words and without meaning; the same text gives the same again."""
+        return self._names.signed(text)
+
+    def scope(self, path: str) -> str:
+        """Put a scope below this check's own."""
+        return self._names.scope(path)
 
     async def add(self, content: str, user_id: str | None = None, **fields: Any) -> MemoryRecord:
         """Add a memory, wait until it is stored, and return it as it is from then on."""
@@ -204,11 +248,12 @@ class Harness:
         missing = [each for each in wanted if each not in actual]
         unexpected = [each for each in actual if each not in wanted]
         twice = sorted({each for each in actual if actual.count(each) > 1})
+        told = {"expected": self._named(wanted) or "nothing", "got": self._named(actual) or "nothing"}
         for name, ids in (("is missing", missing), ("should not be there", unexpected), ("comes twice", twice)):
             if ids:
-                raise Failure(f"{what}: {self._named(ids)} {name}")
+                raise Failure(f"{what}: {self._named(ids)} {name}", **told)
         if ordered and actual != wanted:
-            raise Failure(f"{what}: the order is {self._named(actual)}, not {self._named(wanted)}")
+            raise Failure(f"{what}: the order is {told['got']}, not {told['expected']}", **told)
 
     def _named(self, ids: Sequence[str]) -> str:
         shown = [repr(self._contents.get(each, each))[:60] for each in ids[:5]]
@@ -226,5 +271,7 @@ class Harness:
             )
             return error
         except OMPError as error:
-            raise Failure(f"raised {type(error).__name__}, not {names}: {error}") from error
-        raise Failure(f"answered {answer!r:.120} where {names} is due")
+            got = f"{type(error).__name__}: {error}"
+            raise Failure(f"raised {type(error).__name__}, not {names}: {error}", expected=names, got=got) from error
+        message = f"answered {answer!r:.120} where {names} is due"
+        raise Failure(message, expected=names, got=f"the answer {answer!r:.120}")

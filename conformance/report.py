@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
+from openmem._generated.clauses import CLAUSES
 from openmem.types import Capabilities
 
-from .check import Level
+from .header import Header
+from .levels import LEVELS, Reach, reaches
 
 Outcome = Literal["pass", "verified-unsupported", "deviation", "inconclusive", "fail", "error"]
 OUTCOMES: tuple[Outcome, ...] = ("pass", "verified-unsupported", "deviation", "inconclusive", "fail", "error")
 GOOD = frozenset({"pass", "verified-unsupported", "deviation"})
-LEVELS: tuple[Level, ...] = ("core", "standard", "full")
+SHOWN = 400
+"""Characters of what was due and what came, on the screen."""
 MARKS = {"pass": "✓", "verified-unsupported": "–", "deviation": "△", "inconclusive": "?", "fail": "✗", "error": "!"}
 
 
@@ -27,11 +30,13 @@ class Result:
 
     check: str
     clause: str
-    level: Level
     colour: str
     outcome: Outcome
     message: str
     seconds: float
+    expected: str = ""
+    """What was due where it is not good, and what came instead."""
+    got: str = ""
 
 
 @dataclass
@@ -39,12 +44,15 @@ class Report:
     """A run over one backend; without complete it did not reach its end and proves nothing."""
 
     target: str
+    header: Header
     only: tuple[str, ...] = ()
     provider: str = ""
     capabilities: Capabilities | None = None
     results: list[Result] = field(default_factory=list)
     could_not_run: str = ""
     complete: bool = False
+    left: list[str] = field(default_factory=list)
+    """Users of whom memories may be left in the provider."""
 
     @property
     def counts(self) -> dict[Outcome, int]:
@@ -60,46 +68,64 @@ class Report:
         return 0 if all(result.outcome in GOOD for result in self.results) else 1
 
     @property
-    def level(self) -> str:
-        """The highest level all of whose checks, and all below it, are good; a deviation ends it one below.
+    def reaches(self) -> list[Reach]:
+        """How far each level is proven, the lowest first."""
+        outcomes: dict[str, set[str]] = {}
+        for result in self.results:
+            outcomes.setdefault(result.check, set()).add(result.outcome)
+        return reaches(outcomes)
 
-        A run of some checks only reaches none.
-        """
+    @property
+    def level(self) -> str:
+        """The highest level all of whose clauses, and all below it, are proven."""
         reached = "none"
-        if self.only:
-            return reached
-        for level in LEVELS:
-            outcomes = {result.outcome for result in self.results if result.level == level}
-            if self.exit_code == 2 or not outcomes <= {"pass", "verified-unsupported"}:
+        for reach in self.reaches:
+            if self.exit_code == 2 or not reach.reached:
                 break
-            reached = level
+            reached = reach.level
         return reached
 
     def summary(self) -> str:
-        """Say the outcome on one screen: counts, then what is not good."""
+        """Say the outcome on one screen: circumstances, counts, levels, then what is not good."""
         if self.exit_code == 2:
-            return f"{self.target}: could not run: {self.could_not_run or 'no check was run'}"
+            return f"{self.target}: could not run: {self.could_not_run or 'no check was run'}\n  {self.header}"
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
         checks = len({result.check for result in self.results})
-        level = f"only {', '.join(self.only)}" if self.only else f"level {self.level}"
-        lines = [f"{self.target}: {level}; {checks} checks, async and sync: {counts}"]
-        bad = [result for result in self.results if result.outcome not in GOOD]
-        lines += [f"  {r.outcome:<12} {r.check} ({r.colour}): {r.message}" for r in bad]
-        return "\n".join(lines)
+        only = f", only {', '.join(self.only)}" if self.only else ""
+        lines = [f"{self.target}: level {self.level}{only}; {checks} checks, async and sync: {counts}"]
+        lines += [f"  {line}" for line in (self.header, *self.reaches)]
+        if self.left:
+            lines.append(f"  memories may be left of {len(self.left)} users, such as {self.left[0]}")
+        return "\n".join([*lines, *self._faults()])
+
+    def _faults(self) -> Iterator[str]:
+        """Say what is not good: the clause, what was due and what came; once where both clients say the same."""
+        faults: dict[tuple[str, ...], list[str]] = {}
+        for r in self.results:
+            if r.outcome not in GOOD:
+                faults.setdefault((r.outcome, r.check, r.clause, r.expected, r.got), []).append(r.colour)
+        for (outcome, check, clause, expected, got), colours in faults.items():
+            yield f"  {outcome:<12} {check} ({', '.join(colours)})"
+            yield f"    {clause}: {CLAUSES.get(clause, '')}"
+            yield f"    expected: {_cut(expected)}"
+            yield f"    got: {_cut(got)}"
 
     def as_json(self) -> dict[str, Any]:
         """Write the report as JSON values."""
         return {
             "target": self.target,
+            "header": asdict(self.header),
             "only": list(self.only),
             "provider": self.provider,
             "capabilities": self.capabilities.model_dump(exclude_none=True) if self.capabilities else None,
             "level": self.level,
+            "levels": {reach.level: reach.clauses for reach in self.reaches},
             "exit_code": self.exit_code,
             "could_not_run": self.could_not_run or None,
             "counts": self.counts,
             "results": [asdict(result) for result in self.results],
             "complete": self.complete,
+            "left": self.left,
         }
 
     def write(self, directory: Path) -> None:
@@ -131,11 +157,19 @@ class Report:
             )
             if result.outcome != "pass":
                 text = f"{result.outcome}: {_printable(result.message)}"
-                ET.SubElement(case, elements.get(result.outcome, "skipped"), message=text)
+                told = ET.SubElement(case, elements.get(result.outcome, "skipped"), message=text)
+                if result.outcome not in GOOD:
+                    clause = f"{result.clause}: {CLAUSES.get(result.clause, '')}"
+                    told.text = _printable(f"{clause}\nexpected: {result.expected}\ngot: {result.got}")
         if self.exit_code == 2:
             case = ET.SubElement(suite, "testcase", classname="run", name="run")
             ET.SubElement(case, "error", message=_printable(self.could_not_run or "no check was run"))
         return suite
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[:SHOWN]} …"
 
 
 def _printable(text: str) -> str:
@@ -145,19 +179,28 @@ def _printable(text: str) -> str:
 
 def matrix(reports: Sequence[Report]) -> str:
     """Write several reports as one Markdown table: a row a check, a column a backend."""
-    lines = ["# Conformance", "", "| backend | provider | level | " + " | ".join(OUTCOMES) + " |"]
-    lines.append("|" + "---|" * (3 + len(OUTCOMES)))
+    levels = [f"{level} proven" for level in LEVELS]
+    columns = ["backend", "provider", "level", *levels, *OUTCOMES]
+    lines = ["# Conformance", "", *_row(columns), *_row(["---"] * len(columns))]
     for report in reports:
-        counts = " | ".join(str(count) for count in report.counts.values())
-        level = report.level if report.exit_code != 2 else f"could not run: {_in_table(report.could_not_run)}"
-        lines.append(f"| {_in_table(report.target)} | {report.provider} | {level} | {counts} |")
+        level = report.level if report.exit_code != 2 else f"could not run: {report.could_not_run}"
+        proven = [f"{len(each.clauses.get('proven', ()))} of {each.of}" for each in report.reaches]
+        lines += _row([report.target, report.provider, level, *proven, *map(str, report.counts.values())])
     lines += ["", " ".join(f"{mark} {name}" for name, mark in MARKS.items()), ""]
-    lines += ["| clause | check | " + " | ".join(_in_table(report.target) for report in reports) + " |"]
-    lines.append("|" + "---|" * (2 + len(reports)))
+    lines += [f"- {_in_table(f'{report.target}: {_part(report)}{report.header}')}" for report in reports]
+    lines += ["", *_row(["clause", "check", *(report.target for report in reports)])]
+    lines += _row(["---"] * (2 + len(reports)))
     for check, clause in _checks(reports):
-        cells = " | ".join(_cell(report, check) for report in reports)
-        lines.append(f"| {clause} | {check.partition('.')[2]} | {cells} |")
+        lines += _row([clause, check.partition(".")[2], *(_cell(report, check) for report in reports)])
     return "\n".join(lines) + "\n"
+
+
+def _row(cells: Iterable[str]) -> list[str]:
+    return [f"| {' | '.join(map(_in_table, cells))} |"]
+
+
+def _part(report: Report) -> str:
+    return f"only {', '.join(report.only)}; " if report.only else ""
 
 
 def _in_table(text: str) -> str:

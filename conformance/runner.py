@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, get_args
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit
 
-from openmem.config import redact
 from openmem.errors import ConfigurationError, OMPError
+from openmem.urls import redact
 
 from .backend import Backend, Target
 from .check import Check
 from .checks import CHECKS
 from .harness import Colour
+from .header import Header
 from .judge import UNWAIVABLE, Judge
-from .report import Report, Result
+from .levels import LEVELS
+from .report import GOOD, Report, Result
+
+LONGEST = 1000
+"""Characters of what a report quotes in one place: a message may hold whole records."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: the group of the check that is next, checks that are done, of all, and how many were bad."""
+
+    target: str
+    group: str
+    done: int
+    of: int
+    failed: int
 
 
 async def run(
@@ -27,19 +45,23 @@ async def run(
     only: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     deviations: Mapping[str, str] | None = None,
+    seed: int | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Report:
-    """Run the checks, each through AsyncMemory and through Memory.
+    """Run the checks, each through AsyncMemory and through Memory, and remove what they wrote, also when cancelled.
 
     only: ids, clauses, groups or levels to run. options: client options; the embedder is the predictable one unless
     they name another. deviations: check id -> reason, besides the file of the provider in conformance/deviations.
+    seed: a whole number, from which all users, texts, tags and keys are made that the provider gets; None: a new one.
+    watch: is told before each check how far the run is.
     """
     name = redact(target) if isinstance(target, str) else getattr(target, "__name__", "adapter")
-    report = Report(target=name, only=tuple(only))
+    report = Report(target=name, header=Header(secrets.randbits(32) if seed is None else seed), only=tuple(only))
     hide = _hider(target, options or {})
     try:
-        checks = _chosen(only)
+        trial = _Trial(target, options or {}, _chosen(only), deviations, report, hide, watch)
         for colour in get_args(Colour):
-            await _run_colour(colour, target, checks, options or {}, deviations, report, hide)
+            await trial.run(colour)
         report.complete = True
     except OMPError as error:
         report.could_not_run = hide(str(error))
@@ -51,7 +73,10 @@ async def run(
 def _chosen(only: Sequence[str]) -> list[Check]:
     if not only:
         return list(CHECKS)
-    names = {name: [c for c in CHECKS if name in (c.id, c.clause, c.group, c.level)] for name in only}
+    names = {
+        name: [c for c in CHECKS if name in (c.id, c.clause, c.group) or c.clause in LEVELS.get(name, ())]
+        for name in only
+    }
     unknown = [name for name, found in names.items() if not found]
     if unknown:
         raise ConfigurationError(
@@ -61,31 +86,64 @@ def _chosen(only: Sequence[str]) -> list[Check]:
     return [check for check in CHECKS if check.id in chosen]
 
 
-async def _run_colour(
-    colour: Colour,
-    target: Target,
-    checks: Sequence[Check],
-    options: Mapping[str, Any],
-    deviations: Mapping[str, str] | None,
-    report: Report,
-    hide: Callable[[str], str],
-) -> None:
-    guarded, unguarded = Backend(target, colour, options), Backend(target, colour, options)
-    guarded.beside, unguarded.beside = [unguarded], [guarded]
-    try:
-        await guarded.open()
-        await unguarded.open(admit_everything=True)
-        report.provider, report.capabilities = guarded.capabilities.provider, guarded.capabilities
-        judge = Judge(guarded, unguarded, _waived(guarded.capabilities.provider, deviations))
-        for check in checks:
-            started = time.perf_counter()
-            outcome, message = await judge.judge(check)
-            seconds = time.perf_counter() - started
-            result = Result(check.id, check.clause, check.level, colour, outcome, hide(message), seconds)
-            report.results.append(result)
-    finally:
-        await guarded.close()
-        await unguarded.close()
+@dataclass
+class _Trial:
+    """The checks of a run, each colour in turn."""
+
+    target: Target
+    options: Mapping[str, Any]
+    checks: Sequence[Check]
+    deviations: Mapping[str, str] | None
+    report: Report
+    hide: Callable[[str], str]
+    watch: Callable[[Progress], None]
+
+    async def run(self, colour: Colour) -> None:
+        """Run every check through clients of one colour."""
+        made = [Backend(self.target, colour, self.options, self.report.header.seed) for _ in range(2)]
+        guarded, unguarded = made
+        guarded.beside, unguarded.beside = [unguarded], [guarded]
+        self.report.header.name(guarded.raw)
+        try:
+            await guarded.open()
+            await unguarded.open(admit_everything=True)
+            self.report.capabilities = guarded.capabilities
+            self.report.provider = guarded.capabilities.provider
+            judge = Judge(guarded, unguarded, _waived(self.report.provider, self.deviations))
+            for check in self.checks:
+                self._tell(check)
+                await self._judge(judge, check, colour)
+        finally:
+            for each in made:
+                await self._leave(each)
+
+    def _tell(self, check: Check) -> None:
+        results = self.report.results
+        failed = sum(result.outcome not in GOOD for result in results)
+        of = len(self.checks) * len(get_args(Colour))
+        self.watch(Progress(self.report.target, check.group, len(results), of, failed))
+
+    async def _judge(self, judge: Judge, check: Check, colour: Colour) -> None:
+        started = time.perf_counter()
+        verdict = await judge.judge(check)
+        seconds = time.perf_counter() - started
+        message, expected, got = (_bounded(self.hide(text)) for text in verdict[1:])
+        if verdict.outcome not in GOOD:
+            expected, got = expected or check.title, got or message
+        result = Result(check.id, check.clause, colour, verdict.outcome, message, seconds, expected, got)
+        self.report.results.append(result)
+
+    async def _leave(self, backend: Backend) -> None:
+        """Take out of the provider what the run wrote, and close."""
+        try:
+            await backend.remove(again=True)
+            self.report.left += backend.left
+        finally:
+            await backend.close()
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} … and {len(text) - LONGEST} characters more"
 
 
 def _hider(target: Target, options: Mapping[str, Any]) -> Callable[[str], str]:

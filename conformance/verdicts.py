@@ -15,7 +15,11 @@ REFUSALS = (NotFoundError, InvalidRequestError, ConflictError, UnsupportedCapabi
 
 
 class Failure(AssertionError):
-    """The provider does not do what the clause says."""
+    """The provider does not do what the clause says. expected, got: where the message does not tell them apart."""
+
+    def __init__(self, message: str, *, expected: str = "", got: str = "") -> None:
+        super().__init__(message)
+        self.expected, self.got = expected, got
 
 
 class Inconclusive(Exception):

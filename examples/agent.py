@@ -3,7 +3,9 @@
 Run it twice on a backend that keeps its data and nothing is stored twice: every turn carries an external_id.
 """
 
-from openmem import Memory
+from __future__ import annotations
+
+from openmem import ContextBlock, Memory
 
 FIRST_TALK = [
     "Hi, I'm Nora. I run a small bakery in Lisbon with my brother Tomás.",
@@ -20,29 +22,30 @@ LATER = [
 ]
 
 
+def talk(memory: Memory) -> list[ContextBlock]:
+    """Hold one conversation, change one's mind, and recall what matters for each question of the next."""
+    nora = memory.for_user("nora")
+    for number, turn in enumerate(FIRST_TALK):
+        nora.add(turn, scope="chat/first", kind="conversation", external_id=f"first-{number}")
+
+    lesson = nora.search("sailing lesson", limit=1)[0].memory
+    nora.add(
+        "My sailing lesson moved to Saturday morning.",
+        scope="chat/second",
+        kind="conversation",
+        external_id="second-0",
+        supersedes=[lesson.id] if lesson.external_id == "first-5" else None,
+    )
+    return [nora.context(question, token_budget=budget) for question, budget in LATER]
+
+
 def main() -> None:
-    """Hold one conversation, change one's mind, and recall what matters for the next."""
+    """Talk, and show what was recalled and what is kept."""
     with Memory.from_config() as memory:
-        nora = memory.for_user("nora")
-        print(f"\n=== {memory!r}")
-        for number, turn in enumerate(FIRST_TALK):
-            nora.add(turn, scope="chat/first", kind="conversation", external_id=f"first-{number}")
-
-        lesson = nora.search("sailing lesson", limit=1)[0].memory
-        moved = nora.add(
-            "My sailing lesson moved to Saturday morning.",
-            scope="chat/second",
-            kind="conversation",
-            external_id="second-0",
-            supersedes=[lesson.id] if lesson.external_id == "first-5" else None,
-        )
-        print(f"superseded: {[record.content for record in nora.history(moved.id)]}")
-
-        for question, budget in LATER:
-            block = nora.context(question, token_budget=budget)
+        print(repr(memory))
+        for (question, budget), block in zip(LATER, talk(memory), strict=True):
             print(f"\n> {question}   ({block.token_count} of {budget} tokens)\n{block.text}")
-
-        stats = nora.stats()
+        stats = memory.stats("nora")
         print(f"\nkept {stats.total} memories, {stats.current} of them current; scopes {stats.scopes}")
 
 

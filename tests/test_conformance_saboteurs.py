@@ -17,8 +17,9 @@ from openmem.adapters.memory.indexes import UserIndex
 from openmem.conformance import CHECKS, run
 from saboteurs import SABOTEURS, Saboteur
 from saboteurs.base import Bends, KeepsTheDead, MemoryAdapter, asking, but, plant
+from saboteurs.search import MeanLengthOfTheUser
 
-from openmem import ConflictError, InvalidRequestError, NotFoundError, context, cursors, filters, ranking
+from openmem import ConflictError, InvalidRequestError, NotFoundError, analysis, context, cursors, filters, ranking
 from openmem import selection as selecting
 from openmem._generated import models
 
@@ -31,23 +32,6 @@ class SearchesEveryone(MemoryAdapter):
         for user in list(self._store._users):
             found += (await MemoryAdapter.search(self, but(request, user_id=user))).results
         return sorted(found, key=lambda result: result.score, reverse=True)[: request.limit]
-
-
-class CountsEveryone(MemoryAdapter):
-    """Takes the statistics of keyword search from all users, as one index for all of them does."""
-
-    def statistics(self, users: list[Any], count: int, total_length: int) -> tuple[float, float]:
-        raise NotImplementedError
-
-    async def search(self, request):
-        users, right = list(self._store._users.values()), ranking.bm25
-
-        def of_everyone(postings, lengths, *, count, total_length):
-            count, total_length = self.statistics(users, count, total_length)
-            return right(postings, lengths, count=count, total_length=total_length)
-
-        with mock.patch.object(ranking, "bm25", of_everyone):
-            return await super().search(request)
 
 
 def words(request: Any, **fields: Any) -> models.SearchRequest:
@@ -236,7 +220,7 @@ class UpdateAnswersTheFormer(MemoryAdapter):
         return but(before, version=(await super().update(request)).version)
 
 
-@plant("UPD-5")
+@plant("IDN-5")
 class ReadingCounts(MemoryAdapter):  # access statistics in the record
     async def get(self, request):
         memory = await super().get(request)
@@ -306,7 +290,7 @@ def bad_cursors_start_over():
 
 @plant("SEA-1")
 def rare_words_count_no_more_than_others():
-    def counted(postings, lengths, *, count, total_length):
+    def counted(postings, *, count):
         return {key: 1.0 for posting in postings for key in posting}
 
     return mock.patch.object(ranking, "bm25", counted)
@@ -316,9 +300,9 @@ def rare_words_count_no_more_than_others():
 def every_word_is_needed():  # the default of many engines
     right = ranking.bm25
 
-    def all_words(postings, lengths, *, count, total_length):
+    def all_words(postings, *, count):
         held = list(postings)
-        scores = right(held, lengths, count=count, total_length=total_length)
+        scores = right(held, count=count)
         return {key: score for key, score in scores.items() if all(key in posting for posting in held)}
 
     return mock.patch.object(ranking, "bm25", all_words)
@@ -326,7 +310,7 @@ def every_word_is_needed():  # the default of many engines
 
 @plant("SEA-4")
 def stop_words_count():
-    return mock.patch.multiple(ranking, STOP_WORDS=frozenset(), _terms=ranking._Terms())
+    return mock.patch.multiple(analysis, STOP_WORDS=frozenset(), _terms=analysis._Terms())
 
 
 @plant("SEA-4")
@@ -375,17 +359,17 @@ def invented_modes_are_dropped():
 
 
 @plant("SEA-9")
-class NumberOfMemoriesOfEveryone(CountsEveryone):
-    def statistics(self, users, count, total_length):
-        everyone = sum(len(user.lengths) for user in users)
-        return everyone, total_length * everyone / max(count, 1)
+class NumberOfMemoriesOfEveryone(MemoryAdapter):  # as one index for all of them counts
+    async def search(self, request):
+        everyone, right = sum(len(user.least) for user in self._store._users.values()), ranking.bm25
+        with mock.patch.object(ranking, "bm25", lambda postings, *, count: right(postings, count=everyone)):
+            return await super().search(request)
 
 
 @plant("SEA-9")
-class AverageLengthOfEveryone(CountsEveryone):
-    def statistics(self, users, count, total_length):
-        everyone = sum(len(user.lengths) for user in users)
-        return count, sum(user.total_length for user in users) * count / max(everyone, 1)
+class MeanLengthOfEveryone(MeanLengthOfTheUser):
+    def averaged(self, mine):
+        return [memory.id for memory in self._store._records.values()]
 
 
 @plant("SEA-9")
@@ -394,12 +378,12 @@ class WordsOfEveryone(MemoryAdapter):  # how rare a word is, counted over all us
         found, right = list(self._store._users.values()), ranking.bm25
         mine = self._store._user(request.user_id)
 
-        def rarity(postings, lengths, *, count, total_length):
+        def rarity(postings, *, count):
             scores: dict[str, float] = {}
             for posting in postings:
                 term = next(word for word in mine.postings if mine._posting(word) == posting)
                 shared = 1 + sum(len(user._posting(term)) for user in found if term in user.postings)
-                each = right([posting], lengths, count=count, total_length=total_length)
+                each = right([posting], count=count)
                 for key, score in each.items():
                     scores[key] = scores.get(key, 0.0) + score / shared
             return scores

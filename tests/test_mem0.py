@@ -59,7 +59,7 @@ def finished(script: str, *arguments: str, **options: Any) -> str:
 def test_mem0_conforms(url: str) -> None:
     report = asyncio.run(run(url))
     assert report.exit_code == 0, report.summary()
-    assert report.level == "full"
+    assert report.level == "standard"
     assert {name for name, count in report.counts.items() if count} <= ALL_GOOD
 
 
