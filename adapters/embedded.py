@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 from openmem import cursors, selection
 from openmem._generated import models
 from openmem.batches import in_chunks
+from openmem.calls import NOTED
 
 from . import exact
 from .native import NativeAdapter
 from .rules import owned
-from .store import Store, asked, audit_response
+from .store import Logged, Store, asked, audit_response
 
 T = TypeVar("T")
 BATCH = 500
@@ -44,7 +45,7 @@ class EmbeddedAdapter(NativeAdapter):
 
         def work(store: Store) -> models.Memory:
             memory = owned(store.get(request.id), request.id, request.user_id)
-            store.log(memory.user_id, self.rules.entry("get", memory))
+            _log_read(store, memory.user_id, self.rules.entry("get", memory))
             return store.hand_out(memory)
 
         return await self.transact(work, write=False)
@@ -68,7 +69,7 @@ class EmbeddedAdapter(NativeAdapter):
         def work(store: Store) -> models.MemoryPage:
             selected = selection.predicate(request, self.clock())
             found = list(islice(filter(selected, _walk(store, request)), request.limit + 1))
-            store.log(request.user_id, self.rules.entry("list", scope=request.scope))
+            _log_read(store, request.user_id, self.rules.entry("list", scope=request.scope))
             return cursors.page([store.hand_out(memory) for memory in found], request.limit)
 
         return await self.transact(work, write=False)
@@ -84,7 +85,7 @@ class EmbeddedAdapter(NativeAdapter):
 
             with store.source(request.user_id) as source:
                 results = exact.search(request, source, load)
-            store.log(request.user_id, self.rules.entry("search", scope=request.scope))
+            _log_read(store, request.user_id, self.rules.entry("search", scope=request.scope))
             for result in results:
                 result.memory = store.hand_out(result.memory)
             return models.SearchResponse(results=results)
@@ -97,7 +98,7 @@ class EmbeddedAdapter(NativeAdapter):
         def work(store: Store) -> models.HistoryResponse:
             start = owned(store.get(request.id), request.id, request.user_id)
             items = sorted(store.chain(start), key=cursors.position)
-            store.log(start.user_id, self.rules.entry("history", start))
+            _log_read(store, start.user_id, self.rules.entry("history", start))
             return models.HistoryResponse(items=[store.hand_out(memory) for memory in items])
 
         return await self.transact(work, write=False)
@@ -106,7 +107,7 @@ class EmbeddedAdapter(NativeAdapter):
         """Count one user's memories."""
 
         def work(store: Store) -> models.Stats:
-            store.log(request.user_id, self.rules.entry("stats"))
+            _log_read(store, request.user_id, self.rules.entry("stats"))
             return store.stats(request.user_id, self.clock())
 
         return await self.transact(work, write=False)
@@ -125,6 +126,11 @@ class EmbeddedAdapter(NativeAdapter):
     ) -> models.BatchResponse:
         chunks = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
         return await in_chunks(chunks, lambda chunk: self.transact(partial(_each, rule, chunk), write=True))
+
+
+def _log_read(store: Store, user_id: str, entry: Logged) -> None:
+    if not NOTED.get():
+        store.log(user_id, entry)
 
 
 def _walk(store: Store, request: models.ListRequest) -> Iterable[models.Memory]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from openmem._generated import models
 from openmem.batches import in_chunks
+from openmem.calls import NOTED
 from openmem.errors import OMPError
 from openmem.fork import leave_to_parent
 
@@ -126,6 +127,8 @@ class StagedAdapter(NativeAdapter):
 
     async def log_read(self, user_id: str, entry: Logged) -> None:
         """Keep the audit entry of a read until the next change, audit or close; many are stored beside the read."""
+        if NOTED.get():
+            return
         self.reads.keep(user_id, entry)
         if self.reads.full and (self._flushing is None or self._flushing.done()):
             self._flushing = asyncio.ensure_future(self._try_to_store_reads())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -21,6 +23,8 @@ class Call(NamedTuple):
 
 CURRENT: ContextVar[Call | None] = ContextVar("openmem_call", default=None)
 DEADLINE: ContextVar[float | None] = ContextVar("openmem_deadline", default=None)
+NOTED: ContextVar[bool] = ContextVar("openmem_noted", default=False)
+"""Whether the call under way has its audit entry, of an earlier one of its requests."""
 
 
 def new_call(verb: str, provider: str) -> Call:
@@ -31,3 +35,13 @@ def new_call(verb: str, provider: str) -> Call:
 def deadline() -> float | None:
     """Return the moment, in the event loop's time, at which the call under way is given up; None for never."""
     return DEADLINE.get()
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Send further requests of a call, of which the first was logged: the call is one entry in the audit log."""
+    token = NOTED.set(True)
+    try:
+        yield
+    finally:
+        NOTED.reset(token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from . import context as text
 from ._generated import models
 from .batches import one_by_one
+from .calls import noted
 from .clock import Clock
 from .tally import STATES, Tally
 
@@ -66,7 +68,8 @@ async def _related(
         min_score=request.min_score,
         limit=min(request.limit + 1, most, 100),  # the memory itself is among its nearest
     )
-    found = (await handler(search)).results
+    with noted():
+        found = (await handler(search)).results
     others = [result for result in found if result.memory.id != memory.id]
     return models.SearchResponse(results=others[: request.limit])
 
@@ -88,7 +91,8 @@ async def _pages(
     cursor = None
     while True:
         request = {"user_id": user_id, "limit": limit, "cursor": cursor, "include": include}
-        page = await handler(models.ListRequest.model_validate(request))
+        with noted() if cursor else nullcontext():
+            page = await handler(models.ListRequest.model_validate(request))
         yield page.items
         if page.next_cursor is None:
             return

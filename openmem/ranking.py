@@ -26,10 +26,13 @@ def weights(words: Sequence[str]) -> dict[str, float]:
 
     It depends on nothing but the memory's own terms, so it is fixed when the memory is written.
     """
+    norm = K1 * (1 - B + B * max(len(words), SHORTEST) / AVERAGE)
+    once = dict.fromkeys(words, 1 / (1 + norm))
+    if len(once) == len(words):
+        return once
     counts: dict[str, int] = {}
     for word in words:
         counts[word] = counts.get(word, 0) + 1
-    norm = K1 * (1 - B + B * max(len(words), SHORTEST) / AVERAGE)
     return {term: count / (count + norm) for term, count in counts.items()}
 
 
