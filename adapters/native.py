@@ -13,9 +13,6 @@ from openmem.ids import new_memory_id
 
 from .rules import Rules
 
-UNFINISHED = models.EmbeddingInfo(model="an unfinished reembed", dimension=1)
-"""The embedding of a store whose vectors are being made anew: nothing opens it but another reembed."""
-
 
 class NativeAdapter(Adapter):
     """A backend that keeps whole records itself, and so has every feature of the protocol."""

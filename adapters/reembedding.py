@@ -5,6 +5,7 @@ Until then the store is what it was: others read and write it, and whoever inter
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +18,8 @@ logger = logging.getLogger("openmem")
 
 NAMED = 10
 """Memories that an error names."""
+LAST, LONGEST = 1000, 5.0
+"""Texts embedded while writers wait, and seconds that it may take."""
 
 
 class Text(NamedTuple):
@@ -44,7 +47,10 @@ class Reembedding(Protocol):
         """Keep new vectors; those of a content that changed, or of a memory that is gone, need not be."""
 
     async def swap(self) -> int | None:
-        """Have the new vectors replace the others and count the memories; None where some are lacking by now."""
+        """Have the new vectors replace the others and count the memories; None where some are lacking by now.
+
+        Where others write all the time some always are: the last few may be embedded by last_vectors while they wait.
+        """
 
 
 async def reembed(store: Reembedding, embed: Embed) -> int:
@@ -66,6 +72,21 @@ async def reembed(store: Reembedding, embed: Embed) -> int:
             raise _refused(refused)
         if (count := await store.swap()) is not None:
             return count
+
+
+async def last_vectors(texts: Sequence[Text], embed: Embed) -> Sequence[Sequence[float]] | None:
+    """Embed the last few texts for a swap that keeps writers out meanwhile.
+
+    None where writers had better go on: there are too many, it takes too long, or some are refused, which the next
+    round tells.
+    """
+    if len(texts) > LAST:
+        return None
+    try:
+        async with asyncio.timeout(LONGEST):
+            return await embed([text.content for text in texts])
+    except (RefusedTextsError, TimeoutError):
+        return None
 
 
 async def _embedded(

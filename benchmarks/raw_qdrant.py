@@ -14,7 +14,7 @@ from typing import Any
 import qdrant_edge as edge
 from data import NOTHING, TOP, Data, Row, median_ms, rate
 from openmem.adapters.qdrant import records
-from openmem.adapters.qdrant.engine import Point
+from openmem.adapters.qdrant.engine import Point, Words, words_name
 from qdrant_client import QdrantClient, models
 
 from openmem.clock import micros
@@ -29,13 +29,15 @@ def local(data: Data, folder: Path) -> Row:
     client.create_collection(
         "raw",
         vectors_config={"dense": models.VectorParams(size=data.vectors.shape[1], distance=models.Distance.COSINE)},
-        sparse_vectors_config={"terms": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+        sparse_vectors_config={words_name(): models.SparseVectorParams(modifier=models.Modifier.IDF)},
     )
 
     def struct(point: Point) -> models.PointStruct:
-        assert point.words is not None
-        words = models.SparseVector(indices=point.words.indices, values=point.words.values)
-        return models.PointStruct(id=point.id, payload=point.payload, vector={"dense": point.dense, "terms": words})
+        vectors = {
+            name: models.SparseVector(indices=each.indices, values=each.values) if isinstance(each, Words) else each
+            for name, each in point.vectors.items()
+        }
+        return models.PointStruct(id=point.id, payload=point.payload, vector=vectors)
 
     def search(n: int) -> Any:
         now = micros(datetime.now(UTC))
@@ -59,7 +61,7 @@ def shard(data: Data, folder: Path) -> Row:
     dense = edge.EdgeVectorParams(size=data.vectors.shape[1], distance=edge.Distance.Cosine)
     words = edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)
     engine = edge.EdgeShard.create(
-        str(folder), edge.EdgeConfig(vectors={"dense": dense}, sparse_vectors={"terms": words})
+        str(folder), edge.EdgeConfig(vectors={"dense": dense}, sparse_vectors={words_name(): words})
     )
     for field, kind in records.MEMORY_INDEXES.items():
         schema: Any = {"keyword": edge.PayloadSchemaType.Keyword, "integer": edge.PayloadSchemaType.Integer}.get(kind)
@@ -69,8 +71,9 @@ def shard(data: Data, folder: Path) -> Row:
         engine.update(edge.UpdateOperation.create_field_index(field, schema))
 
     def struct(point: Point) -> edge.Point:
-        assert point.words is not None
-        vectors = {"dense": point.dense, "terms": edge.SparseVector(*point.words)}
+        vectors: dict[str, Any] = {
+            name: edge.SparseVector(*each) if isinstance(each, Words) else each for name, each in point.vectors.items()
+        }
         return edge.Point(point.id, vectors, point.payload)
 
     def search(n: int) -> Any:
@@ -107,8 +110,8 @@ def _points(data: Data) -> list[Point]:
             MemoryRecord.model_validate(
                 {"id": f"mem_{n:026x}", "content": data.texts[n], "user_id": data.users[n], **moments, **known}
             ),
-            data.vectors[n].tolist(),
-            "raw",
+            {"dense": data.vectors[n].tolist()},
+            {"revision": "raw"},
         )
         for n in range(len(data.texts))
     ]

@@ -35,7 +35,10 @@ class Server(Twin):
         vector = rest[1:] if rest[:1] == ["vectors"] else []
         name = "_".join([request.method.lower(), *rest[: len(rest) - len(vector)]])
         self.asked[name] += 1
-        response: httpx.Response = getattr(self, name)(collection, body, *vector)
+        try:
+            response: httpx.Response = getattr(self, name)(collection, body, *vector)
+        except ValueError as error:
+            return httpx.Response(400, json={"status": {"error": str(error)}})
         return response
 
     def get(self, collection: str, body: Any) -> httpx.Response:
@@ -76,7 +79,10 @@ class Server(Twin):
 
     def post_points_batch(self, collection: str, body: Any) -> httpx.Response:
         operations = UPDATES.validate_python(body).operations
-        self.client.batch_update_points(collection, operations)
+        try:
+            self.client.batch_update_points(collection, operations)
+        except KeyError as error:  # of a point that is not there; what was before it is done
+            return httpx.Response(404, json={"status": {"error": f"no point with id {error}"}})
         return _ok([{"status": "completed", "operation_id": 0} for _ in operations])
 
     def post_points(self, collection: str, body: Any) -> httpx.Response:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import multiprocessing
 import operator
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -18,7 +18,16 @@ from conftest import START, Clock, everything, open_store, refused
 from openmem.adapters.postgres import PostgresAdapter
 from servers import PostgresCluster
 
-from openmem import AsyncMemory, ConfigurationError, InvalidRequestError, Memory, NotFoundError, UnauthorizedError
+from openmem import (
+    AsyncMemory,
+    ConfigurationError,
+    InvalidRequestError,
+    Memory,
+    NotFoundError,
+    ProviderError,
+    UnauthorizedError,
+)
+from openmem.embedding import RefusedTextsError
 from openmem.embedding.testing import WordEmbedder
 from openmem.types import EmbeddingInfo, SearchResult
 
@@ -256,32 +265,6 @@ def test_reembed_replaces_every_vector(
     nothing = "SELECT count(*) FROM openmem.memories WHERE embedding IS NULL"
     assert postgres.run(nothing, database=database) == [(0,)]
     assert "openmem reembed" in refused(postgres_url, embedder=before).remedy
-
-
-def test_an_interrupted_reembed_keeps_the_store_closed_until_it_is_finished(postgres_url: str) -> None:
-    with open_store(postgres_url) as memory:
-        memory.add_many([{"content": f"fact {n}", "user_id": "u"} for n in range(1200)])
-    embedder, calls = WordEmbedder(dimension=64), [0]
-
-    async def fails_at(call: int, texts: Sequence[str]) -> Any:
-        calls.append(len(texts))
-        if len(calls) == call:
-            raise KeyError("the embedder is gone")
-        return await embedder.embed(texts)
-
-    with pytest.raises(KeyError):
-        reembed(postgres_url, 64, partial(fails_at, 2))
-    with open_store(postgres_url) as memory:
-        assert memory.search("fact 1100", "u", mode="vector"), "nothing is dropped before there are other vectors"
-    with pytest.raises(KeyError):
-        reembed(postgres_url, 64, partial(fails_at, 4))
-    for kind in ("test:32", "test:64", "none"):
-        assert "openmem reembed" in refused(postgres_url, embedder=kind).remedy
-    calls[:] = []
-    assert reembed(postgres_url, 64, partial(fails_at, 99)) == 1200
-    assert calls == [200], "what was made is kept"
-    with open_store(postgres_url, embedder="test:64") as memory:
-        assert_cosines(memory.search("fact 1100", "u", mode="vector", limit=100), "fact 1100", 64)
 
 
 def test_precision_is_held_to_like_the_embedding(postgres: PostgresCluster, database: str, postgres_url: str) -> None:
@@ -553,6 +536,49 @@ def test_row_level_security_stays_on(postgres_url: str, postgres: PostgresCluste
     assert reembed(secured, 64, rls=True) == 1
     with open_store(secured, rls=True, embedder="test:64") as memory:
         assert len(memory.search("before", "ann", mode="vector")) == 1
+
+
+@pytest.mark.parametrize("rls", [False, True])
+def test_vectors_under_way_are_their_users_alone(secured: str, rls: bool) -> None:
+    """Row-level security may come to be in force while they are made, and binds whoever reads them then."""
+    embedder = WordEmbedder(dimension=64)
+    with open_store(secured, rls=rls) as memory:
+        kept = memory.add("green tea", "ann").id
+        long = memory.add("a long story", "bob").id
+
+    async def refuse(texts: Sequence[str]) -> Any:
+        taken = [text for text in texts if "long" not in text]
+        refused = {texts.index("a long story"): InvalidRequestError("too long.")}
+        raise RefusedTextsError("m", await embedder.embed(taken), refused)
+
+    with pytest.raises(ProviderError, match=long):
+        reembed(secured, 64, refuse, rls=rls)
+    with psycopg.connect(secured) as session:
+        assert session.execute("SELECT id FROM openmem.renewed").fetchall() == []
+        for user, seen in (("bob", []), ("ann", [(kept,)])):
+            session.execute("SELECT set_config('omp.users', %s, true)", [json.dumps([user])])
+            assert session.execute("SELECT id FROM openmem.renewed").fetchall() == seen
+    assert reembed(secured, 64, rls=rls) == 2
+    with open_store(secured, rls=rls, embedder="test:64") as memory:
+        for user, memory_id in (("ann", kept), ("bob", long)):
+            assert [hit.memory.id for hit in memory.search("green story", user, mode="vector")] == [memory_id]
+
+
+@pytest.mark.parametrize("partitions", [0, 3])
+def test_a_store_with_an_index_of_vectors_is_embedded_anew(
+    postgres: PostgresCluster, database: str, postgres_url: str, partitions: int
+) -> None:
+    items = [{"content": f"fact number {n}", "user_id": f"user {n % 4}"} for n in range(40)]
+    with open_store(postgres_url, index="hnsw", partitions=partitions) as memory:
+        assert all(result.error is None for result in memory.add_many(items))
+    valid = """SELECT count(*), bool_and(indisvalid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        JOIN pg_am a ON a.oid = c.relam WHERE amname = 'hnsw'"""
+    before = postgres.run(valid, database=database)
+    assert before == [(1 + partitions, True)]
+    assert reembed(postgres_url, 64, index="hnsw", precision="half") == 40
+    assert postgres.run(valid, database=database) == before
+    with open_store(postgres_url, embedder="test:64", index="hnsw", precision="half") as memory:
+        assert_cosines(memory.search("fact number 7", "user 3", mode="vector", limit=50), "fact number 7", 64)
 
 
 def test_words_are_reindexed_under_row_level_security(postgres: PostgresCluster, database: str, secured: str) -> None:

@@ -104,23 +104,6 @@ def test_the_model_alone_need_not_change_for_a_client_to_go_on(postgres_url: str
         )
 
 
-def test_while_a_reembed_is_under_way_nobody_stores_or_searches_vectors(postgres_url: str) -> None:
-    with open_store(postgres_url) as memory:
-        kept = memory.add("green tea", "u").id
-        memory.add_many([{"content": f"fact {n}", "user_id": "v"} for n in range(1100)])
-        embedder = Other()
-
-        async def ends(texts: Sequence[str]) -> Any:
-            if len(texts) < 1000:
-                raise KeyError("the embedder is gone")
-            return await embedder.embed(texts)
-
-        with pytest.raises(KeyError):
-            asyncio.run(reembed(postgres_url, embedder, ends))
-        assert_no_longer_served(memory, kept)
-        refused(memory.search, "green tea", "u", mode="vector")
-
-
 def test_of_clients_that_open_an_empty_store_the_last_is_served(postgres_url: str) -> None:
     embedders = ["test:32", Other(), Other(name="third"), Other(64), "none"]
     for order in itertools.permutations(embedders, 2):
@@ -135,36 +118,6 @@ def test_of_clients_that_open_an_empty_store_the_last_is_served(postgres_url: st
             assert [hit.memory.id for hit in second.search("green tea", "u")] == [kept.id]
             refused(first.add, "green tea", "u")
             second.delete(kept.id)
-
-
-def test_what_is_written_while_vectors_are_made_anew_gets_the_new_ones(
-    postgres: PostgresCluster, database: str, postgres_url: str
-) -> None:
-    """Between the first texts read and the former vectors dropped, the store is still that of the former model."""
-    embedder = Other()
-
-    async def scenario() -> None:
-        async with AsyncMemory(postgres_url, embedder="test:32") as memory:
-            changed, gone = await memory.add("green tea", "u"), await memory.add("red wine", "u")
-            ids: list[str] = []
-
-            async def meanwhile(texts: Sequence[str]) -> Any:
-                vectors = await embedder.embed(texts)
-                if not ids:
-                    ids.append((await memory.add("black coffee", "u")).id)
-                    await memory.update(changed.id, content="white milk")
-                    await memory.delete(gone.id)
-                return vectors
-
-            assert await reembed(postgres_url, embedder, meanwhile) == 2
-        async with AsyncMemory(postgres_url, embedder=Other()) as memory:
-            for query, expected in (("black coffee", ids[0]), ("white milk", changed.id)):
-                best = (await memory.search(query, "u", mode="vector"))[0]
-                assert (best.memory.id, best.memory.embedding_model) == (expected, "other")
-                assert best.score == pytest.approx(1.0, abs=1e-3)
-
-    asyncio.run(scenario())
-    assert postgres.run(UNLIKE.replace("%s", "'other'"), database=database) == [(0,)]
 
 
 async def outcome(call: Awaitable[Any]) -> Any:

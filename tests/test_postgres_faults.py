@@ -461,6 +461,33 @@ def test_cancelled_calls_leave_the_pool_whole(postgres_url: str) -> None:
 # --- a server that falls silent ---------------------------------------------------------------------------------
 
 
+def test_an_opening_that_is_cancelled_leaves_no_connection(
+    postgres: PostgresCluster, database: str, postgres_url: str
+) -> None:
+    """Whoever keeps the task keeps its error too, with all frames that it was raised through."""
+    with open_store(postgres_url) as memory:
+        memory.list("u")
+    sql = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND application_name = 'openmem'"
+
+    async def scenario() -> None:
+        kept = []
+        for turns in range(0, 160, 4):
+            memory = open_async(postgres_url)
+            opening = asyncio.ensure_future(memory.open())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.wait([opening])
+            await memory.close()
+            kept.append((memory, opening))
+        for _ in range(1000):  # a server process ends a moment after its client
+            if await asyncio.to_thread(postgres.run, sql) == [(0,)]:
+                return
+        pytest.fail("the server still has connections")
+
+    asyncio.run(scenario())
+
+
 def test_a_silent_server_is_given_up_in_time(postgres: PostgresCluster, database: str) -> None:
     proxy = HalfOpen(postgres.folder / ".s.PGSQL.5432")
     url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{database}"

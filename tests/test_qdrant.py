@@ -213,24 +213,6 @@ def test_reembed_makes_every_vector_anew(url: str, before: str) -> None:
         assert len(memory.search("fact", "u", mode="keyword", limit=100)) == 100
 
 
-def test_an_interrupted_reembed_leaves_a_store_that_says_so(url: str) -> None:
-    with open_store(url) as memory:
-        memory.add("a fact", "u")
-    adapter = Memory(url, embedder="test:16")._core.adapter
-
-    async def fails(texts: Any) -> Any:
-        raise RuntimeError("no power")
-
-    async def reembed() -> None:
-        with pytest.raises(RuntimeError, match="no power"):
-            await adapter.reembed(fails)
-        await adapter.close()
-
-    asyncio.run(reembed())
-    for embedder in ("test:32", "test:16"):
-        assert "unfinished" in refused(url, embedder=embedder).message
-
-
 @contextmanager
 def former_analysis() -> Iterator[None]:
     """Have stores made and used as by the first analysis: by another name, with other terms and weights."""
@@ -239,7 +221,7 @@ def former_analysis() -> Iterator[None]:
         patch.setattr(ranking, "ANALYSIS", "english-1")
         patch.setattr(ranking, "terms", lambda text: [term[::-1] for term in split(text)])
         patch.setattr(ranking, "weights", lambda words: dict.fromkeys(words, 0.5))
-        for module in ("clients", "models", "shard", "store"):
+        for module in ("models", "records", "search", "shard", "store"):
             patch.setattr(f"openmem.adapters.qdrant.{module}.words_name", lambda: "terms")
         yield
 

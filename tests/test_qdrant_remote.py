@@ -223,9 +223,13 @@ def test_a_lock_that_could_not_be_taken_off_is_taken_off_by_the_next_write(
         assert not naps, "nobody waits for it"
 
 
-def test_two_that_open_an_empty_store_with_different_embedders_agree(server: Server) -> None:
+@pytest.mark.parametrize("before", [None, "test:8", "none"])
+def test_some_that_open_an_empty_store_with_different_embedders_agree(server: Server, before: str | None) -> None:
     async def scenario() -> None:
-        for turn in range(10):
+        for turn in range(4):
+            if before is not None:
+                async with AsyncMemory(f"{URL}{turn}", embedder=before) as former:
+                    await former.delete((await former.add("a fact", "u")).id)
             clients = [AsyncMemory(f"{URL}{turn}", embedder=f"test:{width}") for width in (16, 32, 16, 32)]
             added = await asyncio.gather(*(each.add("a fact", "u") for each in clients), return_exceptions=True)
             stored = [each for each in added if not isinstance(each, BaseException)]
@@ -233,9 +237,13 @@ def test_two_that_open_an_empty_store_with_different_embedders_agree(server: Ser
             failed = [each for each in added if isinstance(each, BaseException)]
             assert {type(each) for each in failed} <= {ConfigurationError, ProviderError}
             assert {each.written for each in failed if isinstance(each, OMPError)} <= {"nothing"}
-            assert len({each.embedding_model for each in stored}) == 1
+            [model] = {each.embedding_model or "" for each in stored}
             for each in clients:
                 await each.close()
+            async with AsyncMemory(f"{URL}{turn}", embedder=model.replace("test-words-", "test:")) as memory:
+                hits = await memory.search("a fact", "u", mode="vector")
+                assert {hit.memory.id for hit in hits if hit.score > 0.99} == {each.id for each in stored}
+            assert len(server.client.get_collection(f"mem{turn}").config.params.vectors or ()) == 1
 
     asyncio.run(scenario())
 

@@ -291,35 +291,6 @@ def test_reembed_replaces_every_vector(tmp_path: Path) -> None:
         assert memory.get(ids[7]).embedding_model == embedder.model
 
 
-def test_an_interrupted_reembed_keeps_the_store_closed_until_repeated(tmp_path: Path) -> None:
-    import asyncio
-
-    from openmem.adapters.sqlite import SqliteAdapter
-
-    from openmem.types import EmbeddingInfo
-
-    path = tmp_path / "half.db"
-    with open_store(path) as memory:
-        memory.add("a fact", "u")
-
-    async def interrupted() -> None:
-        info = EmbeddingInfo(model="m", dimension=4)
-        adapter = SqliteAdapter(SqliteAdapter.settings_type(path=path), embedding=info)
-
-        async def fail(texts: object) -> list[list[float]]:
-            raise KeyError("the embedder is gone")
-
-        try:
-            await adapter.reembed(fail)
-        finally:
-            await adapter.close()
-
-    with pytest.raises(KeyError):
-        asyncio.run(interrupted())
-    with open_store(path) as memory, pytest.raises(ConfigurationError, match="openmem reembed"):
-        memory.list("u")
-
-
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "newer.db"
     with open_store(path) as memory:

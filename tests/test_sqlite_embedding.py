@@ -12,7 +12,8 @@ import pytest
 from conftest import run
 from openmem.adapters.sqlite import SqliteAdapter
 
-from openmem import ConfigurationError, Memory
+from openmem import ConfigurationError, InvalidRequestError, Memory, ProviderError
+from openmem.embedding import RefusedTextsError
 from openmem.embedding.testing import WordEmbedder
 from openmem.types import EmbeddingInfo
 
@@ -98,30 +99,32 @@ def test_an_empty_store_takes_the_embedding_of_the_first_who_adds(tmp_path: Path
         client.close()
 
 
-def test_an_embedding_made_anew_keeps_what_others_do_meanwhile(tmp_path: Path) -> None:
-    path, embedder = tmp_path / "a.db", WordEmbedder(dimension=16)
+def test_what_programs_of_earlier_versions_do_meanwhile_is_seen(tmp_path: Path) -> None:
+    path, embedder, texts = tmp_path / "a.db", WordEmbedder(dimension=16), list[str]()
     with open_store(path) as memory:
         deleted, changed, kept = (memory.add(content, "u") for content in ("black coffee", "green tea", "red wine"))
-        texts: list[str] = []
+
+        async def refuse(batch: Sequence[str]) -> Any:
+            raise RefusedTextsError("m", await embedder.embed(batch[:2]), {2: InvalidRequestError("too long.")})
+
+        with pytest.raises(ProviderError, match=kept.id):
+            reembed(path, embedder, refuse)
+        connection = sqlite3.connect(path)
+        with connection:
+            connection.execute("UPDATE records SET record = replace(record, 'green tea', 'quixotic windmill')")
+            connection.execute(
+                "DELETE FROM vectors WHERE memory = (SELECT key FROM records WHERE id = ?)", (deleted.id,)
+            )
+            connection.execute("DELETE FROM records WHERE id = ?", (deleted.id,))
+            connection.execute("UPDATE users SET vectors = vectors - 1, revision = revision + 1")
+        connection.close()
 
         async def embed(batch: Sequence[str]) -> Any:
             texts.extend(batch)
-            if len(texts) == 3:
-                memory.delete(deleted.id)
-                with pytest.raises(ConfigurationError, match="an unfinished reembed"):
-                    memory.update(changed.id, content="quixotic windmill")
-                connection = sqlite3.connect(path)  # what a program of an earlier version would do
-                with connection:
-                    connection.execute("UPDATE records SET record = replace(record, 'green tea', 'quixotic windmill')")
-                    connection.execute(
-                        "INSERT INTO vectors SELECT key, user, 1, zeroblob(64) FROM records WHERE id = ?", (changed.id,)
-                    )
-                    connection.execute("UPDATE users SET vectors = vectors + 1, revision = revision + 1")
-                connection.close()
             return await embedder.embed(batch)
 
-        assert reembed(path, embedder, embed) == 3
-        assert texts[3:] == ["quixotic windmill"]
+        assert reembed(path, embedder, embed) == 2
+        assert texts == ["quixotic windmill", "red wine"]
         found = memory.search("quixotic windmill", "u", mode="vector")
         assert [hit.memory.id for hit in found] == [changed.id, kept.id]
         assert found[0].score > 0.99

@@ -21,6 +21,7 @@ from openmem.adapter import Embed
 from openmem.errors import ClosedError, ConfigurationError, ProviderUnavailableError
 
 from ..reads import with_kept
+from ..reembedding import reembed
 from ..rules import unknown
 from ..staged import StagedAdapter, Transaction
 from ..store import Logged, asked, audit_response
@@ -32,9 +33,10 @@ from .filters import Bindings, selected
 from .index import IndexBuilder
 from .jsonb import read_record
 from .records import Keys, PostgresTransaction
+from .reembedding import Renewal
 from .schema import Names
 from .search import Search, Sizes, needed
-from .sessions import GRACE, Session, connect
+from .sessions import GRACE, Session, closed_unless_done, connect
 from .settings import PostgresSettings
 from .store import PostgresStore
 from .vectors import Vectors
@@ -129,15 +131,12 @@ class PostgresAdapter(StagedAdapter):
             await connections.close()
 
     async def reembed(self, embed: Embed) -> int:
-        """Make every vector anew with the configured embedder; return how many memories there are.
-
-        Interrupted, the store refuses to open until it is run again, which goes on where it ended.
-        """
-        embedding = self.configured_embedding()
+        """Make every vector anew with the configured embedder; return how many memories there are."""
+        vectors = Vectors(self.configured_embedding(), self.settings.precision)
         async with self._store(self.settings.arguments()) as store:
             await store.migrate()
             await see_to_extension(store)
-            done = await store.embed_anew(embedding, self.settings.precision, embed)
+            done = await reembed(Renewal(store, self._names, vectors, embed), embed)
             await self._index.mend(store.session)
         await self._index.close()
         return done
@@ -225,9 +224,10 @@ class PostgresAdapter(StagedAdapter):
         return self._connections
 
     async def _configure(self, session: Session) -> None:
-        await session.set_isolation_level(IsolationLevel.READ_COMMITTED)
-        if self._vectors is not None:
-            await self._vectors.register(session)
+        with closed_unless_done(session):
+            await session.set_isolation_level(IsolationLevel.READ_COMMITTED)
+            if self._vectors is not None:
+                await self._vectors.register(session)
 
     @asynccontextmanager
     async def _store(self, arguments: Mapping[str, Any]) -> AsyncIterator[PostgresStore]:

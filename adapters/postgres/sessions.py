@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel, errors, waiting
@@ -29,6 +29,14 @@ class Session(AsyncConnection[tuple[Any, ...]]):
     _until: float | None = None
     ended_here = False
     """It was ended by us, and says nothing about the server."""
+
+    @classmethod
+    async def connect(cls, *arguments: Any, **options: Any) -> Self:
+        """Connect; a call that is cancelled leaves no connection half made."""
+        try:
+            return await super().connect(*arguments, **options)
+        except asyncio.CancelledError as error:
+            raise error.with_traceback(None) from None  # whose frames would hold it while anybody holds the task
 
     def hurry(self) -> None:
         """Have what is still to be done, now that the call was cancelled, end within GRACE."""
@@ -76,6 +84,24 @@ async def connect(arguments: Mapping[str, Any]) -> Session:
     try:
         session = await Session.connect(**arguments)
     except psycopg.Error as error:
-        raise refused(error, arguments) from error
-    await session.set_isolation_level(IsolationLevel.READ_COMMITTED)  # a step that waited sees what others did
+        cause = _bare(error)
+        raise refused(cause, arguments) from cause
+    with closed_unless_done(session):
+        await session.set_isolation_level(IsolationLevel.READ_COMMITTED)  # a step that waited sees what others did
     return session
+
+
+def _bare(error: psycopg.Error) -> psycopg.Error:
+    """Return an error without psycopg's frames and its other errors, which hold the password."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+@contextmanager
+def closed_unless_done(session: Session) -> Iterator[None]:
+    """Prepare a new connection, which nobody has yet who would close it; where that fails, it ends."""
+    try:
+        yield
+    except BaseException:
+        session.pgconn.finish()
+        raise

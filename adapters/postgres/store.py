@@ -1,8 +1,7 @@
-"""A store in Postgres as a whole: made, brought up to date, held to its embedding, embedded anew."""
+"""A store in Postgres as a whole: made, brought up to date, held to its embedding."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,11 +11,9 @@ from psycopg import errors
 
 from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
-from openmem.adapter import Embed
 from openmem.errors import ConfigurationError
 
-from ..native import UNFINISHED, newer_schema, other_embedding
-from .failures import embedded_anew
+from ..native import newer_schema, other_embedding
 from .schema import LOCK, MIGRATIONS, OWNED, POLICY, RECOUNT, Names
 from .sessions import Session
 from .tables import POSTINGS, append
@@ -24,7 +21,7 @@ from .vectors import Vectors
 from .words import indexed, postings
 
 BATCH = 1000
-"""Memories indexed or embedded anew in one transaction."""
+"""Memories indexed in one transaction."""
 
 logger = logging.getLogger("openmem")
 
@@ -76,9 +73,13 @@ class PostgresStore:
         logger.info("postgres: schema %s is at version %d", self._names.schema, version + 1)
 
     async def _made(self) -> bool:
+        return await self.has_table("meta")
+
+    async def has_table(self, name: str) -> bool:
+        """Tell whether the schema has a table."""
         sql = """SELECT true FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.relname = 'meta' AND n.nspname = %s"""  # to_regclass may answer what was so before a lock came free
-        return bool(await self.one(sql, self._names.schema))
+            WHERE c.relname = %s AND n.nspname = %s"""  # to_regclass may answer what was so before a lock came free
+        return bool(await self.one(sql, name, self._names.schema))
 
     async def _version(self) -> int:
         return int(await self.meta("version") or 0)
@@ -106,7 +107,7 @@ class PostgresStore:
             if await self._holds(embedding, precision):
                 return
             held, kept = await self.embedding(), await self.meta("precision")
-            if held == UNFINISHED or not await self._empty():
+            if not await self._empty():
                 if held == embedding:
                     raise ConfigurationError(
                         f"the store keeps vectors of {kept} precision.",
@@ -137,6 +138,10 @@ class PostgresStore:
         await self.do("ALTER TABLE openmem.memories DROP COLUMN IF EXISTS embedding")
         if self._vectors is not None and embedding is not None:
             await self.do(f"ALTER TABLE openmem.memories ADD COLUMN embedding {self._vectors.column}")
+        await self.name_embedding(embedding, precision)
+
+    async def name_embedding(self, embedding: EmbeddingInfo | None, precision: str) -> None:
+        """Write down which vectors the column is for."""
         await self.set_meta("embedding", embedding.model_dump_json() if embedding else "")
         await self.set_meta("precision", precision)
 
@@ -205,47 +210,6 @@ class PostgresStore:
         sql = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass"
         rows = await (await self.session.execute(sql, [whole])).fetchall()
         return [whole, *(name for (name,) in rows)]
-
-    async def embed_anew(self, embedding: EmbeddingInfo, precision: str, embed: Embed) -> int:
-        """Make every vector anew, going on where it was interrupted; return how many memories there are.
-
-        Until it is finished nothing opens the store. The first vectors are made before the former ones are dropped.
-        """
-        if self._vectors is None:
-            raise AssertionError("vectors are made anew by a configured embedder")
-        wanted = json.dumps([embedding.model, embedding.dimension, precision])
-        begun = await self.embedding() == UNFINISHED and await self.meta("reembedding") == wanted
-        last = (await self.meta("reembedded") or "") if begun else ""
-        await self._vectors.register(self.session)
-        while True:
-            async with self.step():
-                rows = await self.after(last)
-            memories = [Memory.model_validate_json(record) for _, _, record in rows]
-            vectors = await embed([memory.content for memory in memories]) if rows else []
-            last = rows[-1][0] if rows else last
-            async with self.step():
-                if not begun:
-                    await self.set_embedding(embedding, precision)  # from here on nobody stores contents
-                    await self.set_meta("reembedding", wanted)
-                    begun = True
-                    if (found := await self.after("")) != rows:  # which changed while their vectors were made
-                        rows, memories, vectors, last = found, [], [], ""
-                elif await self.meta("reembedding") != wanted:
-                    raise embedded_anew()  # another process began with another embedding
-                await self._set_vectors(memories, vectors, embedding.model)
-                await self.set_meta("reembedded", last)
-                await self.set_meta("embedding", (UNFINISHED if rows else embedding).model_dump_json())
-                if not rows:
-                    return int(await self.one("SELECT count(*) FROM openmem.memories") or 0)
-            logger.info("postgres: %d memories more are embedded anew", len(memories))
-
-    async def _set_vectors(self, memories: Sequence[Memory], vectors: Sequence[Any], model: str) -> None:
-        sql = """UPDATE openmem.memories SET embedding = %s,
-            record = jsonb_set(record, '{embedding_model}', to_jsonb(%s::text)) WHERE id = %s AND user_id = %s"""
-        async with self.session.pipeline():
-            for memory, vector in zip(memories, vectors, strict=True):
-                value = self._vectors.value(vector) if self._vectors else None
-                await self.do(sql, value, model, memory.id, memory.user_id)
 
     async def meta(self, name: str) -> str | None:
         """Read a fact about the store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,10 +20,11 @@ from openmem import cursors, selection, urls
 from openmem._generated import models
 from openmem.adapter import Embed, Settings
 from openmem.clock import micros
-from openmem.errors import ConfigurationError
+from openmem.errors import ConfigurationError, ProviderError, ProviderUnavailableError
 from openmem.tally import Tally
 
 from ..reads import with_kept
+from ..reembedding import reembed
 from ..staged import StagedAdapter, Transaction
 from ..store import Logged, asked, audit_response
 from .clients import RemoteEngine
@@ -30,11 +32,14 @@ from .engine import Engine, Row
 from .filters import All, Match, Range, of_user, selecting
 from .local import LocalEngine
 from .records import Writer, entries_of, log_fields, memory_of, point_id
+from .reembedding import QdrantReembedding, finish
 from .search import Search
 from .shard import EdgeEngine
 from .store import QdrantStore
 from .transaction import QdrantTransaction
 from .walk import chain_of, newest_first
+
+logger = logging.getLogger("openmem")
 
 _TLS = {"qdrants": True, "https": True, "http": False}
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -54,7 +59,7 @@ class QdrantSettings(Settings):
 
     host: str = "localhost"
     """Also https://HOST:PORT."""
-    port: int = 6333
+    port: int = Field(default=6333, ge=1, le=65535)
     collection: str = Field(default="openmem", pattern=_NAME, max_length=200)
     api_key: SecretStr | None = None
     https: bool | None = None
@@ -71,6 +76,7 @@ class QdrantSettings(Settings):
     """Copies that must have a change before it is acknowledged."""
 
     _unfold = model_validator(mode="before")(urls.unfold_host)
+    _is_host = field_validator("host")(urls.checked_host)
 
     @field_validator("api_key")
     @classmethod
@@ -97,9 +103,11 @@ class QdrantBackend(StagedAdapter):
         """Make the engine; nothing is opened yet."""
 
     async def open(self) -> None:
-        """Make the collections or check them."""
+        """Make the collections or check them, and end what an interrupted reembed left to be done."""
         await self._store.engine.open()
-        await self._store.open(self.embedding)
+        if (await self._store.open(self.embedding)).former and await finish(self._store) is None:
+            message = "some memories of %s have no vector yet: unless a reembed is at it, run `openmem reembed` again"
+            logger.warning(message, self._store.memories)
 
     async def close(self) -> None:
         """Store the audit entries kept back and let go of the engine."""
@@ -112,11 +120,11 @@ class QdrantBackend(StagedAdapter):
     async def reembed(self, embed: Embed) -> int:
         """Make every vector anew with the configured embedder; return how many memories there are.
 
-        Interrupted, the store refuses to open until it is run again.
+        Until the last is there the store is what it was; interrupted, it goes on where it ended when it is run again.
         """
         embedding = self.configured_embedding()
         await self._store.engine.open()
-        return await self._store.reembed(embed, embedding)
+        return await reembed(QdrantReembedding(self._store, embedding), embed)
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page, by the index of created_at, or the one memory that has the external_id asked for."""
@@ -148,12 +156,22 @@ class QdrantBackend(StagedAdapter):
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Search by one vector or both."""
+        dense = None
         if request.vector is not None and request.mode != "keyword":
-            await self._store.check(lately=1.0)
-        search = Search(request, self.clock(), embeds=self.embedding is not None)
-        results = await search.run(self._store.engine, self._store.memories)
+            dense = await self._store.check(lately=1.0)
+        try:
+            found = await self._found(request, dense)
+        except ProviderError as error:  # perhaps of a name that is no longer there
+            away = isinstance(error, ProviderUnavailableError)
+            if away or dense is None or (anew := await self._store.check()) == dense:
+                raise
+            found = await self._found(request, anew)
         await self.log_read(request.user_id, self.rules.entry("search", scope=request.scope))
-        return models.SearchResponse(results=results)
+        return found
+
+    async def _found(self, request: models.SearchRequest, dense: str | None) -> models.SearchResponse:
+        search = Search(request, self.clock(), dense if self.embedding is not None else None)
+        return models.SearchResponse(results=await search.run(self._store.engine, self._store.memories))
 
     async def stats(self, request: models.StatsRequest) -> models.Stats:
         """Count one user's memories."""

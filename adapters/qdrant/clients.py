@@ -24,9 +24,9 @@ from openmem.errors import (
 )
 from openmem.repeat import repeat
 
-from .engine import DENSE, Held, Layout, Nearest, Operation, Row, Words, words_name
+from .engine import Held, Layout, Nearest, Operation, Row, Words
 from .filters import Native
-from .models import INDEXES, filter_of, operation_of, request_of, shape
+from .models import INDEXES, filter_of, operation_of, request_of, shape, vectors_of
 
 OLDEST = (1, 19)
 """The first server that counts the rarity of a term among one user's points."""
@@ -67,26 +67,21 @@ class ClientEngine:
         """Say how a new collection is made."""
         return shape(layout)
 
-    async def set_dense(self, collection: str, dimension: int) -> None:
-        """Drop all dense vectors, and take such of a dimension from now on."""
-        held = await self.held(collection)
-        if held is not None and DENSE in held.dense:
-            await self._unless(lambda held: DENSE not in held.dense, "delete_vector_name", collection, DENSE)
-        dense = models.DenseVectorConfig(size=dimension, distance=models.Distance.COSINE)
-        config = models.DenseVectorNameConfig(dense=dense)
-        await self._unless(
-            lambda held: held.dense.get(DENSE) == dimension, "create_vector_name", collection, DENSE, config
-        )
+    async def add_vectors(self, collection: str, name: str, dimension: int | None) -> None:
+        """Take vectors of a name from now on."""
 
-    async def take_words(self, collection: str) -> None:
-        """Take sparse vectors of this analysis's name, and drop those of others."""
-        held, ours = await self.held(collection), words_name()
-        sparse = set(held.sparse) if held is not None else set[str]()
-        if ours not in sparse:
-            config = models.SparseVectorNameConfig(sparse=models.SparseVectorConfig(modifier=models.Modifier.IDF))
-            await self._unless(lambda held: ours in held.sparse, "create_vector_name", collection, ours, config)
-        for former in sparse - {ours}:
-            await self._unless(_without(former), "delete_vector_name", collection, former)
+        def added(held: Held) -> bool:
+            return name in held.sparse if dimension is None else held.dense.get(name) == dimension
+
+        await self._unless(added, "create_vector_name", collection, name, vectors_of(dimension))
+
+    async def drop_vectors(self, collection: str, name: str) -> None:
+        """Drop all vectors of a name."""
+
+        def dropped(held: Held) -> bool:
+            return name not in held.dense and name not in held.sparse
+
+        await self._unless(dropped, "delete_vector_name", collection, name)
 
     async def _unless(self, so: Callable[[Held], bool], method: str, collection: str, *arguments: Any) -> None:
         """Change a collection; where that fails since it is so already, by another try or process, it is well."""
@@ -106,11 +101,11 @@ class ClientEngine:
         records = await self.call("retrieve", collection, list(ids), with_payload=list(fields))
         return [Row(str(record.id), record.payload or {}) for record in records]
 
-    async def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, list[float]]:
+    async def vectors(self, collection: str, name: str, ids: Sequence[str]) -> dict[str, list[float]]:
         """Read dense vectors."""
-        options = {"with_payload": False, "with_vectors": [DENSE]}
+        options = {"with_payload": False, "with_vectors": [name]}
         records = await self.call("retrieve", collection, list(ids), **options)
-        return {str(record.id): record.vector[DENSE] for record in records if DENSE in (record.vector or {})}
+        return {str(record.id): record.vector[name] for record in records if name in (record.vector or {})}
 
     async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
         """Answer searches in one request."""
@@ -143,10 +138,6 @@ class ClientEngine:
         return [Row(str(record.id), record.payload or {}) for record in records], following
 
 
-def _without(vector: str) -> Callable[[Held], bool]:
-    return lambda held: vector not in held.sparse
-
-
 class RemoteEngine(ClientEngine):
     """A server, or a cluster of them."""
 
@@ -165,6 +156,7 @@ class RemoteEngine(ClientEngine):
         creation: Mapping[str, int],
         retries: Callable[[], int],
     ) -> None:
+        host = f"[{host}]" if ":" in host else host
         self._host, self._port, self._tls, self._key, self._timeout = host, port, tls, api_key, timeout
         self._exact, self._creation, self._retries = exact, creation, retries
         self._place = f"{host}:{port}"
@@ -172,14 +164,12 @@ class RemoteEngine(ClientEngine):
 
     async def open(self) -> None:
         """Ask the server for its version."""
-        # as an argument the client would warn of a key without TLS, which the settings allow where it is said
-        headers = {"api-key": self._key.get_secret_value()} if self._key is not None else None
         self._client = self._client or AsyncQdrantClient(
             host=self._host,
             port=self._port,
             https=self._tls,
             timeout=self._timeout,
-            headers=headers,
+            headers=self._headers(),
             check_compatibility=False,
         )
         version = str((await self.call("info")).version)
@@ -188,6 +178,10 @@ class RemoteEngine(ClientEngine):
                 f"Qdrant at {self._place} is {version}.",
                 remedy=f"Upgrade it to {'.'.join(map(str, OLDEST))} or newer.",
             )
+
+    def _headers(self) -> dict[str, str] | None:
+        # as an argument the client would warn of a key without TLS, which the settings allow where it is said
+        return {"api-key": self._key.get_secret_value()} if self._key is not None else None
 
     async def close(self) -> None:
         """Close the connections."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from openmem import ranking
 
@@ -12,7 +13,7 @@ from ..folders import Turns
 from .filters import Native
 
 DENSE, TERMS = "dense", "terms"
-"""How the names of the two vectors of a point begin."""
+"""How the names of the two vectors of a point begin; the dense one has no other name until a store is embedded anew."""
 
 SERVER = "run a Qdrant server for both: qdrant://host:6333/collection"
 """What two processes can use in place of a folder."""
@@ -34,13 +35,16 @@ class Words(NamedTuple):
     values: list[float]
 
 
+Vectors = Mapping[str, list[float] | Words]
+"""Vectors of a point by name."""
+
+
 class Point(NamedTuple):
     """A point to be stored."""
 
     id: str
     payload: Payload
-    dense: list[float] | None = None
-    words: Words | None = None
+    vectors: Vectors = MappingProxyType({})
 
 
 class Row(NamedTuple):
@@ -97,10 +101,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Embed:
-    """Give a point a sparse vector unless it has one; all else stays."""
+    """Give a point that is there vectors, if the condition holds of it; all else stays."""
 
     id: str
-    words: Words
+    vectors: Vectors
+    condition: Native
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,11 @@ class Delete:
 
 
 Operation = Insert | Overwrite | Mark | Embed | Delete
+Op = TypeVar("Op", bound=Operation)
+
+PORTION = 2 << 20
+"""Bytes by size_of that one request of many operations stores: as JSON a number is five times as long, and servers take
+32 MiB."""
 
 
 def size_of(operation: Operation) -> int:
@@ -121,22 +131,36 @@ def size_of(operation: Operation) -> int:
             return sum(map(_size_of, points))
         case Overwrite(_, payload) | Mark(_, payload):
             return _size_of(Point("", payload))
-        case Embed(words=words):
-            return 8 * len(words.indices)
+        case Embed(vectors=vectors):
+            return _size_of(Point("", {}, vectors))
         case Delete(ids):
             return 64 * len(ids)
 
 
+def portions(operations: Iterable[Op]) -> Iterator[list[Op]]:
+    """Divide operations, in order, into as many as one request may hold."""
+    portion, size = list[Op](), 0
+    for operation in operations:
+        if portion and size + size_of(operation) > PORTION:
+            yield portion
+            portion, size = [], 0
+        portion.append(operation)
+        size += size_of(operation)
+    if portion:
+        yield portion
+
+
 def _size_of(point: Point) -> int:
     text = sum(len(value) for value in point.payload.values() if isinstance(value, str))
-    numbers = len(point.dense or ()) + 2 * len(point.words.indices if point.words else ())
+    numbers = sum(2 * len(each.indices) if isinstance(each, Words) else len(each) for each in point.vectors.values())
     return 512 + 4 * text + 4 * numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """A search by one vector; corpus: the points among which the rarity of a term is counted."""
+    """A search by one vector, of the name; corpus: the points among which the rarity of a term is counted."""
 
+    name: str
     vector: list[float] | Words
     condition: Native
     limit: int
@@ -166,11 +190,11 @@ class Engine(Protocol):
     async def create(self, collection: str, layout: Layout) -> None:
         """Make a collection unless it exists."""
 
-    async def set_dense(self, collection: str, dimension: int) -> None:
-        """Drop all dense vectors, and take such of a dimension from now on."""
+    async def add_vectors(self, collection: str, name: str, dimension: int | None) -> None:
+        """Take vectors of a name from now on: dense ones of a dimension; None: sparse ones. Done twice it is once."""
 
-    async def take_words(self, collection: str) -> None:
-        """Take sparse vectors of this analysis's name from now on, and drop those of others."""
+    async def drop_vectors(self, collection: str, name: str) -> None:
+        """Drop all vectors of a name, and take none any more, whether there are any or not."""
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> None:
         """Do operations in order; what returns is stored and is seen by the next read."""
@@ -178,8 +202,8 @@ class Engine(Protocol):
     async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
         """Read points by id; those that do not exist are left out."""
 
-    async def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, list[float]]:
-        """Read the dense vectors of points that have one, scaled to length 1."""
+    async def vectors(self, collection: str, name: str, ids: Sequence[str]) -> dict[str, list[float]]:
+        """Read the dense vectors of a name of points that have one, scaled to length 1."""
 
     async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
         """Answer searches, each best first."""

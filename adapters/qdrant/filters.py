@@ -41,6 +41,13 @@ class Ids:
 
 
 @dataclass(frozen=True, slots=True)
+class Lacks:
+    """The field is not there, or is null."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Has:
     """The point has a vector of this name."""
 
@@ -68,7 +75,7 @@ class Not:
     part: Native
 
 
-Native = Match | Range | Ids | Has | All | Some | Not
+Native = Match | Range | Ids | Lacks | Has | All | Some | Not
 _Compiled = tuple[Native, bool] | None
 """A condition and whether it selects exactly what was asked; None where nothing can be said."""
 

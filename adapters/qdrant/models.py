@@ -18,10 +18,11 @@ from .engine import (
     Nearest,
     Operation,
     Overwrite,
+    Vectors,
     Words,
     words_name,
 )
-from .filters import All, Has, Ids, Match, Native, Not, Range, Some
+from .filters import All, Has, Ids, Lacks, Match, Native, Not, Range, Some
 
 INDEXES: dict[Index, Any] = {
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
@@ -30,6 +31,14 @@ INDEXES: dict[Index, Any] = {
     "float": models.PayloadSchemaType.FLOAT,
 }
 """How each kind of index is asked for."""
+
+
+def vectors_of(dimension: int | None) -> models.DenseVectorNameConfig | models.SparseVectorNameConfig:
+    """Say how new vectors are made; None: sparse ones."""
+    if dimension is None:
+        return models.SparseVectorNameConfig(sparse=models.SparseVectorConfig(modifier=models.Modifier.IDF))
+    dense = models.DenseVectorConfig(size=dimension, distance=models.Distance.COSINE)
+    return models.DenseVectorNameConfig(dense=dense)
 
 
 def shape(layout: Layout) -> dict[str, Any]:
@@ -53,7 +62,7 @@ def request_of(search: Nearest, fields: Sequence[str], *, exact: bool | None) ->
         params = models.SearchParams(exact=exact) if exact is not None else None
     return models.QueryRequest(
         query=query,
-        using=words_name() if isinstance(search.vector, Words) else DENSE,
+        using=search.name,
         filter=filter_of(search.condition),
         limit=search.limit,
         params=params,
@@ -77,6 +86,8 @@ def _condition(native: Native) -> Any:
             return models.FieldCondition(key=key, range=models.Range(gte=low, lte=high))
         case Ids(ids):
             return models.HasIdCondition(has_id=list(ids))
+        case Lacks(key):
+            return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
         case Has(vector):
             return models.HasVectorCondition(has_vector=vector)
         case All(parts):
@@ -101,9 +112,9 @@ def operation_of(operation: Operation) -> Any:
             return models.SetPayloadOperation(
                 set_payload=models.SetPayload(payload=payload, **_chosen(point, condition))
             )
-        case Embed(point, words):
-            vectors = [models.PointVectors(id=point, vector=_vectors(None, words))]
-            update = models.UpdateVectors(points=vectors, update_filter=filter_of(Not(Has(words_name()))))
+        case Embed(point, vectors, condition):
+            given = [models.PointVectors(id=point, vector=_vectors(vectors))]
+            update = models.UpdateVectors(points=given, update_filter=filter_of(condition))
             return models.UpdateVectorsOperation(update_vectors=update)
         case Delete(ids, condition):
             if condition is None:
@@ -114,7 +125,7 @@ def operation_of(operation: Operation) -> Any:
 def structs_of(insert: Insert) -> list[models.PointStruct]:
     """Write points."""
     return [
-        models.PointStruct(id=point.id, payload=point.payload, vector=_vectors(point.dense, point.words))
+        models.PointStruct(id=point.id, payload=point.payload, vector=_vectors(point.vectors))
         for point in insert.points
     ]
 
@@ -134,8 +145,8 @@ def _among(ids: Sequence[str], condition: Native) -> models.Filter:
     return filter_of(All((Ids(tuple(ids)), condition)))
 
 
-def _vectors(dense: list[float] | None, words: Words | None) -> dict[str, Any]:
-    vectors: dict[str, Any] = {} if dense is None else {DENSE: dense}
-    if words is not None:
-        vectors[words_name()] = models.SparseVector(indices=words.indices, values=words.values)
-    return vectors
+def _vectors(vectors: Vectors) -> dict[str, Any]:
+    return {
+        name: models.SparseVector(indices=each.indices, values=each.values) if isinstance(each, Words) else each
+        for name, each in vectors.items()
+    }

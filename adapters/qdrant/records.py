@@ -19,7 +19,7 @@ from openmem.fork import Lock
 
 from ..store import Logged
 from ..vectors import unit
-from .engine import Index, Mark, Payload, Point, Words
+from .engine import Index, Mark, Payload, Point, Vectors, Words, words_name
 from .filters import ancestors
 
 SCHEMA = 1
@@ -106,10 +106,13 @@ def memory_of(payload: Payload) -> Memory:
     return Memory.model_validate_json(payload["record"])
 
 
-def point_of(memory: Memory, vector: Sequence[float] | None, revision: Payload) -> Point:
-    """Write a memory with its vectors."""
-    dense = dense_of(vector) if vector is not None else None
-    return Point(point_id(memory.id), payload_of(memory, revision), dense, words_of(memory.content))
+def point_of(memory: Memory, dense: Mapping[str, Sequence[float]], revision: Payload) -> Point:
+    """Write a memory with its vectors; dense: those of an embedder by name."""
+    vectors: Vectors = {
+        words_name(): words_of(memory.content),
+        **{name: dense_of(each) for name, each in dense.items()},
+    }
+    return Point(point_id(memory.id), payload_of(memory, revision), vectors)
 
 
 def dense_of(vector: Sequence[float]) -> list[float]:

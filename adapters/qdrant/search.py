@@ -16,7 +16,7 @@ from openmem import cursors, ranking, selection
 from openmem._generated.models import Memory, SearchRequest, SearchResult
 
 from ..vectors import unit
-from .engine import Engine, Nearest, Payload, Row, Words
+from .engine import DENSE, Engine, Nearest, Payload, Row, Words, words_name
 from .filters import Ids, Native, of_user, selecting
 from .records import RECORD, asked_words, dense_of, memory_of
 
@@ -49,15 +49,15 @@ class Found(NamedTuple):
 
 
 class Search:
-    """One search request; embeds: whether the store has dense vectors."""
+    """One search request; dense: the name of the dense vectors to search by, None for none."""
 
-    def __init__(self, request: SearchRequest, now: datetime, *, embeds: bool) -> None:
-        self._request = request
+    def __init__(self, request: SearchRequest, now: datetime, dense: str | None) -> None:
+        self._request, self._name = request, dense or DENSE
         self._condition = selecting(request, now)
         self._selected = selection.predicate(request, now)
         self._dense = self._words = None
         self._terms: frozenset[str] = frozenset()
-        if embeds and request.vector is not None and request.mode != "keyword":
+        if dense is not None and request.vector is not None and request.mode != "keyword":
             self._dense = dense_of(request.vector)
         if request.query is not None and request.mode != "vector":
             self._terms = frozenset(ranking.terms(request.query))
@@ -97,8 +97,9 @@ class Search:
         return Found(_in_order(found), bound, dense.complete and words.complete)
 
     def _nearest(self, vector: list[float] | Words, condition: Native, limit: int) -> Nearest:
-        corpus = of_user(self._request.user_id) if isinstance(vector, Words) else None
-        return Nearest(vector, condition, limit, corpus)
+        if isinstance(vector, Words):
+            return Nearest(words_name(), vector, condition, limit, of_user(self._request.user_id))
+        return Nearest(self._name, vector, condition, limit)
 
     def _ranked(self, rows: list[Row], size: int, *, least: float) -> Ranked:
         self._payloads.update((row.id, row.payload) for row in rows)
@@ -136,7 +137,7 @@ class Search:
         hopeful = {each for each in points if upper[each] >= best[-1] - TIE} if best else set()
         far = [each for each in hopeful if each not in dense.scores]
         if far and self._dense and not dense.complete:
-            query, vectors = unit(self._dense), await engine.vectors(collection, far)
+            query, vectors = unit(self._dense), await engine.vectors(collection, self._name, far)
             dense.scores.update(
                 {each: float(unit(vectors[each]).dot(query)) if each in vectors else 0.0 for each in far}
             )

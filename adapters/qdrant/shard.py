@@ -30,11 +30,12 @@ from .engine import (
     Operation,
     Overwrite,
     Row,
+    Vectors,
     Words,
     size_of,
     words_name,
 )
-from .filters import All, Has, Ids, Match, Native, Not, Range, Some
+from .filters import All, Has, Ids, Lacks, Match, Native, Not, Range, Some
 from .making import alone_making
 
 T = TypeVar("T")
@@ -72,27 +73,17 @@ class EdgeEngine(FolderEngine[Shards]):
         """Open a shard, or make it."""
         await offload(self._guarded, self._create, self._held(), collection, layout)
 
-    async def set_dense(self, collection: str, dimension: int) -> None:
-        """Drop all dense vectors, and take such of a dimension from now on."""
+    async def add_vectors(self, collection: str, name: str, dimension: int | None) -> None:
+        """Take vectors of a name from now on."""
+        if dimension is None:
+            update = Updates.create_sparse_vector(name, edge.Modifier.Idf)
+        else:
+            update = Updates.create_dense_vector(name, dimension, edge.Distance.Cosine)
+        await self._work(collection, lambda shard: shard.update(update))
 
-        def work(shard: edge.EdgeShard) -> None:
-            shard.update(Updates.delete_vector_name(DENSE))
-            shard.update(Updates.create_dense_vector(DENSE, dimension, edge.Distance.Cosine))
-
-        await self._work(collection, work)
-
-    async def take_words(self, collection: str) -> None:
-        """Take sparse vectors of this analysis's name, and drop those of others."""
-        held = await self.held(collection)
-        sparse = set(held.sparse) if held is not None else set[str]()
-
-        def work(shard: edge.EdgeShard) -> None:
-            if words_name() not in sparse:
-                shard.update(Updates.create_sparse_vector(words_name(), edge.Modifier.Idf))
-            for name in sparse - {words_name()}:
-                shard.update(Updates.delete_vector_name(name))
-
-        await self._work(collection, work)
+    async def drop_vectors(self, collection: str, name: str) -> None:
+        """Drop all vectors of a name."""
+        await self._work(collection, lambda shard: shard.update(Updates.delete_vector_name(name)))
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> None:
         """Do operations in order."""
@@ -120,12 +111,12 @@ class EdgeEngine(FolderEngine[Shards]):
             collection, lambda shard: [_row(record) for record in shard.retrieve([*ids], [*fields], False)]
         )
 
-    async def vectors(self, collection: str, ids: Sequence[str]) -> dict[str, list[float]]:
+    async def vectors(self, collection: str, name: str, ids: Sequence[str]) -> dict[str, list[float]]:
         """Read dense vectors."""
 
         def work(shard: edge.EdgeShard) -> dict[str, list[float]]:
-            records: list[Any] = shard.retrieve([*ids], False, [DENSE])
-            return {str(record.id): record.vector[DENSE] for record in records if DENSE in (record.vector or {})}
+            records: list[Any] = shard.retrieve([*ids], False, [name])
+            return {str(record.id): record.vector[name] for record in records if name in (record.vector or {})}
 
         return await self._work(collection, work)
 
@@ -229,11 +220,11 @@ def _row(record: Any, score: float = 0.0) -> Row:
 def _request(search: Nearest, fields: Sequence[str]) -> edge.QueryRequest:
     params = None
     if isinstance(search.vector, Words):
-        query = edge.Query.Nearest(edge.SparseVector(*search.vector), using=words_name())
+        query = edge.Query.Nearest(edge.SparseVector(*search.vector), using=search.name)
         if search.corpus is not None:
             params = edge.SearchParams(idf=edge.IdfParams(_filter(search.corpus)))
     else:
-        query = edge.Query.Nearest(search.vector, using=DENSE)
+        query = edge.Query.Nearest(search.vector, using=search.name)
         params = edge.SearchParams(exact=True)  # a shard is optimised only by hand: this costs nothing
     return edge.QueryRequest(
         limit=search.limit,
@@ -259,6 +250,8 @@ def _condition(native: Native) -> Any:
             return edge.FieldCondition(key, range=edge.RangeFloat(gte=low, lte=high))
         case Ids(ids):
             return edge.HasIdCondition({*ids})
+        case Lacks(key):
+            return edge.IsEmptyCondition(key)
         case Has(vector):
             return edge.HasVectorCondition(vector)
         case All(parts):
@@ -275,7 +268,7 @@ def _update(operation: Operation) -> edge.UpdateOperation:
     """Write an operation."""
     match operation:
         case Insert(points, only_new, condition):
-            structs = [edge.Point(p.id, _vectors(p.dense, p.words), p.payload) for p in points]
+            structs = [edge.Point(each.id, _vectors(each.vectors), each.payload) for each in points]
             if condition is not None:
                 return Updates.upsert_points(structs, _filter(condition), edge.UpdateMode.UpdateOnly)
             return Updates.upsert_points(structs, update_mode=edge.UpdateMode.InsertOnly if only_new else None)
@@ -285,9 +278,8 @@ def _update(operation: Operation) -> edge.UpdateOperation:
             return Updates.overwrite_payload([point], payload)
         case Mark(point, payload, condition):
             return Updates.set_payload_by_filter(_among([point], condition), payload)
-        case Embed(point, words):
-            lacking = _filter(Not(Has(words_name())))
-            return Updates.update_vectors([edge.PointVectors(point, _vectors(None, words))], lacking)
+        case Embed(point, vectors, condition):
+            return Updates.update_vectors([edge.PointVectors(point, _vectors(vectors))], _filter(condition))
         case Delete(ids, condition):
             if condition is not None:
                 return Updates.delete_points_by_filter(_among(ids, condition))
@@ -298,8 +290,5 @@ def _among(ids: Sequence[str], condition: Native) -> edge.Filter:
     return _filter(All((Ids(tuple(ids)), condition)))
 
 
-def _vectors(dense: list[float] | None, words: Words | None) -> dict[str, Any]:
-    vectors: dict[str, Any] = {} if dense is None else {DENSE: dense}
-    if words is not None:
-        vectors[words_name()] = edge.SparseVector(*words)
-    return vectors
+def _vectors(vectors: Vectors) -> dict[str, Any]:
+    return {name: edge.SparseVector(*each) if isinstance(each, Words) else each for name, each in vectors.items()}

@@ -1,38 +1,36 @@
-"""A store in Qdrant as a whole: made, held to its embedding, indexed and embedded anew."""
+"""A store in Qdrant as a whole: made, held to its embedding and indexed anew."""
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
-from openmem.adapter import Embed as Embedding
-from openmem.errors import ConfigurationError
+from openmem.errors import ConfigurationError, ProviderError
 
-from ..native import UNFINISHED, newer_schema, other_embedding
-from .engine import DENSE, TERMS, Embed, Engine, Insert, Layout, Mark, Payload, Point, Row, words_name
+from ..native import newer_schema, other_embedding
+from .engine import DENSE, TERMS, Embed, Engine, Insert, Layout, Mark, Payload, Point, Row, portions, words_name
+from .facts import Facts, new_name, written
 from .filters import Has, Match, Native, Not
 from .records import (
     FACTS,
     MEMORY_INDEXES,
     RECORD,
-    REVISED,
     SCHEMA,
     SIDECAR_INDEXES,
     claim_id,
     memory_of,
     point_id,
-    point_of,
     words_of,
 )
 
 BATCH = 500
 """Memories read, indexed or embedded anew at a time."""
 logger = logging.getLogger("openmem")
-
-_FIELDS = ("schema", "analysis", "embedding")
 
 
 class QdrantStore:
@@ -42,58 +40,46 @@ class QdrantStore:
         self.engine = engine
         self.memories, self.sidecar = collection, f"{collection}_sidecar"
         self._embedding: EmbeddingInfo | None = None
+        self._dense = DENSE
         self._looked = 0.0
 
-    async def open(self, embedding: EmbeddingInfo | None) -> None:
-        """Make the collections or check them; several processes may be at it at once."""
-        facts = await self._facts(embedding)
-        await self._hold_to(facts, embedding)
-        if facts["analysis"] != ranking.ANALYSIS:
-            await self._reindex(facts)
-        self._embedding, self._looked = embedding, time.monotonic()
-        self._tell(embedding)
+    def alone(self) -> AbstractAsyncContextManager[object]:
+        """Wait for the turn to write, where there are turns."""
+        return self.engine.turns or nullcontext()
 
-    async def check(self, lately: float = 0.0) -> None:
-        """Refuse to go on where the store was embedded anew since it was opened; lately: seconds that a look holds."""
+    async def open(self, embedding: EmbeddingInfo | None) -> Facts:
+        """Make the collections or check them; several processes may be at it at once."""
+        async with self.alone():
+            facts = await self._held_to(embedding, await self.ready(embedding))
+            facts = await self.indexed(facts)
+            self._embedding, self._dense, self._looked = embedding, facts.name, time.monotonic()
+            self.tell(facts)
+        return facts
+
+    async def check(self, lately: float = 0.0) -> str:
+        """Return the name of the dense vectors in force; lately: seconds that a look at it holds.
+
+        Raises ConfigurationError where they are of another embedding than when the store was opened.
+        """
         notes, now = self.engine.notes, time.monotonic()
         if notes is not None:
-            text = notes[self.memories]
+            facts = Facts._make(json.loads(notes[self.memories]))
         elif now - self._looked < lately:
-            return
+            return self._dense
         else:
-            text = (await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS))[0].payload["embedding"]
-        held = _read({"embedding": text})
-        if held != self._embedding:
+            facts = await self.facts()
+        if (held := facts.info) != self._embedding:
             raise ConfigurationError(
                 f"the vectors of {self.memories} are by now of {held.model if held else 'no embedder'}.",
                 remedy="Open a new client with that embedder.",
             )
-        self._looked = now
+        self._dense, self._looked = facts.name, now
+        return self._dense
 
-    def _tell(self, embedding: EmbeddingInfo | None) -> None:
-        """Have the other clients of this process know of a new embedding."""
+    def tell(self, facts: Facts) -> None:
+        """Have the other clients of this process know of new facts."""
         if self.engine.notes is not None:
-            self.engine.notes[self.memories] = _written(embedding)
-
-    async def reembed(self, embed: Embedding, embedding: EmbeddingInfo) -> int:
-        """Make every vector anew; return how many memories there are."""
-        facts = await self._facts(embedding)
-        if facts["analysis"] != ranking.ANALYSIS:
-            await self._reindex(facts)
-        await self._set(facts, UNFINISHED)
-        await self.engine.set_dense(self.memories, embedding.dimension)
-        done = 0
-        async for batch in self._batches():
-            vectors = await embed([memory.content for memory, _ in batch])
-            points = [
-                point_of(memory.model_copy(update={"embedding_model": embedding.model}), vector, {"revision": revision})
-                for (memory, revision), vector in zip(batch, vectors, strict=True)
-            ]
-            await self.engine.write(self.memories, [Insert(points)])
-            done += len(batch)
-            logger.info("%d memories of %s are embedded anew", done, self.memories)
-        await self._set(facts, embedding)
-        return done
+            self.engine.notes[self.memories] = json.dumps(facts)
 
     async def pages(self, condition: Native) -> AsyncIterator[list[Memory]]:
         """Read memories in no order."""
@@ -108,83 +94,123 @@ class QdrantStore:
         found = [memory_of(row.payload) for row in rows]
         return [each for each in found if (each.user_id, each.external_id) == (user_id, external_id)]
 
-    async def _facts(self, embedding: EmbeddingInfo | None) -> Payload:
-        """Read how the store was made, and make it where it was not, or not to the end."""
+    async def facts(self) -> Facts:
+        """Read how the store was made."""
+        return Facts(**(await self._written())[0])
+
+    async def mark(self, fields: Payload, condition: Native) -> Facts:
+        """Write down facts, if the condition holds of those that were, and read them."""
+        await self.engine.write(self.sidecar, [Mark(FACTS, fields, condition)])
+        return await self.facts()
+
+    async def _written(self) -> list[Payload]:
+        return [row.payload for row in await self.engine.retrieve(self.sidecar, [FACTS], Facts._fields)]
+
+    async def ready(self, embedding: EmbeddingInfo | None) -> Facts:
+        """Make the store where it was not made, or not to the end."""
         await self._check(self.memories)
         await self._check(self.sidecar)
         await self.engine.create(self.sidecar, Layout(None, SIDECAR_INDEXES))
-        rows = await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS)
-        if rows and rows[0].payload["schema"] > SCHEMA:
-            raise newer_schema(f"the collection {self.memories}", rows[0].payload["schema"], SCHEMA)
+        found = await self._written()
+        if found and found[0]["schema"] > SCHEMA:
+            raise newer_schema(f"the collection {self.memories}", found[0]["schema"], SCHEMA)
         await self.engine.create(self.memories, Layout(embedding.dimension if embedding else None, MEMORY_INDEXES))
-        if not rows:
+        if not found:
             for collection in (self.sidecar, self.memories):
-                if not await self._is_empty(collection):
-                    rows = await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS)  # another process was faster
-                    if not rows:
-                        raise _foreign(collection)
-            facts = {"schema": SCHEMA, "analysis": ranking.ANALYSIS, "embedding": _written(embedding)}
-            await self.engine.write(self.sidecar, [Insert([Point(FACTS, facts)], only_new=True)])
-            rows = await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS)
-        return rows[0].payload
+                if not (await self._is_empty(collection) or await self._written()):  # else another process was faster
+                    raise _foreign(collection)
+            made = Facts(SCHEMA, ranking.ANALYSIS, written(embedding))
+            fields = {name: value for name, value in made._asdict().items() if value is not None}
+            await self.engine.write(self.sidecar, [Insert([Point(FACTS, fields)], only_new=True)])
+        return await self.facts()
 
     async def _check(self, collection: str) -> None:
         """Refuse a collection of another program before anything is made beside it."""
         held = await self.engine.held(collection)
-        if held is not None and (held.dense.keys() - {DENSE} or not _are_words(held.sparse)):
+        if held is not None and not (held.sparse and _are(TERMS, held.sparse) and _are(DENSE, held.dense)):
             raise _foreign(collection)
 
     async def _is_empty(self, collection: str) -> bool:
         return not (await self.engine.scroll(collection, None, 1, None, ()))[0]
 
-    async def _hold_to(self, facts: Payload, embedding: EmbeddingInfo | None) -> None:
+    async def lacks(self, name: str) -> bool:
+        """Tell whether a memory has no vector of a name."""
+        return bool((await self.engine.scroll(self.memories, Not(Has(name)), 1, None, ()))[0])
+
+    async def _held_to(self, embedding: EmbeddingInfo | None, facts: Facts) -> Facts:
         """Refuse another embedding for a store that has memories; an empty one takes that of one who opens it."""
-        held = _read(facts)
+        held = facts.info
+        width = await self._width(facts)
+        if held == embedding and embedding is not None and width not in (None, embedding.dimension):
+            held = embedding.model_copy(update={"dimension": width})  # who made the store was interrupted
         if held != embedding:
-            if held == UNFINISHED or not await self._is_empty(self.memories):
-                raise other_embedding(held, embedding)
-            await self._set(facts, embedding)
-            held = _read((await self.engine.retrieve(self.sidecar, [FACTS], _FIELDS))[0].payload)
-            if held != embedding:  # another one was faster
-                raise other_embedding(held, embedding)
-        if embedding is not None:
-            await self._hold_to_width(embedding)
-
-    async def _hold_to_width(self, embedding: EmbeddingInfo) -> None:
-        """See to it that the vectors are as wide as the store says, which who took it over may not have come to."""
-        held = await self.engine.held(self.memories)
-        width = held.dense.get(DENSE) if held is not None else None
-        if width != embedding.dimension:
             if not await self._is_empty(self.memories):
-                raise other_embedding(embedding.model_copy(update={"dimension": width}) if width else None, embedding)
-            await self.engine.set_dense(self.memories, embedding.dimension)
+                if (now := await self.facts()) != facts:  # another one was faster
+                    return await self._held_to(embedding, now)
+                raise other_embedding(held, embedding)
+            anew = {"embedding": written(embedding), "dense": new_name(embedding) if embedding else None}
+            facts = await self.mark({**anew, "coming": None}, facts.unchanged())
+            if facts.info != embedding:  # another one was faster
+                raise other_embedding(facts.info, embedding)
+            width = await self._width(facts)
+            await self.drop_others()
+        if embedding is not None and width is None:  # who marked it may not have come to making them
+            await self.engine.add_vectors(self.memories, facts.name, embedding.dimension)
+        return facts
 
-    async def _set(self, facts: Payload, embedding: EmbeddingInfo | None) -> None:
-        """Write down the embedding, unless another process has meanwhile."""
-        unchanged = Match("embedding", (facts["embedding"],))
-        facts["embedding"] = _written(embedding)
-        await self.engine.write(self.sidecar, [Mark(FACTS, {"embedding": facts["embedding"]}, unchanged)])
-        self._tell(embedding)
+    async def _width(self, facts: Facts) -> int | None:
+        """Return how wide the vectors in force are; None where there are none."""
+        held = await self.engine.held(self.memories)
+        return held.dense.get(facts.name) if held is not None else None
 
-    async def _reindex(self, facts: Payload) -> None:
+    async def drop_others(self) -> None:
+        """Drop dense vectors that neither are in force nor come to be.
+
+        What is held is read first: a name that is not in the facts by then will not be in them again.
+        """
+        held = await self.engine.held(self.memories)
+        facts = await self.facts()
+        for name in held.dense if held is not None else ():
+            if name not in (facts.name, facts.coming):
+                await self.engine.drop_vectors(self.memories, name)
+
+    async def indexed(self, facts: Facts) -> Facts:
         """Write the sparse vectors that are lacking: those there were are of another text analysis, and go first.
 
         So who is interrupted goes on where it ended, and who opens the store at the same time undoes nothing.
         """
-        await self.engine.take_words(self.memories)
-        done = 0
-        async for rows in self._rows(Not(Has(words_name())), RECORD):
+        if facts.analysis == ranking.ANALYSIS:
+            return facts
+        await self.engine.add_vectors(self.memories, words_name(), None)
+        held = await self.engine.held(self.memories)
+        for name in held.sparse if held is not None else ():
+            if name != words_name():
+                await self.engine.drop_vectors(self.memories, name)
+        done, lacking = 0, Not(Has(words_name()))
+        async for rows in self._rows(lacking, RECORD):
             memories = [memory_of(row.payload) for row in rows]
-            operations = [Embed(point_id(memory.id), words_of(memory.content)) for memory in memories]
-            await self.engine.write(self.memories, operations)
+            await self.give([Embed(point_id(m.id), {words_name(): words_of(m.content)}, lacking) for m in memories])
             done += len(memories)
             logger.info("the words of %d memories of %s are indexed anew", done, self.memories)
-        same = Match("embedding", (facts["embedding"],))
-        await self.engine.write(self.sidecar, [Mark(FACTS, {"analysis": ranking.ANALYSIS}, same)])
+        return await self.mark({"analysis": ranking.ANALYSIS}, Match("analysis", (facts.analysis,)))
 
-    async def _batches(self) -> AsyncIterator[list[tuple[Memory, str]]]:
-        async for rows in self._rows(None, REVISED):
-            yield [(memory_of(row.payload), row.payload["revision"]) for row in rows]
+    async def give(self, operations: Sequence[Embed]) -> None:
+        """Give points vectors; those that are gone are left out, since engines refuse them."""
+        for portion in portions(operations):
+            there = await self._there(portion)
+            try:
+                if there:
+                    await self.engine.write(self.memories, there)
+            except ProviderError:
+                left = await self._there(there)
+                if len(left) == len(there):
+                    raise
+                await self.give(left)
+
+    async def _there(self, operations: Sequence[Embed]) -> list[Embed]:
+        rows = await self.engine.retrieve(self.memories, [each.id for each in operations], ())
+        ids = {row.id for row in rows}
+        return [each for each in operations if each.id in ids]
 
     async def _rows(self, condition: Native | None, fields: tuple[str, ...]) -> AsyncIterator[list[Row]]:
         after: str | None = None
@@ -196,18 +222,9 @@ class QdrantStore:
                 return
 
 
-def _are_words(names: Sequence[str]) -> bool:
-    """Tell whether the sparse vectors are those of ours, by whatever analysis; of two while it changes."""
-    return bool(names) and all(name.partition("-")[0] == TERMS for name in names)
-
-
-def _written(embedding: EmbeddingInfo | None) -> str:
-    return embedding.model_dump_json() if embedding is not None else ""
-
-
-def _read(facts: Payload) -> EmbeddingInfo | None:
-    text = facts["embedding"]
-    return EmbeddingInfo.model_validate_json(text) if text else None
+def _are(kind: str, names: Iterable[str]) -> bool:
+    """Tell whether all vectors are of a kind of ours; there are two of a kind while one is made anew."""
+    return all(name.partition("-")[0] == kind for name in names)
 
 
 def _foreign(collection: str) -> ConfigurationError:

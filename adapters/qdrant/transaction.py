@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 
 from openmem._generated.models import Memory
 from openmem.bridge import finished, offload
-from openmem.errors import ConflictError, OMPError, ProviderUnavailableError
+from openmem.errors import ConflictError, OMPError, ProviderError, ProviderUnavailableError
 
 from ..reads import Entry
 from ..staged import NotWritten
@@ -51,7 +51,8 @@ class QdrantTransaction:
     """A staged.Transaction over an engine.
 
     memories and sidecar are names of collections; alone waits for other changes of this process to the same users;
-    keep takes audit entries that cannot be stored now; check refuses vectors that no longer fit the store.
+    keep takes audit entries that cannot be stored now; check names the dense vectors in force, and refuses to go on
+    where they are of another embedding.
     """
 
     def __init__(
@@ -62,13 +63,15 @@ class QdrantTransaction:
         writer: Writer,
         alone: Callable[[], Awaitable[None]],
         keep: Callable[[Sequence[Entry]], None],
-        check: Callable[[], Awaitable[None]],
+        check: Callable[[], Awaitable[str]],
     ) -> None:
         self._engine, self._memories, self._sidecar = engine, memories, sidecar
         self._writer, self._alone, self._keep, self._check = writer, alone, keep, check
         self._exclusive = engine.turns is not None
         self._claims = Claims(engine, sidecar, writer)
         self._revision = new_revision()
+        self._dense: str | None = None
+        """The name of the dense vectors that are written, if any are."""
         self._read: dict[str, Payload] = {}
         """Payloads by memory id, as they were read."""
         self._locks = Locks(engine, memories, writer, self._read)
@@ -104,7 +107,7 @@ class QdrantTransaction:
         claims = {(m.user_id, m.external_id): m.id for m in staging.inserted.values() if m.external_id is not None}
         with _nothing_written():
             if staging.inserted or any(_renewed(each, staging) for each in staging.replaced):
-                await self._check()
+                self._dense = await self._check()
             if claims:
                 await self._claims.take(claims)
         try:
@@ -113,8 +116,16 @@ class QdrantTransaction:
         except (NotWritten, OMPError) as error:
             if isinstance(error, NotWritten) or error.written == "nothing":  # else what was claimed for may be there
                 await self._claims.give_back(claims)
+                await self._look_again(error)
             raise
         await self._note(staging)
+
+    async def _look_again(self, error: NotWritten | OMPError) -> None:
+        """Raise NotWritten where nothing was since the vectors have another name by now."""
+        if isinstance(error, ProviderError) and not isinstance(error, ProviderUnavailableError) and self._dense:
+            with _nothing_written():
+                if await self._check() != self._dense:
+                    raise await lost("the store is embedded anew time and again.")
 
     async def _change(self, staging: Staging) -> None:
         condition = None
@@ -143,9 +154,9 @@ class QdrantTransaction:
     def _operations(self, staging: Staging, condition: Match | None) -> list[Operation]:
         """List what becomes of memories, new ones first: where the rest fails, no link leads nowhere."""
         first = {"revision": self._revision}
-        inserted = [point_of(m, staging.vectors.get(m.id), first) for m in staging.inserted.values()]
+        inserted = [point_of(m, self._vectors(m.id, staging), first) for m in staging.inserted.values()]
         renewed = [
-            point_of(m, staging.vectors.get(m.id), next_revision(self._read[m.id], self._revision))
+            point_of(m, self._vectors(m.id, staging), next_revision(self._read[m.id], self._revision))
             for m in staging.replaced.values()
             if _renewed(m.id, staging)
         ]
@@ -162,6 +173,10 @@ class QdrantTransaction:
         if staging.removed:
             operations.append(Delete([point_id(each) for each in staging.removed], condition))
         return operations
+
+    def _vectors(self, memory_id: str, staging: Staging) -> dict[str, Sequence[float]]:
+        vector = staging.vectors.get(memory_id)
+        return {self._dense: vector} if self._dense and vector is not None else {}
 
     async def _note(self, staging: Staging) -> None:
         """Free the external_ids of what was removed and log; the change is done, so what fails here is done later."""

@@ -8,7 +8,6 @@ from functools import partial
 from time import monotonic, sleep
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
-from uuid import uuid4
 
 from openmem._generated import models
 from openmem.adapter import Embed
@@ -18,10 +17,12 @@ from openmem.fork import leave_to_parent
 
 from ..embedded import EmbeddedAdapter
 from ..native import check_place
+from ..reembedding import reembed
 from ..store import Store
 from . import opening
 from .file import PAUSES, File, pauses
 from .records import Records
+from .reembedding import Renewal
 from .settings import SqliteSettings
 
 T = TypeVar("T")
@@ -97,24 +98,11 @@ class SqliteAdapter(EmbeddedAdapter):
         return await super().audit(request)
 
     async def reembed(self, embed: Embed) -> int:
-        """Make every vector anew with the configured embedder; return how many memories there are.
-
-        Interrupted, the store refuses to open until it is run again.
-        """
+        """Make every vector anew with the configured embedder; return how many memories there are."""
         embedding = self.configured_embedding()
         await offload(self._begin)
         await offload(self._to_the_end, partial(opening.migrate_only, path=self.settings.path))
-        run = uuid4().hex
-        await offload(self._file.write, partial(opening.drop_vectors, run=run))
-        done = last = 0
-        while rows := await offload(self._file.read, partial(opening.contents_after, key=last, limit=1000)):
-            done, last = done + len(rows), rows[-1][0]
-            while rows:
-                vectors = await embed([content for _, _, content in rows])
-                put = partial(opening.put_vectors, run=run, rows=rows, vectors=vectors, model=embedding.model)
-                rows = await offload(self._file.write, put)
-        await offload(self._file.write, partial(opening.finish, run=run, embedding=embedding))
-        return done
+        return await reembed(Renewal(self._file, embedding, embed), embed)
 
     # --- opening ----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from sqlite3 import Connection
 
 from openmem._generated.models import EmbeddingInfo
 
-from ..native import UNFINISHED, other_embedding
+from ..native import other_embedding
 
 
 def read(connection: Connection, name: str) -> str | None:
@@ -37,7 +37,7 @@ def has_embedding(connection: Connection, embedding: EmbeddingInfo | None) -> bo
     held = _embedding(found) if found else None
     if held == embedding:
         return True
-    if held == UNFINISHED or has_memories(connection):
+    if has_memories(connection):
         raise other_embedding(held, embedding)
     return False
 

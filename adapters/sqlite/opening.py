@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.errors import ConfigurationError
 
-from ..native import UNFINISHED
 from . import meta
 from .errors import is_busy
 from .records import Records
@@ -99,47 +96,3 @@ def contents_after(store: Records, key: int, limit: int) -> list[Row]:
     query = "SELECT key, user, record FROM records WHERE key > ? ORDER BY key LIMIT ?"
     rows = store.connection.execute(query, (key, limit)).fetchall()
     return [(key, user, Memory.model_validate_json(record).content) for key, user, record in rows]
-
-
-# --- vectors made anew ------------------------------------------------------------------------------------------
-
-
-def drop_vectors(store: Records, run: str) -> None:
-    """Forget every vector; the store cannot be opened until this run, or one that began later, finishes."""
-    store.connection.execute("DELETE FROM vectors")
-    store.connection.execute("DELETE FROM removed")
-    store.connection.execute("UPDATE users SET vectors = 0, revision = revision + 1")
-    meta.set_embedding(store.connection, UNFINISHED)
-    meta.write(store.connection, "reembedding", run)
-
-
-def put_vectors(store: Records, run: str, rows: Sequence[Row], vectors: Sequence[Any], model: str) -> list[Row]:
-    """Store the vectors of memories; return those that have another text by now, whose vectors are to be made again."""
-    _go_on(store, run)
-    changed = []
-    for (key, user, content), vector in zip(rows, vectors, strict=True):
-        now = store.connection.execute("SELECT record FROM records WHERE key = ?", (key,)).fetchone()
-        if now is None:
-            continue
-        text = Memory.model_validate_json(now[0]).content
-        if text != content:
-            changed.append((key, user, text))
-            continue
-        store.put_vector(key, user, vector, added=0 if store.has_vector(key) else 1)
-        statement = "UPDATE records SET record = json_set(record, '$.embedding_model', ?) WHERE key = ?"
-        store.connection.execute(statement, (model, key))
-    return changed
-
-
-def finish(store: Records, run: str, embedding: EmbeddingInfo) -> None:
-    """Open the store to clients with the embedding that its vectors were made by."""
-    _go_on(store, run)
-    meta.write(store.connection, "reembedding", None)
-    meta.set_embedding(store.connection, embedding)
-
-
-def _go_on(store: Records, run: str) -> None:
-    if meta.read(store.connection, "reembedding") != run:
-        raise ConfigurationError(
-            "another reembed of the store began meanwhile.", remedy="Let it finish; repeat this one if it is yours."
-        )

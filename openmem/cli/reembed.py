@@ -22,7 +22,10 @@ def reembed(
     option: Options = None,
     json: Json = False,
 ) -> None:
-    """Make every vector of a store anew with the configured embedder (--option embedder=NAME)."""
+    """Make every vector of a store anew with the configured embedder (--option embedder=NAME).
+
+    Interrupted, run it again: it goes on where it ended.
+    """
     from openmem import config
 
     count = asyncio.run(_reembed(config.resolve(**arguments(url, profile, option))))
