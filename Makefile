@@ -8,7 +8,7 @@ BIN := .venv/bin
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: .venv/demo ## one script on five backends, then the conformance suite on each
+demo: .venv/demo ## one script on five backends, then the conformance suite on each (one to two minutes)
 	@mkdir -p out/conformance
 	@$(BIN)/python examples/with_postgres.py $(BIN)/python examples/demo.py
 

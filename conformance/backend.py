@@ -86,6 +86,10 @@ class Backend:
             self.capabilities = self.client._core._capabilities = self.capabilities.model_copy(
                 update={"verbs": [*VERBS]}
             )
+        await self.reach()
+
+    async def reach(self) -> None:
+        """Ask the backend for anything, and raise where it does not answer."""
         with suppress(*REFUSALS):  # a backend that refuses can be reached, and is the checks' to judge
             await self.memory.list(self.harness("open").user, limit=1)
 

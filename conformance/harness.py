@@ -187,8 +187,12 @@ class Harness:
         """Add a memory, wait until it is stored, and return it as it is from then on."""
         record: MemoryRecord = await self.memory.add(content, user_id or self.user, **fields)
         await self.memory.wait_for_ingest([record.id], record.user_id)
-        self._contents[record.id] = content
+        self.name(record.id, content)
         return record if record.status != "queued" else record.model_copy(update={"status": "done"})
+
+    def name(self, memory_id: str, content: str) -> None:
+        """Let failures name a memory by its content."""
+        self._contents[memory_id] = content
 
     async def seed(self, items: Sequence[Mapping[str, Any]], user_id: str | None = None) -> list[MemoryRecord]:
         """Add memories in order and read each back; Inconclusive where one does not read back."""
@@ -248,16 +252,23 @@ class Harness:
         missing = [each for each in wanted if each not in actual]
         unexpected = [each for each in actual if each not in wanted]
         twice = sorted({each for each in actual if actual.count(each) > 1})
-        told = {"expected": self._named(wanted) or "nothing", "got": self._named(actual) or "nothing"}
+        due, came = self._named(wanted) or "nothing", self._named(actual) or "nothing"
+        told = {"expected": f"{what}: {due}", "got": f"{what}: {came}"}
         for name, ids in (("is missing", missing), ("should not be there", unexpected), ("comes twice", twice)):
             if ids:
                 raise Failure(f"{what}: {self._named(ids)} {name}", **told)
         if ordered and actual != wanted:
-            raise Failure(f"{what}: the order is {told['got']}, not {told['expected']}", **told)
+            raise Failure(f"{what}: the order is {came}, not {due}", **told)
 
     def _named(self, ids: Sequence[str]) -> str:
-        shown = [repr(self._contents.get(each, each))[:60] for each in ids[:5]]
-        return ", ".join(shown) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        return ", ".join(map(self._name, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+
+    def _name(self, memory_id: str) -> str:
+        """Quote a memory, and tell it from others of the same content by its turn among them."""
+        content = self._contents.get(memory_id, memory_id)
+        alike = [each for each, held in self._contents.items() if held == content]
+        turn = f" ({alike.index(memory_id) + 1} of {len(alike)} alike)" if len(alike) > 1 else ""
+        return f"{content!r:.60}{turn}"
 
     async def refused(self, call: Awaitable[Any], *errors: type[OMPError]) -> OMPError:
         """Fail unless the call raises one of the errors, fully signed; return it."""

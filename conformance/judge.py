@@ -14,7 +14,7 @@ from .checks import CHECKS
 from .harness import Harness
 from .probes import declared, probe
 from .report import Outcome
-from .verdicts import REFUSALS, Failure, Inconclusive
+from .verdicts import REFUSALS, Failure, Inconclusive, told
 
 SECONDS = 60.0
 """For one check in one colour."""
@@ -102,11 +102,9 @@ async def _run(check: Check, harness: Harness) -> Verdict:
     except REFUSALS as error:
         return Verdict("fail", f"refused with {type(error).__name__}: {error}")
     except OMPError as error:
-        return Verdict(
-            "error", f"{type(error).__name__}: {error}" + (f" <- {error.__cause__!r}" if error.__cause__ else "")
-        )
+        return Verdict("error", f"{type(error).__name__}: {told(error)}")
     except TimeoutError:
         return Verdict("error", f"no end after {SECONDS:g} s")
     except Exception as error:
-        return Verdict("error", f"{type(error).__name__}: {error}")
+        return Verdict("error", told(error))
     return Verdict("pass")

@@ -11,46 +11,50 @@ from openmem.types import Capabilities
 from .harness import Harness
 
 Probe = Callable[[Harness], Awaitable[object]]
-_UNKNOWN = "mem_unknown"
 
 PROBES: dict[str, Probe] = {
-    "add": lambda h: h.memory.add("probe", h.user),
-    "get": lambda h: h.memory.get(_UNKNOWN),
-    "delete": lambda h: h.memory.delete(_UNKNOWN),
+    "add": lambda h: h.memory.add(h.marker(), h.user),
+    "get": lambda h: h.memory.get(h.unknown()),
+    "delete": lambda h: h.memory.delete(h.unknown()),
     "list": lambda h: h.memory.list(h.user),
-    "search": lambda h: h.memory.search("probe", h.user),
-    "update": lambda h: h.memory.update(_UNKNOWN, content="probe"),
-    "context": lambda h: h.memory.context("probe", h.user),
+    "search": lambda h: h.memory.search(h.marker(), h.user),
+    "update": lambda h: h.memory.update(h.unknown(), content=h.marker()),
+    "context": lambda h: h.memory.context(h.marker(), h.user),
     "audit": lambda h: h.memory.audit(h.user),
-    "add_many": lambda h: h.memory.add_many([{"content": "probe", "user_id": h.user}]),
-    "delete_many": lambda h: h.memory.delete_many([_UNKNOWN]),
-    "related": lambda h: h.memory.related(_UNKNOWN),
-    "history": lambda h: h.memory.history(_UNKNOWN),
+    "add_many": lambda h: h.memory.add_many([{"content": h.marker(), "user_id": h.user}]),
+    "delete_many": lambda h: h.memory.delete_many([h.unknown()]),
+    "related": lambda h: h.memory.related(h.unknown()),
+    "history": lambda h: h.memory.history(h.unknown()),
     "stats": lambda h: h.memory.stats(h.user),
-    "remember": lambda h: h.memory.remember([{"role": "user", "content": "probe"}], h.user),
-    "vector_search": lambda h: h.memory.search("probe", h.user, mode="vector"),
-    "keyword_search": lambda h: h.memory.search("probe", h.user, mode="keyword"),
-    "hybrid_search": lambda h: h.memory.search("probe", h.user, mode="hybrid"),
+    "remember": lambda h: h.memory.remember([{"role": "user", "content": h.marker()}], h.user),
+    "vector_search": lambda h: h.memory.search(h.marker(), h.user, mode="vector"),
+    "keyword_search": lambda h: h.memory.search(h.marker(), h.user, mode="keyword"),
+    "hybrid_search": lambda h: h.memory.search(h.marker(), h.user, mode="hybrid"),
     "temporal": lambda h: h.memory.list(h.user, include=["expired"]),
-    "scopes": lambda h: h.memory.list(h.user, scope="probe"),
-    "filters": lambda h: h.memory.list(h.user, filter={"kind": "probe"}),
+    "scopes": lambda h: h.memory.list(h.user, scope=h.marker()),
+    "filters": lambda h: h.memory.list(h.user, filter={"kind": h.marker()}),
     "supports_audit": lambda h: h.memory.audit(h.user),
-    "supports_supersession": lambda h: h.memory.add("probe", h.user, supersedes=[_UNKNOWN]),
-    "supports_if_version": lambda h: h.memory.delete(_UNKNOWN, if_version=1),
-    "supports_external_id": lambda h: h.memory.add("probe", h.user, external_id="probe"),
-    "supports_archive": lambda h: h.memory.add("probe", h.user, archived=True),
-    "supports_metadata": lambda h: h.memory.add("probe", h.user, metadata={"probe": True}),
-    "supports_vectors": lambda h: h.memory.add("probe", h.user, vector=[1.0]),
+    "supports_supersession": lambda h: h.memory.add(h.marker(), h.user, supersedes=[h.unknown()]),
+    "supports_if_version": lambda h: h.memory.delete(h.unknown(), if_version=1),
+    "supports_external_id": lambda h: h.memory.add(h.marker(), h.user, external_id=h.marker()),
+    "supports_archive": lambda h: h.memory.add(h.marker(), h.user, archived=True),
+    "supports_metadata": lambda h: h.memory.add(h.marker(), h.user, metadata={h.marker(): True}),
+    "supports_vectors": lambda h: h.memory.add(h.marker(), h.user, vector=[1.0]),
 }
 """For each verb, and each feature that a request can ask for, a request that asks for it."""
-UNASKED = frozenset({"durable"})
-"""Features that no request asks for: where one is not declared there is nothing to refuse."""
+RELATIVE = "relative_keyword_scores"
+"""What a provider declares whose `features.scores` call keyword scores relative."""
+UNASKED = frozenset({"durable", RELATIVE})
+"""What no request asks for: where it is not declared there is nothing to refuse."""
 
 
 def declared(need: str, capabilities: Capabilities) -> bool:
     """Tell whether a verb or feature is declared."""
     if need in VERBS:
         return need in capabilities.verbs or need == "capabilities"
+    if need == RELATIVE:
+        scores = capabilities.features.scores
+        return scores is not None and scores.keyword == "relative"
     return getattr(capabilities.features, need) not in (None, False, "none")
 
 

@@ -13,8 +13,10 @@ from xml.etree import ElementTree as ET
 from openmem._generated.clauses import CLAUSES
 from openmem.types import Capabilities
 
+from .checks import CHECKS
 from .header import Header
 from .levels import LEVELS, Reach, reaches
+from .probes import declared
 
 Outcome = Literal["pass", "verified-unsupported", "deviation", "inconclusive", "fail", "error"]
 OUTCOMES: tuple[Outcome, ...] = ("pass", "verified-unsupported", "deviation", "inconclusive", "fail", "error")
@@ -41,11 +43,15 @@ class Result:
 
 @dataclass
 class Report:
-    """A run over one backend; without complete it did not reach its end and proves nothing."""
+    """A run over one backend; without complete it did not reach its end and proves nothing.
+
+    planned: how many results a run to the end has. could_not_run: why it did not begin, or stopped.
+    """
 
     target: str
     header: Header
     only: tuple[str, ...] = ()
+    planned: int = 0
     provider: str = ""
     capabilities: Capabilities | None = None
     results: list[Result] = field(default_factory=list)
@@ -86,29 +92,56 @@ class Report:
         return reached
 
     def summary(self) -> str:
-        """Say the outcome on one screen: circumstances, counts, levels, then what is not good."""
-        if self.exit_code == 2:
-            return f"{self.target}: could not run: {self.could_not_run or 'no check was run'}\n  {self.header}"
+        """Say the outcome: circumstances, counts, levels, then what is not good."""
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
-        checks = len({result.check for result in self.results})
-        only = f", only {', '.join(self.only)}" if self.only else ""
-        lines = [f"{self.target}: level {self.level}{only}; {checks} checks, async and sync: {counts}"]
-        lines += [f"  {line}" for line in (self.header, *self.reaches)]
-        if self.left:
-            lines.append(f"  memories may be left of {len(self.left)} users, such as {self.left[0]}")
+        checks = f"{len({result.check for result in self.results})} checks, async and sync: {counts}"
+        if self.exit_code == 2:
+            lines = [f"{self.target}: {self.verdict}", f"  {self.header}", *([f"  {checks}"] if counts else ())]
+        else:
+            lines = [f"{self.target}: {self.verdict}; {checks}"]
+            lines += [f"  {line}" for line in (self.header, *self.reaches)]
+        lines += [f"  not declared: {', '.join(self.undeclared)}"] if self.undeclared else []
+        lines += [f"  {self.remains}"] if self.left else []
         return "\n".join([*lines, *self._faults()])
 
+    @property
+    def verdict(self) -> str:
+        """The level that is proven, or why the run proves none."""
+        if self.exit_code != 2:
+            return f"level {self.level}" + (f", only {', '.join(self.only)}" if self.only else "")
+        if not self.results:
+            return f"could not run: {self.could_not_run or 'no check was run'}"
+        last = self.results[-1]
+        where = f"{len(self.results)} of {self.planned} results, with {last.check} ({last.colour})"
+        return f"stopped after {where}: {self.could_not_run or 'the run was cut off'}"
+
+    @property
+    def undeclared(self) -> list[str]:
+        """Verbs and features that checks of the run need and the provider does not declare."""
+        if self.capabilities is None:
+            return []
+        run = {result.check for result in self.results}
+        needs = dict.fromkeys(need for check in CHECKS if check.id in run for need in check.requires)
+        return [need for need in needs if not declared(need, self.capabilities)]
+
+    @property
+    def remains(self) -> str:
+        """Say what could not be removed."""
+        users = "one user" if len(self.left) == 1 else f"{len(self.left)} users"
+        return f"memories may be left in {self.target}, of {users}, such as {self.left[0]}"
+
     def _faults(self) -> Iterator[str]:
-        """Say what is not good: the clause, what was due and what came; once where both clients say the same."""
-        faults: dict[tuple[str, ...], list[str]] = {}
-        for r in self.results:
-            if r.outcome not in GOOD:
-                faults.setdefault((r.outcome, r.check, r.clause, r.expected, r.got), []).append(r.colour)
-        for (outcome, check, clause, expected, got), colours in faults.items():
-            yield f"  {outcome:<12} {check} ({', '.join(colours)})"
-            yield f"    {clause}: {CLAUSES.get(clause, '')}"
-            yield f"    expected: {_cut(expected)}"
-            yield f"    got: {_cut(got)}"
+        """Say what is not good: the clause, what was due and what came, of both clients in the words of the first."""
+        faults: dict[tuple[Outcome, str], list[Result]] = {}
+        for result in self.results:
+            if result.outcome not in GOOD:
+                faults.setdefault((result.outcome, result.check), []).append(result)
+        for (outcome, check), results in faults.items():
+            first = results[0]
+            yield f"  {outcome:<12} {check} ({', '.join(each.colour for each in results)})"
+            yield f"    {first.clause}: {_law(first)}"
+            yield f"    expected: {_cut(first.expected)}"
+            yield f"    got: {_cut(first.got)}"
 
     def as_json(self) -> dict[str, Any]:
         """Write the report as JSON values."""
@@ -123,7 +156,9 @@ class Report:
             "exit_code": self.exit_code,
             "could_not_run": self.could_not_run or None,
             "counts": self.counts,
-            "results": [asdict(result) for result in self.results],
+            "planned": self.planned,
+            "undeclared": self.undeclared,
+            "results": [asdict(result) | {"clause_text": _law(result)} for result in self.results],
             "complete": self.complete,
             "left": self.left,
         }
@@ -159,12 +194,17 @@ class Report:
                 text = f"{result.outcome}: {_printable(result.message)}"
                 told = ET.SubElement(case, elements.get(result.outcome, "skipped"), message=text)
                 if result.outcome not in GOOD:
-                    clause = f"{result.clause}: {CLAUSES.get(result.clause, '')}"
+                    clause = f"{result.clause}: {_law(result)}"
                     told.text = _printable(f"{clause}\nexpected: {result.expected}\ngot: {result.got}")
         if self.exit_code == 2:
             case = ET.SubElement(suite, "testcase", classname="run", name="run")
-            ET.SubElement(case, "error", message=_printable(self.could_not_run or "no check was run"))
+            ET.SubElement(case, "error", message=_printable(self.verdict))
         return suite
+
+
+def _law(result: Result) -> str:
+    """Quote the clause that a result is not good by."""
+    return "" if result.outcome in GOOD else CLAUSES.get(result.clause, "")
 
 
 def _cut(text: str) -> str:
@@ -183,7 +223,7 @@ def matrix(reports: Sequence[Report]) -> str:
     columns = ["backend", "provider", "level", *levels, *OUTCOMES]
     lines = ["# Conformance", "", *_row(columns), *_row(["---"] * len(columns))]
     for report in reports:
-        level = report.level if report.exit_code != 2 else f"could not run: {report.could_not_run}"
+        level = report.level if report.exit_code != 2 else report.verdict
         proven = [f"{len(each.clauses.get('proven', ()))} of {each.of}" for each in report.reaches]
         lines += _row([report.target, report.provider, level, *proven, *map(str, report.counts.values())])
     lines += ["", " ".join(f"{mark} {name}" for name, mark in MARKS.items()), ""]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, get_args
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit
 
-from openmem.errors import ConfigurationError, OMPError
+from openmem.errors import ConfigurationError, ProviderUnavailableError
 from openmem.urls import redact
 
 from .backend import Backend, Target
@@ -22,8 +23,11 @@ from .harness import Colour
 from .header import Header
 from .judge import UNWAIVABLE, Judge
 from .levels import LEVELS
-from .report import GOOD, Report, Result
+from .report import GOOD, Outcome, Report, Result
+from .verdicts import told
 
+ANSWER = 60.0
+"""Seconds that a provider has to answer after an error, lest the run stops."""
 LONGEST = 1000
 """Characters of what a report quotes in one place: a message may hold whole records."""
 
@@ -50,6 +54,9 @@ async def run(
 ) -> Report:
     """Run the checks, each through AsyncMemory and through Memory, and remove what they wrote, also when cancelled.
 
+    The run stops where the provider does not answer any more. What could not be removed is named in `left` of the
+    report, and in a note of the CancelledError where the run is cancelled.
+
     only: ids, clauses, groups or levels to run. options: client options; the embedder is the predictable one unless
     they name another. deviations: check id -> reason, besides the file of the provider in conformance/deviations.
     seed: a whole number, from which all users, texts, tags and keys are made that the provider gets; None: a new one.
@@ -59,14 +66,18 @@ async def run(
     report = Report(target=name, header=Header(secrets.randbits(32) if seed is None else seed), only=tuple(only))
     hide = _hider(target, options or {})
     try:
-        trial = _Trial(target, options or {}, _chosen(only), deviations, report, hide, watch)
+        checks = _chosen(only)
+        report.planned = len(checks) * len(get_args(Colour))
+        trial = _Trial(target, options or {}, checks, deviations, report, hide, watch)
         for colour in get_args(Colour):
             await trial.run(colour)
         report.complete = True
-    except OMPError as error:
-        report.could_not_run = hide(str(error))
-    except Exception as error:  # an adapter of anyone's, not yet behind the layers that type its errors
-        report.could_not_run = hide(f"{type(error).__name__}: {error}")
+    except asyncio.CancelledError as interrupt:
+        if report.left:
+            interrupt.add_note(report.remains)
+        raise
+    except Exception as error:  # an adapter of anyone's, perhaps not yet behind the layers that type its errors
+        report.could_not_run = _bounded(hide(told(error)))
     return report
 
 
@@ -100,11 +111,12 @@ class _Trial:
 
     async def run(self, colour: Colour) -> None:
         """Run every check through clients of one colour."""
-        made = [Backend(self.target, colour, self.options, self.report.header.seed) for _ in range(2)]
-        guarded, unguarded = made
+        guarded, unguarded = (Backend(self.target, colour, self.options, self.report.header.seed) for _ in range(2))
         guarded.beside, unguarded.beside = [unguarded], [guarded]
         self.report.header.name(guarded.raw)
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._leave, guarded)
+            stack.push_async_callback(self._leave, unguarded)
             await guarded.open()
             await unguarded.open(admit_everything=True)
             self.report.capabilities = guarded.capabilities
@@ -112,18 +124,15 @@ class _Trial:
             judge = Judge(guarded, unguarded, _waived(self.report.provider, self.deviations))
             for check in self.checks:
                 self._tell(check)
-                await self._judge(judge, check, colour)
-        finally:
-            for each in made:
-                await self._leave(each)
+                if await self._judge(judge, check, colour) == "error":
+                    await _reach(guarded)
 
     def _tell(self, check: Check) -> None:
         results = self.report.results
         failed = sum(result.outcome not in GOOD for result in results)
-        of = len(self.checks) * len(get_args(Colour))
-        self.watch(Progress(self.report.target, check.group, len(results), of, failed))
+        self.watch(Progress(self.report.target, check.group, len(results), self.report.planned, failed))
 
-    async def _judge(self, judge: Judge, check: Check, colour: Colour) -> None:
+    async def _judge(self, judge: Judge, check: Check, colour: Colour) -> Outcome:
         started = time.perf_counter()
         verdict = await judge.judge(check)
         seconds = time.perf_counter() - started
@@ -132,14 +141,24 @@ class _Trial:
             expected, got = expected or check.title, got or message
         result = Result(check.id, check.clause, colour, verdict.outcome, message, seconds, expected, got)
         self.report.results.append(result)
+        return result.outcome
 
     async def _leave(self, backend: Backend) -> None:
         """Take out of the provider what the run wrote, and close."""
         try:
             await backend.remove(again=True)
-            self.report.left += backend.left
         finally:
+            self.report.left += backend.left
             await backend.close()
+
+
+async def _reach(backend: Backend) -> None:
+    """Raise where a backend does not answer any more."""
+    try:
+        async with asyncio.timeout(ANSWER):
+            await backend.reach()
+    except TimeoutError:
+        raise ProviderUnavailableError(f"no answer within {ANSWER:g} s.") from None
 
 
 def _bounded(text: str) -> str:

@@ -10,13 +10,16 @@ import multiprocessing
 import os
 import re
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
 
 from agent import LATER, talk
-from openmem.conformance import CHECKS, Report, matrix, run
+from openmem.conformance import CHECKS, Progress, Report, matrix, run
 
 from openmem import Memory
+from openmem.cli import output
 from openmem.cli.tables import show_rows
 
 OUT = Path("out/conformance")
@@ -32,6 +35,7 @@ LONG = {"BAT", "CTX", "FIL"}
 """Groups that take minutes in the Qdrant client's local mode, which reads everything for each answer."""
 PARTS = {"qdrant": [group for group in dict.fromkeys(check.group for check in CHECKS) if group not in LONG]}
 """Engine -> the groups of checks that it runs here where it does not run all; `make test` runs them."""
+DONE: SynchronizedArray[int]
 
 
 def main() -> int:
@@ -39,8 +43,11 @@ def main() -> int:
     show_rows(answers(), ("question", "recalled", *ENGINES))
     print("\nThe conformance suite on each, two at a time, which takes one to two minutes …", flush=True)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=spawn) as pool:  # the slowest first
-        running = {engine: pool.submit(conform, engine) for engine in sorted(ENGINES, key="qdrant".__ne__)}
+    done = spawn.Array("i", len(ENGINES))
+    with ProcessPoolExecutor(2, spawn, share, (done,)) as pool:
+        slowest_first = sorted(ENGINES, key="qdrant".__ne__)
+        running = {engine: pool.submit(conform, engine) for engine in slowest_first}
+        show_progress([*running.values()], done)
         reports = {engine: running[engine].result() for engine in ENGINES}
     for engine, report in reports.items():
         report.write(OUT / engine)
@@ -62,19 +69,39 @@ def answers() -> list[dict[str, str]]:
     return sorted(rows.values(), key=lambda row: [question for question, _ in LATER].index(row["question"]))
 
 
+def share(done: SynchronizedArray[int]) -> None:
+    """Let the processes of the suite tell this one how much of it is done on each engine, in percent."""
+    global DONE
+    DONE = done
+
+
 def conform(engine: str) -> Report:
     """Run the suite on an engine, or its part."""
-    return asyncio.run(run(ENGINES[engine], only=PARTS.get(engine, ())))
+
+    def watch(progress: Progress) -> None:
+        DONE[[*ENGINES].index(engine)] = 100 * progress.done // progress.of
+
+    return asyncio.run(run(ENGINES[engine], only=PARTS.get(engine, ()), watch=watch))
+
+
+def show_progress(running: Sequence[Future[Report]], done: SynchronizedArray[int]) -> None:
+    """Wait for the runs, and show a person at a terminal how far they are, on a line that is gone afterwards."""
+    while output.watched() and wait(running, timeout=0.2).not_done:
+        shown = ", ".join(f"{engine} {percent} %" for engine, percent in zip(ENGINES, done[:], strict=True))
+        sys.stderr.write(f"\r\x1b[K{shown}")
+        sys.stderr.flush()
+    if output.watched():
+        sys.stderr.write("\r\x1b[K")
 
 
 def verdict(report: Report) -> str:
     """Say in a line what a report comes to."""
     if report.exit_code == 2:
-        return f"could not run: {report.could_not_run}"
+        return report.verdict
     checks = {result.check for result in report.results}
     bad = len({result.check for result in report.results if result.outcome not in ("pass", "verified-unsupported")})
     left_out = list(dict.fromkeys(check.group for check in CHECKS if check.id not in checks))
-    level = f"a part, without {', '.join(left_out)}" if left_out else f"level {report.level}"
+    level = f"a part ({', '.join(left_out)} not run)" if left_out else report.verdict
     full = report.reaches[-1]
     said = [f"{len(checks)} checks, {bad} not good" if bad else f"{len(checks)} checks, all good"]
     said += [f"{len(full.clauses.get('proven', ()))} of {full.of} clauses proven"]

@@ -642,7 +642,8 @@ def test_conformance_runs_each_url_and_shows_a_matrix(asked, tmp_path):
     assert (one.code, one.out) == (0, "a://: pass\n")
     assert asked == [("a://", ["C1", "core"], {"k": "v"})]
     two = run("conformance", "run", "a://", "bad://", "--report", str(tmp_path / "out"), terminal=True)
-    assert (two.code, two.out) == (1, "a://: pass\nbad://: fail\nmatrix of 2\n")
+    place = f"The whole report: {tmp_path / 'out'}"
+    assert (two.code, two.out) == (1, f"matrix of 2\na://: pass\nbad://: fail\n{place}\n")
     assert len(list((tmp_path / "out").glob("*/report.json"))) == 2
     assert run("conformance", "run", "a://", "--report", str(tmp_path / "one")).code == 0
     assert (tmp_path / "one" / "report.json").is_file()
@@ -654,5 +655,12 @@ def test_conformance_runs_each_url_and_shows_a_matrix(asked, tmp_path):
 def test_a_report_that_cannot_be_written_is_one_line(asked, tmp_path):
     (tmp_path / "file").write_text("")
     result = run("conformance", "run", "a://", "--report", str(tmp_path / "file" / "out"))
-    assert result.code == 1
+    assert (result.code, asked) == (2, [])
     assert_one_line(result)
+
+
+def test_a_report_is_written_as_soon_as_its_run_has_ended(asked, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(StubReport, "write", lambda self, directory: written.append((self.target, len(asked))))
+    run("conformance", "run", "a://", "bad://", "--report", str(tmp_path))
+    assert written == [("a://", 1), ("bad://", 2)]

@@ -144,6 +144,7 @@ def test_a_run_that_is_cancelled_leaves_nothing(
 
 SIGNALLED = """
 import os, sys
+from openmem import ProviderUnavailableError
 from openmem._generated.models import AddRequest
 from openmem.adapters.sqlite import SqliteAdapter
 from openmem.cli import main
@@ -158,7 +159,14 @@ async def interrupting(self, request):
             os.kill(os.getpid(), int(sys.argv[2]))
     return answer
 
+async def keeping(self, request):
+    if sys.argv[3] == "again" and len(seen) >= 30:
+        os.kill(os.getpid(), int(sys.argv[2]))
+    raise ProviderUnavailableError("not now.")
+
 SqliteAdapter.handle = interrupting
+if sys.argv[3]:
+    SqliteAdapter.delete_many = keeping
 code = main(["conformance", "run", sys.argv[1], "--only", "SUP", "--only", "TIM"])
 assert len(seen) >= 30
 sys.exit(code)
@@ -167,9 +175,18 @@ sys.exit(code)
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_run_that_leaves_nothing(store: Path, sent: signal.Signals, code: int) -> None:
-    process = python(SIGNALLED, f"sqlite:///{store}?synchronous=normal", str(int(sent)))
-    assert (process.returncode, process.stdout) == (code, ""), process.stderr
+    process = python(SIGNALLED, f"sqlite:///{store}?synchronous=normal", str(int(sent)), "")
+    assert (process.returncode, process.stdout, process.stderr) == (code, "", "")
     assert left_in(store) == 0
+
+
+@pytest.mark.parametrize("why", ["refused", "again"])
+def test_a_signalled_run_tells_what_could_not_be_removed(store: Path, why: str) -> None:
+    process = python(SIGNALLED, f"sqlite:///{store}?synchronous=normal&retries=0", str(int(signal.SIGINT)), why)
+    assert process.returncode == 130, process.stderr
+    assert f"openmem: memories may be left in sqlite:///{store}" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert left_in(store) > 0
 
 
 def test_a_failing_check_leaves_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,8 +243,30 @@ def test_what_could_not_be_removed_is_told() -> None:
     report = conform(Keeps, "LST-1", options={"retries": 0})
     assert report.exit_code == 0, report.summary()
     assert len(report.left) == len({record.user_id for record in Keeps.shared[0]._records.values()}) > 0
-    assert f"memories may be left of {len(report.left)} users, such as conformance-" in report.summary()
+    assert f"memories may be left in Keeps, of {len(report.left)} users, such as conformance-" in report.summary()
     assert report.as_json()["left"] == report.left
+
+
+def test_a_cancelled_run_tells_what_could_not_be_removed() -> None:
+    class Keeps(Outlives):
+        async def delete_many(self, request: Any) -> Any:
+            raise ProviderUnavailableError("not now.")
+
+    async def interrupted() -> None:
+        task = asyncio.current_task()
+
+        def watch(progress: Progress) -> None:
+            if progress.done == 1 and task is not None:
+                task.cancel()
+
+        await run(Keeps, only=["LST"], options={"retries": 0}, watch=watch)
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        asyncio.run(interrupted())
+    left = {record.user_id for record in Keeps.shared[0]._records.values()}
+    assert len(left) > 0
+    told = "one user" if len(left) == 1 else f"{len(left)} users"
+    assert caught.value.__notes__ == [f"memories may be left in Keeps, of {told}, such as {min(left)}"]
 
 
 # --- what is told -----------------------------------------------------------------------------------------------
@@ -265,6 +304,51 @@ def test_levels_are_counted_with_what_is_declined() -> None:
     assert {*report.as_json()["levels"]["full"]["declined"]} == {*declined}
 
 
+class Dies(MemoryAdapter):
+    """Answers so many requests, and none afterwards."""
+
+    answers = 0
+
+    async def handle(self, request: Any) -> Any:
+        type(self).answers -= 1
+        if type(self).answers < 0:
+            raise ProviderUnavailableError("gone.") from ConnectionError("reset by peer")
+        return await super().handle(request)
+
+
+def test_a_run_stops_where_the_provider_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dies, "answers", 60)
+    report = conform(Dies, options={"retries": 0})
+    assert (report.exit_code, report.complete, report.level) == (2, False, "none")
+    assert report.planned == 2 * len(CHECKS) > len(report.results) > 1
+    assert [each.outcome == "error" for each in report.results] == [False] * (len(report.results) - 1) + [True]
+    last = report.results[-1]
+    where = f"Dies: stopped after {len(report.results)} of {report.planned} results, with {last.check} (async): gone."
+    assert report.summary().startswith(where)
+    for said in (
+        "ConnectionError('reset by peer')",
+        f"{len(report.results) - 1} pass, 1 error",
+        "memories may be left",
+    ):
+        assert said in report.summary()
+    report.write(tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text())["planned"] == report.planned
+    for file in ("junit.xml", "matrix.md"):
+        assert "stopped after" in (tmp_path / file).read_text()
+
+
+def test_a_run_goes_on_where_the_provider_fails_and_answers() -> None:
+    class Fails(MemoryAdapter):
+        async def search(self, request: Any) -> Any:
+            raise ProviderUnavailableError("no search today.")
+
+    report = conform(Fails, "SEA-8", "LST-8", "SEA-12", options={"retries": 0})
+    assert (report.exit_code, report.complete) == (1, True)
+    assert report.counts["error"] > 0
+    assert {each.outcome for each in report.results if each.clause == "LST-8"} == {"pass"}
+    assert len(report.results) == report.planned
+
+
 class Wordy(MemoryAdapter):
     async def list(self, request: Any) -> Any:
         page = await super().list(request)
@@ -282,7 +366,10 @@ def test_a_failing_check_says_its_clause_and_what_was_due_and_came(tmp_path: Pat
     assert "got: list answers " in text
     assert max(map(len, text.splitlines())) < 600
     report.write(tmp_path)
-    assert max(len(each["message"]) for each in report.as_json()["results"]) < 1100
+    results = report.as_json()["results"]
+    assert max(len(each["message"]) for each in results) < 1100
+    texts = {(each["outcome"], each["clause_text"]) for each in results if each["clause"] == "CON-6"}
+    assert texts == {("fail", CLAUSES["CON-6"])}
     assert CLAUSES["CON-6"] in (tmp_path / "junit.xml").read_text()
 
 
@@ -292,9 +379,22 @@ def test_missing_records_are_told_apart_from_those_that_came() -> None:
             page = await super().list(request)
             return page.model_copy(update={"items": page.items[1:]})
 
-    results = conform(Forgets, "SCO-2").results
+    report = conform(Forgets, "SCO-2")
+    results = report.results
     assert {each.outcome for each in results} == {"fail"}
-    assert all(each.expected.count("'") == 4 and each.got.count("'") == 2 for each in results), results[0]
+    assert all(each.expected.count("'") == each.got.count("'") + 2 for each in results), results[0]
+    assert report.summary().count("    got: ") == 1, "both clients say the same"
+
+
+def test_records_of_one_content_are_told_apart() -> None:
+    class OldestFirst(MemoryAdapter):
+        async def search(self, request: Any) -> Any:
+            found = await super().search(request)
+            return found.model_copy(update={"results": found.results[::-1]})
+
+    told = conform(OldestFirst, "SEA-1.ties-are-newest-first").results[0]
+    assert told.expected != told.got
+    assert "(6 of 6 alike)" in told.expected
 
 
 def test_a_watcher_is_told_how_far_a_run_is() -> None:

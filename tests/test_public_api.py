@@ -158,7 +158,11 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: zipfile.ZipFile) -
         for folder, inside in SHIPPED.items()
         for path in (ROOT / folder).rglob("*.py")
     }
-    assert shipped == modules | {"openmem/py.typed", "openmem/_generated/openapi.yaml"}
+    assert shipped == modules | {
+        "openmem/py.typed",
+        "openmem/_generated/openapi.yaml",
+        "openmem/conformance/ranking.json",
+    }
 
 
 def test_the_wheel_carries_the_spec_the_doors_and_the_licence(wheel: zipfile.ZipFile) -> None:

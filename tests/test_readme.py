@@ -34,6 +34,20 @@ def test_the_adapter_of_the_readme_passes_core_conformance() -> None:
     assert report.counts["deviation"] == 0
 
 
+def test_the_adapter_of_the_readme_is_not_told_to_be_more_than_core() -> None:
+    report = asyncio.run(conformance.run(adapter_class()))
+    assert (report.exit_code, report.level) == (0, "core"), report.summary()
+    full = report.reaches[-1]
+    assert len(full.clauses["declined"]) > 20
+    assert f"full: {len(full.clauses['proven'])} of {full.of} clauses proven" in report.summary()
+    assert {"update", "supports_external_id", "vector_search", "durable"} <= {*report.undeclared}
+
+
+def test_the_levels_of_the_readme_have_as_many_clauses() -> None:
+    told = re.findall(r"\*\*(\w+)\*\* \((?:all )?(\d+)", README)
+    assert told == [(level, f"{len(clauses)}") for level, clauses in conformance.LEVELS.items()]
+
+
 def test_the_adapter_of_the_readme_is_about_sixty_lines() -> None:
     code = [line for line in block_with("class DictAdapter").splitlines() if line.strip()]
     assert 50 <= len(code) <= 66

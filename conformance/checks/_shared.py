@@ -96,5 +96,7 @@ async def crowd(h: Harness, items: Sequence[Mapping[str, Any]], user_id: str | N
     errors = [result.error.message for result in results if result.error]
     h.require(not errors, f"add_many refused an ordinary item: {errors[:1]}")
     ids = [result.memory.id for result in results]
+    for each, item in zip(ids, items, strict=True):
+        h.name(each, item["content"])
     await h.memory.wait_for_ingest(ids, owner)
     return ids

@@ -80,6 +80,18 @@ async def verbs_over_a_user(h: Harness) -> None:
             h.require(verb == "stats" or entry.scope == h.scope(verb), f"the scope of {entry} is not {h.scope(verb)}.")
 
 
+@check("AUD-1", "a call leaves one entry, however many requests it is made of", requires=AUDIT)
+async def one_entry_a_call(h: Harness) -> None:
+    """Use the verbs that may be made of others, and count the entries by request id."""
+    record = await h.memory.add(h.marker(), h.user)
+    used = [verb for verb in ("context", "related", "history", "stats") if verb in h.capabilities.verbs]
+    for verb in used:
+        about = {"context": {"query": h.marker(), "user_id": h.user}, "stats": {"user_id": h.user}}
+        await getattr(h.memory, verb)(**about.get(verb, {"id": record.id, "user_id": h.user}))
+    actions = [entry.action for entry in reversed(await _log(h))]
+    h.require(actions == ["add", *used], f"the log has {actions}, not {['add', *used]}.")
+
+
 @check("AUD-1", "an entry of a record carries the record's scope", requires=(*AUDIT, "scopes"))
 async def scope_of_the_record(h: Harness) -> None:
     """Add to a scope and get, and read both entries."""

@@ -7,18 +7,23 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
 
+from openmem.errors import InvalidRequestError
+
 from . import output, text
 from .common import Json, Options
 from .values import pairs
 
 app = typer.Typer(rich_markup_mode=None)
-TERMINATED = 128 + signal.SIGTERM
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+KILLED_BY = 128
+"""And the number of the signal: the exit code of what a signal ended."""
 
 
 @app.callback()
@@ -42,36 +47,68 @@ def run(
     option: Options = None,
     json: Json = False,
 ) -> None:
-    """Run the checks; exit code 0 all pass, 1 some fail, 2 they could not run. What they wrote is removed."""
+    """Run the checks; exit code 0 all good, 1 some not, 2 they could not run or were stopped.
+
+    The memories they wrote are removed, also where the run is interrupted; entries of an audit log stay.
+    """
+    folders = [] if report is None else _folders(report, urls)
+    received: list[int] = []
+    arguments = {"only": only or (), "options": pairs("--option", option or ()), "seed": seed}
     try:
-        reports = asyncio.run(_run(urls, only=only or (), options=pairs("--option", option or ()), seed=seed))
+        reports = asyncio.run(_run(urls, folders, received, **arguments))
     except asyncio.CancelledError:
-        raise typer.Exit(TERMINATED) from None
+        raise typer.Exit(KILLED_BY + received[0]) from None
     if report is not None:
-        for folder, each in zip(_folders(report, urls), reports, strict=True):
-            each.write(folder)
         _write_matrix(report, reports)
     if json or not output.terminal():
         output.write_json([{**each.as_json(), "target": text.line(each.target)} for each in reports])
     else:
         _show(reports)
+        if report is not None:
+            output.write(text.safe(f"The whole report: {report}"))
     raise typer.Exit(max(each.exit_code for each in reports))
 
 
-async def _run(urls: Sequence[str], **arguments: Any) -> list[Any]:
+async def _run(urls: Sequence[str], folders: Sequence[Path], received: list[int], **arguments: Any) -> list[Any]:
+    """Run one after the other, each into its folder if there are any; a signal, noted in received, cancels."""
     from openmem import conformance
 
-    task = asyncio.current_task()
+    _heed(received)
+    reports = []
+    try:
+        with _progress() as watch:
+            for url, folder in zip_longest(urls, folders):
+                reports.append(await conformance.run(url, watch=watch, **arguments))
+                if folder is not None:
+                    reports[-1].write(folder)
+    except asyncio.CancelledError as interrupt:
+        for note in getattr(interrupt, "__notes__", ()):
+            output.warn(note)
+        raise
+    return reports
+
+
+def _heed(received: list[int]) -> None:
+    """Let signals cancel the running task."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def cancel(sent: int) -> None:
+        received.append(sent)
+        if output.watched():
+            _clear()
+            output.warn("interrupted; what the run wrote is being removed …")
+        if task is not None:
+            task.cancel()
+
     with suppress(NotImplementedError, RuntimeError, ValueError):  # on Windows, and beside the main thread
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: task and task.cancel())
-    with _progress() as watch:
-        return [await conformance.run(url, watch=watch, **arguments) for url in urls]
+        for each in SIGNALS:
+            loop.add_signal_handler(each, cancel, each)
 
 
 @contextmanager
 def _progress() -> Iterator[Any]:
     """Show a person at a terminal how far the run is, on a line that is gone afterwards."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not output.watched():
         yield lambda progress: None
         return
 
@@ -83,8 +120,12 @@ def _progress() -> Iterator[Any]:
     try:
         yield show
     finally:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
+        _clear()
+
+
+def _clear() -> None:
+    sys.stderr.write("\r\x1b[K")
+    sys.stderr.flush()
 
 
 def _write_matrix(directory: Path, reports: Sequence[Any]) -> None:
@@ -96,13 +137,19 @@ def _write_matrix(directory: Path, reports: Sequence[Any]) -> None:
 def _show(reports: Sequence[Any]) -> None:
     from openmem import conformance
 
-    for report in reports:
-        output.write(text.safe(report.summary()))
     if len(reports) > 1:
         output.write(text.safe(conformance.matrix(reports)))
+    for report in reports:  # last, for the matrix is longer than a screen
+        output.write(text.safe(report.summary()))
 
 
 def _folders(directory: Path, urls: Sequence[str]) -> list[Path]:
+    """Name the folder of each report, and find out before the minutes of a run whether any can be made."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the report cannot be written to {directory}: {error.strerror or error}."
+        raise InvalidRequestError(message, remedy="Name a folder that can be made.") from error
     if len(urls) == 1:
         return [directory]
     return [directory / f"{number}-{urlsplit(url).scheme}" for number, url in enumerate(urls, 1)]

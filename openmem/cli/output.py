@@ -45,7 +45,13 @@ def advise() -> None:
     """Tell a person how to get search by meaning."""
     from openmem.embedding import WITHOUT
 
-    sys.stderr.write(f"openmem: {WITHOUT}\n")
+    warn(WITHOUT)
+
+
+def warn(message: str) -> None:
+    """Print a line on standard error, if there is one."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"openmem: {line(message)}\n")
 
 
 def write_json(result: Any) -> None:
@@ -88,4 +94,4 @@ def complain(error: OMPError, *, as_json: bool) -> None:
         envelope["error"]["message"] = line(str(error))
         sys.stderr.write(f"{json.dumps(envelope)}\n")
     else:
-        sys.stderr.write(f"openmem: {line(str(error))}\n")
+        warn(str(error))

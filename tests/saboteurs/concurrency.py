@@ -88,13 +88,22 @@ class NamesNoEmbedder(Durable):
             raise ConfigurationError("the configuration has changed.") from error
 
 
-class Slow(MemoryAdapter):
-    """memory:// as if behind a wire: between looking and acting, others are let in."""
+class Slow(Durable):
+    """A store as if behind a wire: between looking and acting, others are let in."""
 
     inline = False
+    met: dict[Any, asyncio.Event] = {}  # noqa: RUF012
 
     async def others(self) -> None:
+        """Let others in for as long as a request takes."""
         await asyncio.sleep(0.02)
+
+    async def meet(self, place: Any) -> None:
+        """Wait for a second call at a place, however late it comes; all later ones go on."""
+        here = asyncio.get_running_loop(), place
+        if here in self.met:
+            self.met[here].set()
+        await self.met.setdefault(here, asyncio.Event()).wait()
 
     def put(self, memory: models.Memory) -> None:
         """Store a record as it is."""
@@ -106,8 +115,10 @@ class Slow(MemoryAdapter):
 @plant("CONC-1")
 class UserInAGlobal(Slow):
     async def list(self, request):
+        if request.limit != models.ListRequest.model_fields["limit"].default:  # none of those at once
+            return await super().list(request)
         self.user = request.user_id
-        await self.others()
+        await self.meet("list")
         return await super().list(but(request, user_id=self.user))
 
 
@@ -115,7 +126,7 @@ class UserInAGlobal(Slow):
 class UpdatesAreLost(Slow):  # read, change, write
     async def update(self, request):
         before = self._store.get(request.id)
-        await self.others()
+        await self.meet(request.id)
         if before is not None and request.user_id == before.user_id:
             self.put(before)
         return await super().update(request)
@@ -124,9 +135,11 @@ class UpdatesAreLost(Slow):  # read, change, write
 @plant("CONC-3")
 class KeysAreLookedUpFirst(Slow):
     async def add(self, request):
-        known = request.external_id and self._store.by_external_id(request.user_id, request.external_id)
-        await self.others()
-        if request.external_id and not known:
+        if not request.external_id:
+            return await super().add(request)
+        known = self._store.by_external_id(request.user_id, request.external_id)
+        await self.meet((request.user_id, request.external_id))
+        if not known:
             self._store._user(request.user_id).external.pop(request.external_id, None)
         return await super().add(request)
 
@@ -135,15 +148,17 @@ class KeysAreLookedUpFirst(Slow):
 class VersionsAreLookedUpFirst(Slow):
     async def update(self, request):
         records.check_version(owned(self._store.get(request.id), request.id, request.user_id), request.if_version)
-        await self.others()
+        await self.meet(request.id)
         return await super().update(but(request, if_version=None))
 
 
 @plant("CONC-5")
 class SuccessorsAreLookedUpFirst(Slow):
     async def add(self, request):
-        former = [self._store.get(each) for each in request.supersedes or ()]
-        await self.others()
+        if not request.supersedes:
+            return await super().add(request)
+        former = [self._store.get(each) for each in request.supersedes]
+        await self.meet(tuple(request.supersedes))
         for memory in filter(None, former):
             self.put(memory)
         return await super().add(request)
@@ -174,7 +189,7 @@ class FailsOnWhatIsGone(Slow):
 class DeletesWhatIsDeleted(Slow):
     async def delete(self, request):
         owned(self._store.get(request.id), request.id, request.user_id)
-        await self.others()
+        await self.meet(request.id)
         try:
             return await super().delete(request)
         except NotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from typing import Any
 from unittest import mock
 
@@ -141,6 +142,11 @@ class ReadsAreNotLogged(MemoryAdapter):
     def _log(self, user_id, entry):
         if entry.action in ("add", "add_many", "update", "delete", "delete_many"):
             super()._log(user_id, entry)
+
+
+@plant("AUD-1")
+def each_request_of_a_call_is_logged():
+    return mock.patch("openmem.emulation.noted", nullcontext)
 
 
 @plant("AUD-3")
