@@ -28,7 +28,7 @@ def unit(vector: Sequence[float] | Floats) -> Floats:
     if abs(squared - 1) < 1e-6:
         return array
     if SMALL < squared < LARGE:
-        return array / np.float32(math.sqrt(squared))
+        return array / math.sqrt(squared)
     wide = array.astype(np.float64)  # in which no square of a float32 overflows or vanishes
     length = math.sqrt(float(wide.dot(wide)))
     return (wide / length).astype(np.float32) if length else array

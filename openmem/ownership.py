@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -21,20 +21,15 @@ ONE: dict[type[BaseModel], str] = {models.RelatedRequest: "results", models.Hist
 REMEDY = "Report it to the provider: it mixes its users."
 
 
-class Asked(NamedTuple):
-    """What was asked for, noted before an adapter has the request: kind, user, id, and the users of a batch."""
-
-    kind: type[BaseModel]
-    user_id: str | None
-    memory_id: str | None
-    owners: Sequence[str] = ()
+Asked = tuple[type[BaseModel], str | None, str | None, Sequence[str]]
+"""What was asked for, noted before an adapter has the request: kind, user, id, and the users of a batch."""
 
 
 def asked_by(request: Any) -> Asked:
     """Note a request."""
     values, kind = request.__dict__, type(request)
     owners = [item.user_id for item in request.items] if kind is models.AddManyRequest else ()
-    return Asked(kind, values.get("user_id"), values.get("id"), owners)
+    return kind, values.get("user_id"), values.get("id"), owners
 
 
 def foreign(asked: Asked, response: Any) -> bool:
@@ -55,13 +50,14 @@ def foreign(asked: Asked, response: Any) -> bool:
 
 def withhold(asked: Asked, response: Any) -> None:
     """Take out of an answer what was not asked for; ProviderError where nothing would be left of it."""
-    if asked.kind in MANY:
-        field = MANY[asked.kind]
+    kind, user_id, _, owners = asked
+    if kind in MANY:
+        field = MANY[kind]
         owned = zip(getattr(response, field), _owners(response, field), strict=True)
-        setattr(response, field, [each for each, owner in owned if owner == asked.user_id])
-    elif asked.kind is models.AddManyRequest:
-        for user_id, result in zip(asked.owners, response.results, strict=False):
-            if _mixed(user_id, result):
+        setattr(response, field, [each for each, owner in owned if owner == user_id])
+    elif kind is models.AddManyRequest:
+        for owner, result in zip(owners, response.results, strict=False):
+            if _mixed(owner, result):
                 result.id, result.memory, result.error = None, None, _error().detail()
     else:
         raise _error()

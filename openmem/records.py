@@ -27,7 +27,7 @@ def new_record(request: AddRequest, *, memory_id: str, now: datetime, embedding_
     fields.update(id=memory_id, created_at=now, updated_at=now, status="done", version=1)
     if embedding_model is not None:
         fields["embedding_model"] = embedding_model
-    return _assemble(fields, request.__pydantic_extra__)
+    return _assemble({**_BLANK, **fields}, request.__pydantic_extra__)
 
 
 def new_fact(
@@ -133,7 +133,7 @@ def begins(memory: Memory) -> datetime:
 
 def detached(memory: Memory) -> Memory:
     """Copy a record so that a caller who changes the copy changes nothing stored."""
-    return _assemble(memory.__dict__, memory.__pydantic_extra__)
+    return _assemble(memory.__dict__.copy(), memory.__pydantic_extra__)
 
 
 def compact(memory: Memory) -> Memory:
@@ -146,9 +146,11 @@ _BLANK = dict.fromkeys(Memory.model_fields)
 _EVERY = set(_BLANK)
 
 
-def _assemble(fields: Mapping[str, Any], extra: dict[str, Any] | None) -> Memory:
-    """Make a record of copies of values that are valid already; pydantic's own ways take several times as long."""
-    values = {**_BLANK, **fields}
+def _assemble(values: dict[str, Any], extra: dict[str, Any] | None) -> Memory:
+    """Make a record of every field's value, each valid already; pydantic's own ways take several times as long.
+
+    values becomes the record's; what is in them that could be changed is copied.
+    """
     for name in _MUTABLE:
         if values[name] is not None:
             values[name] = copy.deepcopy(values[name])

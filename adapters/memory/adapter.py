@@ -68,7 +68,7 @@ class MemoryAdapter(EmbeddedAdapter):
 
     def handle(self, request: BaseModel) -> Coroutine[Any, Any, Any]:
         """Answer one request: in place, or in the thread where that may hold an event loop up."""
-        if stepping() or not self._store.takes_long(request):
+        if not self._store.takes_long(request) or stepping():
             return super().handle(request)
         return self._aside(self._handle, request)
 

@@ -14,13 +14,13 @@ CHANGE = 25
 
 
 def cost(request: Any, memory: models.Memory | None, user: int, log: int) -> int:
-    """Estimate the microseconds of a request other than get, which takes its memory's weight.
+    """Estimate the microseconds of a request other than add, which takes its own weight, and get, its memory's.
 
     memory: the one whose id it names; user: the weight of all the user's memories; log: the entries of the user's log.
     """
     kind = type(request)  # isinstance takes longer with these classes than all the rest of this
     about = 0 if memory is None else weight(memory)
-    if kind is models.AddRequest or kind is models.UpdateRequest:
+    if kind is models.UpdateRequest:
         return CHANGE * (about + weight(request))
     if kind is models.DeleteRequest:
         return CHANGE * about

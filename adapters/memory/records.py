@@ -16,13 +16,13 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from openmem import cursors, records
-from openmem._generated.models import GetRequest, Memory, Stats
+from openmem._generated.models import AddRequest, GetRequest, Memory, Stats
 from openmem.tally import Tally
 
 from ..rules import linked
 from ..store import Logged, Store
 from ..vectors import Floats
-from .costs import LONG, cost, weight
+from .costs import CHANGE, LONG, cost, weight
 from .indexes import UserIndex
 
 T = TypeVar("T")
@@ -128,6 +128,8 @@ class Records:
 
     def takes_long(self, request: BaseModel) -> bool:
         """Tell whether a request may take more than a few milliseconds; asked without the lock."""
+        if type(request) is AddRequest:
+            return CHANGE * weight(request) > LONG
         fields = request.__dict__
         memory = self._records.get(fields.get("id", ""))
         if type(request) is GetRequest:

@@ -73,15 +73,13 @@ def _best_mode(request: SearchRequest, features: CapabilityFeatures) -> Mode | N
 
 async def _complete(request: BaseModel, embedder: Embedder) -> None:
     """Put a vector on everything in the request that lacks one."""
-    lacking = [item for item in _embeddable(request) if item.vector is None]
-    texts = [_text(item) for item in lacking]
-    needed = [text for text in texts if text is not None]
-    if not needed:
+    asked = [(item, _text(item)) for item in _embeddable(request) if item.vector is None]
+    lacking = [item for item, text in asked if text is not None]
+    if not lacking:
         return
-    vectors = iter(await embedder.embed(needed))
-    for number, (item, text) in enumerate(zip(lacking, texts, strict=True), 1):
-        if text is not None:
-            item.vector = next(vectors)  # type: ignore[assignment]  # a row of a numpy matrix passes as it is
+    vectors = await embedder.embed([text for _, text in asked if text is not None])
+    for number, (item, vector) in enumerate(zip(lacking, vectors, strict=True), 1):
+        item.vector = vector  # type: ignore[assignment]  # a row of a numpy matrix passes as it is
         if number % PIECE == 0:
             await breathe()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -83,9 +85,18 @@ def _span(call: Call) -> Iterator[None]:
 
 
 def _traced() -> bool:
-    """Tell whether the application traces at all: a span that nobody sees costs as much as the rest of this layer."""
-    trace = _trace()
-    return trace is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    """Tell whether the application traces at all: a span that nobody sees costs as much as the rest of this layer.
+
+    Who traces has imported the API, or names a provider in the environment.
+    """
+    trace = sys.modules.get("opentelemetry.trace") or (_BY_ENVIRONMENT and _trace())
+    if not trace:
+        return False
+    provider = getattr(trace, "get_tracer_provider", None)  # which is not there yet while another thread imports it
+    return provider is not None and not isinstance(provider(), trace.ProxyTracerProvider)
+
+
+_BY_ENVIRONMENT = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
 
 
 @cache

@@ -21,9 +21,8 @@ def owner(handler: Handler) -> Handler:
     """Wrap a handler; raises ProviderError for an answer that is another user's, or none to this verb."""
 
     async def owned(request: BaseModel) -> Any:
-        asked = asked_by(request)
+        asked, due = asked_by(request), DUE[type(request)]
         response = await handler(request)
-        due = DUE[asked.kind]
         if due is not None and type(response) is not due and not isinstance(response, due):
             raise ProviderError(f"the provider answered {type(response).__name__}, not {due.__name__}.")
         if foreign(asked, response):
