@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
+from . import urls
 from ._generated import models
 from ._generated.verbs import OMP_VERSION, VERB_OF, VERBS
 from .bridge import Once
@@ -23,7 +25,14 @@ Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 class Settings(BaseModel):
     """Options of an adapter; a subclass adds its own. Secrets are SecretStr."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    _is_text = field_validator("*")(urls.checked_text)
+
+    def moved(self, name: str, move: Callable[[Path], Path]) -> Any:
+        """Return the value of an option with its path moved; a subclass does so for paths within its texts."""
+        value = getattr(self, name)
+        return move(value) if isinstance(value, Path) else value
 
 
 class Adapter:

@@ -27,6 +27,7 @@ from .errors import (
     ProviderUnavailableError,
 )
 from .fork import importing, in_child
+from .frames import without_locals
 from .layers import Handler
 from .layers.embed import embed
 from .layers.emulate import emulate
@@ -202,6 +203,19 @@ def _lend(adapter: Adapter, embedder: embedding.Embedder | None, options: Client
         adapter.embed, adapter.embedded_by = embedder.embed, described
 
 
+def _refuse_without_embedding(adapter: Adapter, embedder: embedding.Embedder | None) -> None:
+    """Refuse an embedder of which an adapter would have no use: it keeps no vectors, or of its own making."""
+    if embedder is None or adapter.embedding is not None:
+        return
+    features = adapter.features()
+    if not (features.vector_search or features.supports_vectors) or adapter.embeds_itself(adapter.settings):
+        raise ConfigurationError(
+            f"this {type(adapter).__name__} was made without an embedder, and one is given.",
+            remedy="Leave embedder out; or, where it takes vectors, make the adapter with"
+            " embedding=openmem.embedding.info(EMBEDDER) and give the client that EMBEDDER.",
+        )
+
+
 def _given(verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Drop what the caller left out; for update None is a value, which clears."""
     if verb != "update":
@@ -213,6 +227,9 @@ def _given(verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 class _Client:
     """What both clients share: how they are made and shown."""
 
+    _url = "not made"
+
+    @without_locals
     def __init__(
         self,
         target: str | Adapter | None = None,
@@ -258,7 +275,9 @@ class _Client:
 
     def _over(self, adapter: Adapter, given: Mapping[str, Any]) -> None:
         own = client_options({"embedder": "none", **given}, type(adapter))
-        self._core = _Core(adapter, own.make_embedder(), own)
+        embedder = own.make_embedder()
+        _refuse_without_embedding(adapter, embedder)
+        self._core = _Core(adapter, embedder, own)
         self._url = f"{adapter.name}://"
 
     def _of(self, chosen: Configuration, clock: Clock) -> None:
@@ -271,6 +290,7 @@ class _Client:
         """Do what one of the two clients needs besides."""
 
     @classmethod
+    @without_locals
     def from_config(
         cls,
         profile: str | None = None,
@@ -412,7 +432,8 @@ class UserMemory(UserVerbs):
     """One user's memories: every verb of Memory without user_id."""
 
     def __init__(self, memory: Memory, user_id: str) -> None:
-        self._memory, self._user_id = memory, check_user(user_id)
+        self._memory, self._user_id = memory, user_id  # which a report of the failure shows
+        self._user_id = check_user(user_id)
 
     @property
     def user_id(self) -> str:
@@ -434,7 +455,8 @@ class AsyncUserMemory(AsyncUserVerbs):
     """One user's memories, async: every verb of AsyncMemory without user_id."""
 
     def __init__(self, memory: AsyncMemory, user_id: str) -> None:
-        self._memory, self._user_id = memory, check_user(user_id)
+        self._memory, self._user_id = memory, user_id  # which a report of the failure shows
+        self._user_id = check_user(user_id)
 
     @property
     def user_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,13 @@ def translated(target: str | None, url: str | None, given: Mapping[str, Any]) ->
     if _popped(options, "executor_max_workers", int, 1) < 1:
         raise ConfigurationError("executor_max_workers is less than 1.", remedy="Leave it out.")
     return options
+
+
+def openai_key(*layers: Mapping[str, Any]) -> dict[str, str]:
+    """Return for use_openai the key of OpenAI's own library, unless a layer has one or asks another endpoint."""
+    key = os.environ.get("OPENAI_API_KEY")
+    named = any({"embedder_url", "embedder_api_key"} & layer.keys() for layer in layers)
+    return {"embedder_api_key": key} if key and not named else {}
 
 
 def _provider(name: str, options: Mapping[str, Any]) -> str:

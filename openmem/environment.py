@@ -45,9 +45,9 @@ def warn_of_near_misses(names: Iterable[str], known: Collection[str]) -> None:
             _warn(f"{variable(name)} is not read; did you mean {variable(near[0])}?")
 
 
-def warn_of_overruled(option: str) -> None:
-    """Warn, once in this process, that the URL says otherwise than a variable."""
-    _warn(f"{variable(option)} is not used: the URL says it.")
+def warn_of_unused(option: str, why: str) -> None:
+    """Warn, once in this process, that the variable of an option is of no effect."""
+    _warn(f"{variable(option)} is not used: {why}.")
 
 
 @cache

@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,10 @@ from .urls import redact
 FILE = "openmem.toml"
 PLACE = "OPENMEM_CONFIG"
 """The variable that names the file."""
+_KEYS = ("default", "profiles")
+_PLAIN = re.compile(r"[a-z_]{1,20}")
+_NO_VARIABLE = re.compile(r"\$\{(?!\w+\})|^\$[A-Z_][A-Z0-9_]*$")
+"""What means a variable to a shell, and not here."""
 
 
 class Profile(NamedTuple):
@@ -30,6 +35,8 @@ def read_profile(profile: str | None, path: str | Path | None = None) -> Profile
     The file is the one OPENMEM_CONFIG names, else openmem.toml in this folder or the nearest above. Raises
     ConfigurationError, which quotes no value.
     """
+    if profile is not None and (not isinstance(profile, str) or not profile.strip()):
+        raise ConfigurationError("the name of the profile is no text, or blank.", remedy="Name one, or leave it out.")
     file = expanded(Path(path)) if path else _find_file()
     if file is None:
         if profile is None:
@@ -37,6 +44,7 @@ def read_profile(profile: str | None, path: str | Path | None = None) -> Profile
         remedy = f"Write one, or set {PLACE}."
         raise ConfigurationError(f"no {FILE} is found for profile '{redact(profile)}'.", remedy=remedy)
     document = _parsed(file)
+    _check_keys(document, file)
     profiles = document.get("profiles", {})
     name = profile or document.get("default")
     if name is None:
@@ -63,6 +71,18 @@ def expanded(path: Path) -> Path:
     except RuntimeError:
         home = path.parts[0]
     raise ConfigurationError(f"there is no home folder {home}.", remedy="Write the path without '~'.")
+
+
+def _check_keys(document: Mapping[str, Any], file: Path) -> None:
+    """Refuse what stands outside of the profiles, where nothing would read it."""
+    for name in document.keys() - _KEYS:
+        near = difflib.get_close_matches(name, _KEYS, n=1)
+        what = f"'{name}'" if near or _PLAIN.fullmatch(name) else "a name"
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        raise ConfigurationError(
+            f"{file.name} has {what} at its top, which is not read.",
+            remedy=f"{hint}Write options under [profiles.NAME], and default = 'NAME' above.",
+        )
 
 
 def _find_file() -> Path | None:
@@ -99,7 +119,12 @@ def _substituted(value: Any, file: Path) -> Any:
         return {name: _substituted(each, file) for name, each in value.items()}
     if isinstance(value, list):
         return [_substituted(each, file) for each in value]
-    return re.sub(r"\$\{(\w+)\}", lambda match: _variable(match[1], file), value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if _NO_VARIABLE.search(value):  # of a password nothing is quoted
+        remedy = "Write ${NAME}, and no more within the braces; a text that has such signs comes from a variable too."
+        raise ConfigurationError(f"{file.name} names a variable otherwise than as ${{NAME}}.", remedy=remedy)
+    return re.sub(r"\$\{(\w+)\}", lambda match: _variable(match[1], file), value)
 
 
 def _variable(name: str, file: Path) -> str:

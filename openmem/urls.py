@@ -5,8 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, unquote_to_bytes, urlsplit
+
+from pydantic import SecretStr
+from pydantic_core import PydanticCustomError
 
 from .errors import ConfigurationError
 
@@ -17,6 +22,8 @@ ENCODE = (
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]*", re.ASCII)
 _START = re.compile(r"((?:jdbc:)?[A-Za-z][\w+.-]*:)?//", re.ASCII | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]|%00")
+_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")
+_NO_HOST = re.compile(r"[\s/@?#\\\[\]]|[\x00-\x1f\x7f]")
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:[0-9]*)?")
 _ACCOUNT_IN_PATH = re.compile(r"/*[^/?]*:.*@", re.DOTALL)
@@ -111,6 +118,38 @@ def unfold_host(values: Any) -> Any:
     return {**values, **endpoint(url), "https": url.scheme == "https"}
 
 
+def checked_host(host: Any) -> Any:
+    """Refuse a host that is none, without quoting it: it may be a URL with a password. Brackets go off an address."""
+    if not isinstance(host, str):
+        return host
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or _NO_HOST.search(bare) or (":" in bare and not _is_address(bare)):
+        raise PydanticCustomError("host", "it is no host; write HOST, and its port as an option of its own")
+    return bare
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def checked_text(value: Any) -> Any:
+    """Refuse a NUL, with which texts end in libraries of C, and halves of characters, which no encoding has."""
+    if isinstance(value, Mapping):
+        for each in value.values():
+            checked_text(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            checked_text(each)
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if "\0" in str(text) if isinstance(text, Path) else isinstance(text, str) and _NO_TEXT.search(text):
+        raise PydanticCustomError("text", "it holds a NUL or what is not Unicode; leave that out")
+    return value
+
+
 def options(url: SplitResult) -> dict[str, str]:
     """Read the options of the query; a '+' is a plus. ConfigurationError for one that is given twice."""
     found: dict[str, str] = {}
@@ -134,6 +173,15 @@ def is_tellable(url: SplitResult, name: str) -> bool:
 def is_secret(name: str) -> bool:
     """Say whether an option of this name holds a secret; also where the name is misspelt."""
     return bool(_SECRET.search(name) or difflib.get_close_matches(name.lower(), _SECRETS, n=1, cutoff=0.75))
+
+
+def tells_secret(url: str) -> bool:
+    """Say whether a text is a URL of HTTP that holds a user, password or key: libraries log such URLs as they are."""
+    scheme, _, rest = url.strip().partition("://")
+    place, _, query = rest.partition("?")
+    return scheme.lower() in ("http", "https") and (
+        "@" in place or any(is_secret(unquote(part.partition("=")[0])) for part in query.split("&"))
+    )
 
 
 def redact(url: str) -> str:

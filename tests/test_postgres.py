@@ -655,7 +655,7 @@ def test_the_doctor_tells_what_is_wrong(
         (locked.replace("hunter2", "wrong"), (), "refuses the user or the password", "Check user and password"),
         (locked.replace(":hunter2", ""), (), "refuses the user or the password", "Check user and password"),
         (postgres.url(database, "nobody"), (), "refuses the user or the password", "Check user and password"),
-        (postgres.url("nowhere"), (), "there is no database nowhere", "createdb nowhere"),
+        (postgres.url("nowhere"), (), "there is no database nowhere", "-U postgres nowhere"),
         (postgres_url, ("--option", "embedder=test:64"), "test-words-32 (32 dimensions), not", "openmem reembed"),
         (postgres.url(database, role), (), "permission denied", "Grant"),
         (f"{postgres_url}&sslmode=nonsense", (), "parameters do not make a connection", "See the cause"),

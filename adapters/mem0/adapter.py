@@ -6,12 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
 from uuid import uuid4
-
-from pydantic import Field, SecretStr
 
 from openmem import cursors, records, selection
 from openmem._generated import models
@@ -27,6 +24,7 @@ from . import changes
 from . import records as stored
 from .library import Library, home
 from .search import Search
+from .settings import Mem0Settings
 
 T = TypeVar("T")
 USUAL_DIMENSION = 1536
@@ -38,21 +36,6 @@ WHOLE = ("qdrant",)
 PATIENCE = 60.0
 """Seconds that an extraction, which no cancellation ends, waits for the embedder of a loop that may be gone."""
 NO_MODEL = "Configure llm_url and llm_model: an OpenAI-compatible endpoint that extracts the facts."
-
-
-class Mem0Settings(Settings):
-    """Options of mem0:// in process."""
-
-    path: Path | None = None
-    """The folder of the store and of mem0's history; else MEM0_DIR, else .mem0 in the user's home."""
-    config: dict[str, Any] | None = Field(default=None, repr=False)
-    """What mem0's Memory.from_config takes: vector_store, embedder, llm, history_db_path, …"""
-    llm_url: str | None = Field(default=None, repr=False)  # it may hold a password
-    """An OpenAI-compatible endpoint, for remember."""
-    llm_model: str | None = None
-    llm_api_key: SecretStr | None = None
-    private: bool = True
-    """Whether a new folder is for nobody else; false: as the umask says."""
 
 
 class Mem0Adapter(StagedAdapter):
@@ -231,10 +214,6 @@ def _configured(settings: Mem0Settings) -> dict[str, Any]:
     config = dict(settings.config or {})
     if settings.llm_url is None:
         return config
-    if "llm" in config:
-        raise ConfigurationError("config has an llm, and llm_url names another.", remedy="Give one of the two.")
-    if settings.llm_model is None:
-        raise ConfigurationError("llm_url lacks its llm_model.", remedy="Name the model.")
     key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
     # mem0's "openai" would let a variable of the environment choose another endpoint.
     config["llm"] = {

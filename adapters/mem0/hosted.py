@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import SplitResult
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from openmem import cursors, records, selection, urls
 from openmem._generated import models
@@ -44,7 +44,7 @@ class HostedMem0Settings(Settings):
 
     host: str = "api.mem0.ai"
     """Also https://HOST:PORT."""
-    port: int | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
     https: bool = True
     api_key: SecretStr | None = None
     page_size: int = Field(default=200, ge=1, le=200)
@@ -53,6 +53,7 @@ class HostedMem0Settings(Settings):
     """Seconds that remember waits for the facts, within the client's timeout; what is not there by then is queued."""
 
     _unfold = model_validator(mode="before")(urls.unfold_host)
+    _is_host = field_validator("host")(urls.checked_host)
 
 
 class HostedMem0Adapter(Adapter):
@@ -73,7 +74,8 @@ class HostedMem0Adapter(Adapter):
         """Read host, port and, as the password, the key."""
         if url.username or url.path.strip("/"):  # neither is quoted: it may be the key
             raise ConfigurationError("the URL has a user name or a path.", remedy="Write mem0://:KEY@api.mem0.ai.")
-        parts = {**urls.endpoint(url), "api_key": urls.credentials(url).get("password")}
+        tls = {"https": True, "http": False}.get(url.scheme)
+        parts = {**urls.endpoint(url), "api_key": urls.credentials(url).get("password"), "https": tls}
         return {name: value for name, value in parts.items() if value is not None}
 
     @classmethod

@@ -9,13 +9,15 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
 from openmem.bridge import finished, offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, UnsupportedProviderError
+from openmem.frames import without_locals
+from openmem.urls import ENCODE
 
 from ..folders import Folder, FolderEngine, Folders, claim, in_use
 
@@ -69,6 +71,7 @@ class Library(FolderEngine[Any]):
         super().__init__(_place(folder, config), _FOLDERS, private=private)
         self._configured = (folder, config, dimension)
 
+    @without_locals
     def _take(self) -> Folder[Any]:
         """Import mem0 and open the store, which may lie outside of the folder claimed."""
         place, config, _ = self._configured
@@ -125,16 +128,16 @@ def _open(path: Path, folder: Path, config: Mapping[str, Any], dimension: int) -
     configs = importlib.import_module("mem0.configs.base")
     parts = {name: value for name, value in config.items() if name not in ("vector_store", "embedder", "llm")}
     parts.setdefault("history_db_path", str(folder / HISTORY))
-    try:
+    whole = None
+    with suppress(ValueError):
         whole = configs.MemoryConfig(
             **parts,
             vector_store=_vector_store(config.get("vector_store"), folder, dimension),
             embedder=_part("mem0.embeddings.configs", "EmbedderConfig", config.get("embedder")),
             llm=_part("mem0.llms.configs", "LlmConfig", config.get("llm")),
         )
-    except ValueError:
-        # Neither the message nor the cause: they quote the configuration, keys included.
-        raise ConfigurationError("mem0 does not take this config.", remedy="Compare it with mem0's manual.") from None
+    if whole is None:  # neither the message nor the cause is told: they quote the configuration, keys included
+        raise ConfigurationError("mem0 does not take this config.", remedy="Compare it with mem0's manual.")
     memory = mem0.Memory(whole)
     memory.vector_store._bm25_encoder = False
     memory.openmem_configured = (folder, config, dimension)
@@ -192,10 +195,15 @@ def _vector_store(given: Mapping[str, Any] | None, folder: Path, dimension: int)
 
 def _going_on(config: Mapping[str, Any]) -> dict[str, Any]:
     """Let pgvector's index go on until it has enough rows of a user: else a search answers with too few."""
+    from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
     parts = {name: str(config[name]) for name in _CONNECTION if config.get(name) is not None}
-    given = conninfo_to_dict(config.get("connection_string") or make_conninfo(**parts))
+    given = None
+    with suppress(ProgrammingError):  # which quotes it
+        given = conninfo_to_dict(config.get("connection_string") or make_conninfo(**parts))
+    if given is None:
+        raise ConfigurationError("the connection_string of mem0's pgvector is none.", remedy=ENCODE)
     known = {name: str(value) for name, value in given.items() if value is not None}
     known["options"] = f"{known.get('options', '')} {ITERATIVE}".strip()
     rest = {name: value for name, value in config.items() if name not in _CONNECTION}

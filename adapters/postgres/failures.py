@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +29,14 @@ RACES = (errors.UniqueViolation, errors.SerializationFailure, errors.DeadlockDet
 
 _AWAY = ("08", "53", "57", "58")
 """Classes of SQLSTATE for a server that cannot answer now: connection, resources, operator, system."""
+_SOCKET = re.compile(r'on socket "(.*)/\.s\.PGSQL\.(\d+)"')
+_ADDRESS = re.compile(r'server at "([^"]*)"(?: \([^)]*\))?, port (\d+)')
+_UNFIT = re.compile(
+    r"does not support|was required|unrecognized configuration parameter|for parameter|certificate|requirement"
+    r"|channel binding|unsupported startup parameter|unsupported frontend protocol"
+)
+"""What a server says, or libpq of it, that will not make a connection with these options."""
+_OF_ANOTHER_KIND = re.compile(r"session is (not )?read-only|server is (not )?in hot standby mode")
 _UNLIKE = (errors.DataException, errors.DatatypeMismatch, errors.InvalidBinaryRepresentation, errors.UndefinedFunction)
 """What a vector of another width or precision than the column's comes to, as pgvector and COPY have it."""
 _EXPLAINED: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[OMPError], str, str], ...] = (
@@ -114,19 +125,54 @@ def refused(error: psycopg.Error, arguments: Mapping[str, Any]) -> OMPError:
 
 
 def _refused(words: str, arguments: Mapping[str, Any], malformed: bool) -> OMPError:
-    where = f"{arguments.get('host') or 'localhost'}:{arguments.get('port') or 5432}"
+    host, port = _place(words, arguments)
+    where = f"{host}:{port}"
     if "authentication failed" in words or "no password supplied" in words or "role " in words:
         return UnauthorizedError(
             f"the server at {where} refuses the user or the password.", remedy="Check user and password of the URL."
         )
     if "no pg_hba.conf entry" in words:
         return UnauthorizedError(f"the server at {where} admits no such connection.", remedy="See its pg_hba.conf.")
-    if "database " in words and "does not exist" in words:
-        name = arguments.get("dbname")
-        return ConfigurationError(f"there is no database {name} at {where}.", remedy=f"Run: createdb {name}")
-    if malformed or "invalid" in words:
+    if missing := re.search(r'database "(.*)" does not exist', words):
+        return _no_database(missing[1], host, port, arguments.get("user"))
+    if "definition of service" in words:
+        return ConfigurationError("the service is not defined.", remedy="Define it in pg_service.conf.")
+    if _UNFIT.search(words):
+        return ConfigurationError(
+            f"the server at {where} makes no such connection: {_reason(words)}.",
+            remedy="Change the option that this is about, or the server.",
+        )
+    if malformed or re.search(r"\binvalid \w", words):
         return ConfigurationError("the URL's parameters do not make a connection.", remedy="See the cause.")
+    if "FATAL:" in words or _OF_ANOTHER_KIND.search(words):
+        return ProviderUnavailableError(f"the server at {where} takes no connection now: {_reason(words)}.")
     return ProviderUnavailableError(f"no server answers at {where}.", remedy="Check that it runs and is reachable.")
+
+
+def _place(words: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    """Tell which host and port were tried, as libpq says where it says it: variables and files of its own count too."""
+    if found := _SOCKET.search(words):
+        return found[1], found[2]
+    if found := _ADDRESS.search(words):
+        return found[1], found[2]
+    host = arguments.get("host") or os.environ.get("PGHOST") or "localhost"
+    return str(host), str(arguments.get("port") or os.environ.get("PGPORT") or 5432)
+
+
+def _no_database(name: str, host: str, port: str, user: Any) -> ConfigurationError:
+    role = ["-U", str(user)] if user else []
+    command = shlex.join(["createdb", "-h", host, "-p", port, *role, name])
+    return ConfigurationError(
+        f"there is no database {name} at {host}:{port}.",
+        remedy=f"Name one in the URL, or make it, by a role that may: {command}",
+    )
+
+
+def _reason(words: str) -> str:
+    """Return what the server or libpq gives as its reason, in one line."""
+    lines = words.splitlines() or [words]
+    line = next((line for line in lines if " failed: " in line or "FATAL:" in line), lines[0])
+    return line.rpartition(" failed: ")[2].replace("FATAL:", "").strip().rstrip(".")
 
 
 def _first_line(error: Exception) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, SecretStr, create_model, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from openmem import urls
 from openmem.adapter import Settings
 from openmem.errors import ConfigurationError
 
@@ -32,7 +34,7 @@ else:
         "Libpq",
         __base__=Settings,
         **{
-            name: (SecretStr | None if secret else str | int | None, None)
+            name: (SecretStr | None if secret else Path | None if name in conninfo.PATHS else str | int | None, None)
             for name, secret in conninfo.PARAMETERS.items()
         },
     )
@@ -79,6 +81,25 @@ class PostgresSettings(Libpq):
     rls: bool = False
     """Row-level security: the server itself refuses rows of another user than the request's."""
 
+    @field_validator(*conninfo.PATHS, mode="before", check_fields=False)
+    @classmethod
+    def _is_default(cls, path: Any) -> Any:
+        return None if path == "" else path
+
+    @field_validator("host")
+    @classmethod
+    def _has_hosts(cls, host: str | None) -> str | None:
+        parts = host.split(",") if host else []
+        # the folder of a socket, and the name of one, may hold anything
+        return ",".join(urls.checked_host(each) if each and each[0] not in "/@" else each for each in parts) or host
+
+    @field_validator("db_schema")
+    @classmethod
+    def _is_ours(cls, schema: str) -> str:
+        if schema.startswith("pg_"):
+            raise PydanticCustomError("schema", "names that begin with pg_ are the server's own")
+        return schema
+
     @field_validator("port")
     @classmethod
     def _has_numbers(cls, port: int | str | None) -> int | str | None:
@@ -100,6 +121,9 @@ class PostgresSettings(Libpq):
             raise ConfigurationError("ssl and sslmode are given.", remedy="Give sslmode alone.")
         if "statement_timeout" in self.model_fields_set and "statement_timeout" in (self.options or ""):
             raise ConfigurationError("statement_timeout is given, and again in options.", remedy="Give it once.")
+        if "statement_timeout" in self.model_fields_set and self.pgbouncer:
+            remedy = "Leave it out, and set it for the role: ALTER ROLE … SET statement_timeout = …."
+            raise ConfigurationError("statement_timeout is not sent behind PgBouncer.", remedy=remedy)
         self.replica_arguments()
         return self
 
@@ -107,9 +131,17 @@ class PostgresSettings(Libpq):
         """Leave out what is not given: libpq takes fifty parameters."""
         return ((name, value) for name, value in super().__repr_args__() if value is not None)
 
+    def moved(self, name: str, move: Callable[[Path], Path]) -> Any:
+        """Return the value of an option with its paths moved."""
+        if name == "replica_url" and self.replica_url is not None:
+            return SecretStr(conninfo.replica_moved(self.replica_url.get_secret_value(), move))
+        return super().moved(name, move)
+
     def arguments(self, **session: str) -> dict[str, Any]:
         """Return what psycopg connects with; session: settings that differ from those of the pools."""
         given = {name: _plain(value) for name in conninfo.PARAMETERS if (value := getattr(self, name)) is not None}
+        if "application_name" not in self.model_fields_set and os.environ.get("PGAPPNAME"):
+            del given["application_name"]  # libpq reads the variable where it is not told
         if self.ssl is not None:
             given["sslmode"] = "require" if self.ssl else "disable"
         return self._session(given, session)
@@ -129,13 +161,17 @@ class PostgresSettings(Libpq):
         lively = {**KEEPALIVES, "tcp_user_timeout": seconds * 1000}
         if self.pgbouncer:
             return {**lively, **given, **always, "prepare_threshold": None}
-        before = [*OPTIONS, f"statement_timeout={self.statement_timeout * 1000:.0f}"]
-        after = [*NEEDED, *(f"{name}={value}" for name, value in session.items())]
-        parts = [*(f"-c {each}" for each in before), given.get("options"), *(f"-c {each}" for each in after)]
+        ours = f"statement_timeout={self.statement_timeout * 1000:.0f}"
+        chosen = [ours] if "statement_timeout" in self.model_fields_set else []
+        before = (f"-c {each}" for each in (*OPTIONS, ours))
+        after = (f"-c {each}" for each in (*NEEDED, *(f"{name}={value}" for name, value in session.items())))
+        # libpq reads the variable only where it is told no options at all
+        theirs = [given["options"]] if given.get("options") else [os.environ.get("PGOPTIONS")]
+        parts = [*before, *theirs, *(f"-c {each}" for each in chosen), *after]
         return {**lively, **given, **always, "options": " ".join(filter(None, parts))}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, SecretStr):
-        return value.get_secret_value()
+        return conninfo.Hidden(value.get_secret_value())
     return str(value) if isinstance(value, Path) else value

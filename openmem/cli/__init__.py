@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from itertools import takewhile
@@ -16,6 +17,7 @@ from . import conformance, doctor, output, providers, reembed, verbs
 __all__ = ["app", "main"]
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+_QUOTED = re.compile(r"""(['"])(?:(?!\1).)*(?:://|=).*\1""", re.DOTALL)
 
 app = typer.Typer(
     help="Store, search and read AI memories on any backend.",
@@ -79,5 +81,12 @@ def _known(error: Exception) -> OMPError | None:
     if hasattr(error, "format_message"):  # what Typer makes of a command line it cannot read
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "openmem"
-        return InvalidRequestError(f"{error.format_message().rstrip('.')}.", remedy=f"See '{command} --help'.")
+        return InvalidRequestError(f"{_told(error.format_message()).rstrip('.')}.", remedy=f"See '{command} --help'.")
     return None
+
+
+def _told(message: str) -> str:
+    """Leave out of a message what may be a URL or NAME=SECRET in a wrong place."""
+    if "extra argument" in message:
+        return "There are more arguments than are taken; a text with blanks stands in quotes, an option after --option"
+    return _QUOTED.sub(r"\1…\1", message)

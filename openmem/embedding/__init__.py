@@ -51,7 +51,8 @@ class Embedder(Protocol):
 class RefusedTextsError(ProviderError):
     """Some of the texts cannot be embedded, for reasons of their own; the others are.
 
-    Attributes: vectors (one for each text that is not refused, in order), errors (position of a refused text -> why).
+    Attributes: model, vectors (one for each text that is not refused, in order), errors (position of a refused text ->
+    why).
     """
 
     def __init__(self, model: str, vectors: Sequence[Sequence[float]], errors: Mapping[int, OMPError]) -> None:
@@ -59,8 +60,11 @@ class RefusedTextsError(ProviderError):
         taken = f"{model} embedded {len(vectors)} of {len(vectors) + len(errors)} texts; "
         message, remedy = (first.message, first.remedy) if first else ("none is refused.", "")
         super().__init__(message if len(errors) == 1 and not len(vectors) else taken + message, remedy=remedy)
-        self.vectors, self.errors = vectors, dict(errors)
+        self.model, self.vectors, self.errors = model, vectors, dict(errors)
         self.written = "nothing"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.model, self.vectors, self.errors), self.__dict__
 
 
 def resolve(spec: str | Embedder | None, *, timeout: float = 30.0, **options: Any) -> Embedder | None:
@@ -94,6 +98,12 @@ def resolve(spec: str | Embedder | None, *, timeout: float = 30.0, **options: An
     from .local import LocalEmbedder
 
     return LocalEmbedder()
+
+
+def takes_options(spec: Any) -> bool:
+    """Tell whether an embedder of this spec takes OPTIONS; of a name that is unknown that is not known."""
+    name = spec.partition(":")[0] if isinstance(spec, str) else "none"
+    return name == "openai" or name not in NAMES
 
 
 def installed(module: str) -> bool:
