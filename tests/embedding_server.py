@@ -60,6 +60,10 @@ class Endpoint:
     """Texts that it takes in one request."""
     longest: int = 10_000
     """Characters that it takes in one text."""
+    most_characters: int = 1_000_000
+    """Characters that it takes in one request."""
+    delay: float = 0
+    """Seconds that it takes for an answer."""
     every: tuple[int, Callable[[int], Answer]] | None = None
     """After how many requests one is answered otherwise."""
     instead: Callable[[list[str]], Answer | None] = lambda texts: None
@@ -69,6 +73,8 @@ class Endpoint:
     requests: list[list[str]] = field(default_factory=list)
     heads: list[bytes] = field(default_factory=list)
     open: int = 0
+    busy: int = 0
+    busiest: int = 0
     sent: int = 0
     port: int = 0
 
@@ -84,6 +90,8 @@ class Endpoint:
             return self.every[1](len(self.requests))
         if len(texts) > self.most:
             return refusal(400, f"batch size is invalid, it should not be larger than {self.most}")
+        if sum(map(len, texts)) > self.most_characters:
+            return refusal(400, "too many tokens in the request")
         if any(len(text) > self.longest for text in texts):
             return refusal(400, f"maximum context length is {self.longest} tokens")
         return answer(200, SHAPES[self.shape](texts))
@@ -112,6 +120,10 @@ class Endpoint:
                 self.sent += len(piece)
             writer.close()
             raise ConnectionError
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        await _sleep(self.delay)
+        self.busy -= 1
         status, headers, body = self.respond(texts)
         lines = [f"HTTP/1.1 {status} Told", f"Content-Length: {len(body)}", "Content-Type: application/json"]
         lines += [f"{name}: {value}" for name, value in headers.items()]

@@ -557,7 +557,9 @@ def test_failures_are_typed_and_bounded(
     with pytest.raises(OMPError) as caught:
         embed(["a"])
     assert type(caught.value) is error
-    assert isinstance(caught.value.__cause__, httpx.HTTPError) is isinstance(outcome, Exception)
+    # Others quote what was received, and with it what the endpoint repeats of the key and the text.
+    told = isinstance(outcome, (httpx.NetworkError, httpx.TimeoutException))
+    assert isinstance(caught.value.__cause__, httpx.HTTPError) is told
     assert route.call_count == calls
     assert "embedder.test" in caught.value.message
     assert caught.value.remedy
@@ -600,7 +602,6 @@ def item(index: Any, *embedding: Any) -> dict[str, Any]:
         ([{"index": 0, "embedding": "AAAA"}, {"index": 1, "embedding": "AAAA"}], "text where a vector is expected"),
         ([{"embedding": "AAAAAAAAAAA="}] * 2, "dimension 2"),
         ([{"embedding": "not base64"}] * 2, "text where a vector is expected"),
-        ([item(0, 1, 2, 3, None), item(1, 1e300, 1e300, 1, 1)], "no vector that has finite numbers"),
         ("text", "other than a list of embeddings"),
         (None, "other than a list of embeddings"),
     ],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 import logging
+import re
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -274,10 +276,13 @@ def test_neither_text_nor_key_is_in_what_is_told(
         (answer(200, {"data": None}), ProviderError, "OpenAI-compatible"),
         (answer(200, [[1.0] * 7] * 5), ProviderError, "dimension 7, where 8 is expected"),
         (answer(200, [[0.5] * 8] * 4 + [[1.0] * 9]), ProviderError, "dimension 9, where 8 is expected"),
-        (answer(200, [[None] * 8] * 5), ProviderError, "no vector that has finite numbers"),
+        (answer(200, [[0.5] * 7 + [True]] * 5), ProviderError, "other than numbers"),
+        (answer(200, [[True] * 8] * 5), ProviderError, "other than numbers"),
         ((200, {}, b"[" * 50_000), ProviderError, "other than JSON"),
         ((200, {}, b'{"data":' * 5_000), ProviderError, "other than JSON"),
         ((200, {"Content-Encoding": "gzip"}, b"not gzip"), ProviderError, "packed"),
+        ((200, {"Content-Encoding": "gzip"}, gzip.compress(b"[]")[:-4]), ProviderError, "packed"),
+        ((200, {"Content-Encoding": "gzip"}, gzip.compress(b"[]") + b"more"), ProviderError, "packed"),
         ((200, {"Content-Encoding": "br"}, b"[]"), ProviderError, "packed"),
         ((500, {"Retry-After": "0"}, b"[" * 100_000), ProviderUnavailableError, "500"),
         ((500, {"Retry-After": "0", "Content-Encoding": "gzip"}, b"not gzip"), ProviderUnavailableError, "500"),
@@ -298,6 +303,106 @@ def test_what_concerns_all_fails_whole_and_stores_nothing(
     assert len(there.requests) < 10
 
 
+OTHERWISE = [
+    KEY.upper(),
+    KEY.replace("-", "\\/"),
+    "".join(f"&#x{ord(each):x};" for each in KEY),
+    "".join(f"%{ord(each):02x}" for each in KEY),
+    "".join(f"\\u{ord(each):04x}" for each in KEY),
+    base64.b64encode(KEY.encode()).decode(),
+    base64.urlsafe_b64encode(f"Bearer {KEY}".encode()).decode(),
+    KEY.encode().hex(),
+    f"{KEY[:12]}\n{KEY[12:]}",
+    KEY[:-4],
+    KEY[5:14],
+    "my%20passphrase%20is%20swordfish",
+    "my+passphrase+is+swordfish",
+    "my&nbsp;passphrase&nbsp;is&nbsp;swordfish",
+    "['my', ' pass', 'phrase', ' is', ' sword', 'fish']",
+    "My-Passphrase_is\u00a0sw\u00f6rdfish",
+    base64.b64encode(SECRET.encode()).decode(),
+]
+
+
+@pytest.mark.parametrize("said", OTHERWISE)
+@pytest.mark.parametrize("plain", [True, False])
+def test_in_no_spelling_are_text_or_key_told(there: Endpoint, said: str, plain: bool) -> None:
+    body = f"refused {said}, as it is".encode()
+    there.instead = lambda texts: (400, {}, body) if plain else refusal(400, body.decode())
+    with client(there) as memory, pytest.raises(ProviderError, match=r"its words quote the (text|key)") as caught:
+        memory.add(SECRET, "u")
+    assert said not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "said"),
+    [
+        ("x", "I like maximum volume", "the maximum is 8 texts"),
+        ("none", "colours of trees", "model nonexistent is not here"),
+        (KEY, "text about embedding models", "the model text-embedding-3-small takes 8192 tokens, not 9000"),
+        (KEY, "a note", "Incorrect key sk-very****6789, another is needed"),
+    ],
+)
+def test_what_quotes_nothing_is_told(there: Endpoint, key: str, text: str, said: str) -> None:
+    there.instead = lambda texts: refusal(400, said)
+    with client(there, embedder_api_key=key) as memory, pytest.raises(OMPError, match=re.escape(said)):
+        memory.add(text, "u")
+
+
+def test_a_short_key_is_not_told_whole(there: Endpoint) -> None:
+    there.instead = lambda texts: refusal(400, "not for Ollama!")
+    with client(there, embedder_api_key="ollama") as memory, pytest.raises(ProviderError, match="quote the key"):
+        memory.add("one", "u")
+
+
+def test_what_cannot_be_printed_is_not_told(there: Endpoint) -> None:
+    there.instead = lambda texts: (
+        (400, {}, rb'{"error": "denied \ud800 here \u0000\u001b[31m\u202e red"}') if "bad" in texts else None
+    )
+    with client(there) as memory:
+        _, refused, _ = memory.add_many(batch(["a", "bad", "b"]))
+        assert "denied here [31m red." in json.loads(refused.model_dump_json())["error"]["message"]
+        with pytest.raises(ProviderError) as caught:
+            memory.add("bad", "u")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"garbage {KEY} {SECRET}\r\n\r\n",
+        f"HTTP/1.1 400 x\r\nbad {KEY} {SECRET}\r\n\r\n",
+        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{KEY} {SECRET}\r\n",
+        f"HTTP/1.1 401 no {KEY} {SECRET}\r\nContent-Length: 0\r\n\r\n",
+        f"HTTP/1.1 400 no\r\nx-request-id: {KEY}\r\nx-said: {SECRET}\r\nContent-Length: 0\r\n\r\n",
+        f"HTTP/1.1 400 no\r\nx-request-id: {SECRET.replace(' ', '.')}\r\nContent-Length: 0\r\n\r\n",
+        f"HTTP/1.1 400 no\r\nx-request-id: {'1' * 129}\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_what_is_repeated_outside_the_body_is_neither_told_nor_logged(
+    there: Endpoint, head: str, naps: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    there.pieces = lambda: iter([(0, head.encode())])
+    with client(there) as memory, pytest.raises(OMPError, match="some-model") as caught:
+        memory.add(SECRET, "u")
+    error: BaseException | None = caught.value
+    shown = caplog.text
+    while error is not None:
+        shown += repr(error) + str(vars(error))
+        error = error.__cause__ or error.__context__
+    assert KEY not in shown
+    assert "swordfish" not in shown
+    assert "1" * 129 not in shown
+
+
+def test_the_request_id_of_the_endpoint_is_told(there: Endpoint) -> None:
+    there.instead = lambda texts: refusal(400, "no", x_request_id="req_0a1b-2c.3:4")
+    with client(there) as memory, pytest.raises(ProviderError) as caught:
+        memory.add("one", "u")
+    assert caught.value.request_id == "req_0a1b-2c.3:4"
+
+
 def test_an_endpoint_that_is_away_fails_whole(naps: list[float]) -> None:
     with endpoint() as gone:
         pass
@@ -309,7 +414,7 @@ def test_an_endpoint_that_is_away_fails_whole(naps: list[float]) -> None:
 
 
 def test_a_text_without_a_vector_is_refused_alone(there: Endpoint) -> None:
-    for nothing in (None, [], [None] * 8, [float("nan")] * 8):
+    for nothing in (None, [], [None] * 8, [float("nan")] * 8, [1e300] * 8, [1.0] * 7 + [None]):
         there.instead = lambda texts, nothing=nothing: answer(  # type: ignore[misc]
             200, [nothing if text == "bad" else vector(text) for text in texts]
         )
@@ -318,6 +423,28 @@ def test_a_text_without_a_vector_is_refused_alone(there: Endpoint) -> None:
             assert [result.error is None for result in results] == [True, False, True]
             with pytest.raises(ProviderError, match=r"some-model.*no vector of finite numbers"):
                 memory.search("bad", "u")
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 10, 256])
+def test_texts_in_a_row_without_a_vector_are_refused_alone(there: Endpoint, most: int) -> None:
+    there.instead = lambda texts: answer(200, [[None] * 8 if "bad" in text else vector(text) for text in texts])
+    texts = [*numbered(40), *(f"bad {number}" for number in range(20)), *numbered(40)]
+    with client(there, embedder_batch=most) as memory:
+        results = memory.add_many(batch(texts))
+        assert [result.error is not None for result in results] == ["bad" in text for text in texts]
+        assert all("no vector of finite numbers" in result.error.message for result in results if result.error)
+        assert all(result.error for result in memory.add_many(batch(["bad 1", "bad 2"])))
+        assert memory.stats("u").total == 80
+
+
+def test_an_endpoint_that_has_no_vector_for_any_text_fails_whole(there: Endpoint) -> None:
+    there.instead = lambda texts: answer(200, [[None] * 8] * len(texts))
+    with client(there) as memory:
+        with pytest.raises(ProviderError, match=r"some-model.*no vector that has finite numbers") as caught:
+            memory.add_many(batch(numbered(500)))
+        assert caught.value.written == "nothing"
+        assert memory.stats("u").total == 0
+    assert len(there.requests) < 20
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------
@@ -341,9 +468,18 @@ def test_what_is_packed_is_unpacked_within_the_same_bound(there: Endpoint) -> No
     there.instead = lambda texts: (200, {"Content-Encoding": "gzip"}, gzip.compress(body))
     with client(there) as memory:
         assert memory.add("x", "u")
+        members = b"".join(gzip.compress(body[start : start + 50]) for start in range(0, len(body), 50))
+        there.instead = lambda texts: (200, {"Content-Encoding": "gzip"}, members + gzip.compress(b"") + b"\0" * 9)
+        assert memory.add("x", "u")
         there.instead = lambda texts: (200, {"Content-Encoding": "gzip"}, gzip.compress(b" " * 50_000_000))
         with pytest.raises(ProviderError, match="more than"):
             memory.add("x", "u")
+
+
+def test_an_answer_of_very_many_packed_parts_is_refused(there: Endpoint) -> None:
+    there.instead = lambda texts: (200, {"Content-Encoding": "gzip"}, gzip.compress(b"") * 10_001)
+    with client(there) as memory, pytest.raises(ProviderError, match="packed"):
+        memory.add_many(batch(numbered(200)))
 
 
 def test_a_dripping_answer_ends_at_the_clients_timeout(there: Endpoint) -> None:
@@ -420,6 +556,14 @@ def test_a_call_that_is_cancelled_leaves_nothing_behind(there: Endpoint, when: s
             assert (await memory.stats("u")).total == 2
 
     asyncio.run(main())
+
+
+def test_no_more_than_four_requests_of_a_call_are_under_way(there: Endpoint) -> None:
+    there.most_characters, there.delay = 300, 0.005
+    texts = [*map(str, range(50)), *(f"note number {number} with more words" for number in range(450))]
+    with client(there, embedder_batch=50) as memory:
+        assert all(result.memory for result in memory.add_many(batch(texts)))
+    assert there.busiest == 4
 
 
 def test_many_clients_calls_at_once_are_answered(there: Endpoint) -> None:

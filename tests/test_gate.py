@@ -38,14 +38,23 @@ WRONG: dict[str, Callable[[int], Any]] = {
     "a cube": lambda n: np.zeros((n, 4, 1)),
     "text": lambda n: [["1", "0", "0", "0"]] * n,
     "truth": lambda n: [[True, False, False, False]] * n,
+    "truth among numbers": lambda n: [[True, 0.5, 0.5, 0.5]] * n,
+    "truth in rows": lambda n: [np.array([True, False, False, False])] * n,
+    "truth of numpy among numbers": lambda n: [(np.True_, 0.5, 0.5, 0.5)] * n,
     "complex in numpy": lambda n: np.zeros((n, 4), dtype=complex),
     "days": lambda n: np.zeros((n, 4), dtype="datetime64[D]"),
     "masked": lambda n: np.ma.masked_less(np.zeros((n, 4)), 1),
+    "masked rows": lambda n: [np.ma.masked_less(np.zeros(4), 1)] * n,
     "400 digits": lambda n: [[10**400, 0.0, 0.0, 0.0]] * n,
     "a generator": lambda n: (GOOD for _ in range(n)),
     "a failure": lambda n: 1 // 0,
+    "a cancellation of its own": lambda n: cancelled(),
     "no length": lambda n: Unmeasured(),
 }
+
+
+def cancelled() -> None:
+    raise asyncio.CancelledError
 
 
 class Unmeasured:
@@ -157,6 +166,52 @@ def test_an_embedder_is_within_the_timeout() -> None:
         with pytest.raises(ProviderError, match=r"within 0\.05 s"):
             memory.add("one", "u")
         assert memory.stats("u").total == 0
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_cancellation_within_an_embedder_is_its_failure(inline: bool) -> None:
+    class Cancelled(Lying):
+        async def embed(self, texts: Sequence[str]) -> Any:
+            cancelled()
+
+    async def main() -> None:
+        embedder = Cancelled()
+        embedder.inline = inline
+        async with AsyncMemory("memory://", embedder=embedder) as memory:
+            with pytest.raises(ProviderError, match="lying-4 answered with CancelledError") as caught:
+                await memory.add("one", "u")
+            assert caught.value.written == "nothing"
+
+    asyncio.run(main())
+
+
+def test_a_callers_cancellation_is_one() -> None:
+    async def main() -> None:
+        asking = asyncio.Event()
+
+        class Stuck(Lying):
+            inline = False
+
+            async def embed(self, texts: Sequence[str]) -> Any:
+                asking.set()
+                await asyncio.Event().wait()
+
+        async with AsyncMemory("memory://", embedder=Stuck()) as memory:
+            task = asyncio.ensure_future(memory.add("one", "u"))
+            await asking.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+
+
+def test_a_masked_array_of_which_nothing_is_masked_is_taken() -> None:
+    embedder = Lying()
+    embedder.answer = lambda n: np.ma.masked_less(np.array([GOOD] * n), -1)
+    with Memory("memory://", embedder=embedder) as memory:
+        memory.add("one", "u")
+        assert memory.search("one", "u", mode="vector")[0].score == pytest.approx(1)
 
 
 def test_an_embedder_may_use_its_array_again(tmp_path: Path) -> None:

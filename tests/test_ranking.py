@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
+import tracemalloc
 import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,11 @@ from hypothesis import strategies as st
 from openmem import Memory, ranking
 
 # --- text analysis ----------------------------------------------------------------------------------------------
+
+
+def list_of(text: str) -> list[str]:
+    """Return the terms of a text that says the same in plain words."""
+    return ranking.terms(text)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +57,25 @@ from openmem import Memory, ranking
         ("٢٠٢٤ २०२४ ２０２４", ["2024"] * 3),
         ("l'école L’École d'Artagnan dell'acqua", ["école", "école", "artagnan", "acqua"]),
         ("O'Brien o'clock Qur'an", ["o'brien", "o'clock", "qur'an"]),
-        ("data\u00adbase data\u200bbase", ["databas"] * 2),
+        ("data\u00adbase data\u2060base data\ufeffbase", ["databas"] * 3),
+        # Unicode breaks words at a zero-width space; between what is written without blanks it only lets lines break.
+        ("zero\u200bwidth кот\u200b\u200bпёс", ["zero", "width", "кот", "пёс"]),
+        ("กา\u200bแฟ ខ្មែរ\u200b\u200bភាសា 東\u200b京\u200btower", list_of("กาแฟ ខ្មែរភាសា 東京 tower")),
+        ("Paris¹ is 10² metres, 2¹⁰ or 10⁻³", list_of("Paris Paris1 is 10 2 metres, 2 10 or 10 3")),
+        ("50 m² E=mc² x²y³ Café²", list_of("50 m m2 E mc mc2 x x2 y y3 Café Café2")),
+        ("¹ Paris (²) 東京³", list_of("1 Paris 2 東京 3")),
+        ("CO₂ H₂O C₆H₁₂O₆ 10₂ ₂5", list_of("CO2 H2O C6H12O6 10 2 2 5")),
+        ("2½ cups ½cup 3¾ ⅟8", list_of("2 1 2 cups 1 2 cup 3 3 4 1 8")),
+        ("room №5 Nº5 nº 5 Mª 1º 25ºC", list_of("room 5 5 5 Ma 1 25 C")),
+        ("Step① ⑩a ⑴b ⒈c ❶d ⓫e ⓵f 🄁g", list_of("Step 1 10 a 1 b 1 c 1 d 11 e 1 f 0 g")),
+        ("1️⃣First Step2️⃣3️⃣ C#️⃣1", list_of("1 First Step 2 3 C 1")),
+        ("5㎏ 100㎡ 25℃ ₨500 100﷼ ㏂7", list_of("5 kg 100 m2 25 C Rs 500 100 ريال a m 7")),
+        ("ⓗⓔⓛⓛⓞ 𝓱𝓮𝓵𝓵𝓸 ﬁle Ⅷ 1ˢᵗ Mᵐᵉ", list_of("hello hello file VIII 1st Mme")),
+        ("OpenMem® Open℠ Mem🅪 ©2024", list_of("OpenMem Open Mem 2024")),
+        ("⏰at ⌚ ▶️ go ⏩ ↔️ ☎ ♥ 🫠x", ["⏰", "⌚", "▶", "go", "⏩", "↔", "☎", "♥", "🫠", "x"]),
+        ("C♯ F♯ minor", ["c#", "f#", "minor"]),
+        ("علی ہے کتاب یک ۀ", list_of("علي هي كتاب يك ه")),
+        ("\u0301'b' '\u0301' x\0y", ["b", "x", "y"]),
         ("OpenMem™", ["openmem"]),
         ("C C++ C++17 C# f#", ["c", "c++", "c++", "17", "c#", "f#"]),
         ("C ‘C++’ C++17 C# #1 a+b", ["c", "c++", "c++", "17", "c#", "1", "b"]),
@@ -85,8 +111,80 @@ def test_forms_of_one_text_have_the_same_terms(text: str) -> None:
 
 
 def test_a_text_of_very_many_signs_is_split_as_well() -> None:
-    signs = "".join(map(chr, range(0x2500, 0x25FF)))
+    signs = "".join(map(chr, range(0x2500, 0x25AA)))
     assert ranking.terms(f"{signs} Ärger{signs}im Büro ４") == ["ärger", "im", "büro", "4"]
+
+
+def test_every_picture_is_a_term() -> None:
+    for sign in "⌚⏏⏩⏰⏳⏸▶◀◽◾☀☎⚽⛔✂✈✅❌❤➕➡⬛⭐⭕🀄🃏🆎🌀🍕🎉🏁🐈🚀🛒🟥🤖🥑🦀🧠🩰🪐\U0001fabe":
+        assert ranking.terms(f"x{sign}\ufe0fy") == ["x", sign, "y"]
+
+
+HOSTILE = {
+    "two marks": "a" + "\u0301\u0323" * 50_000,
+    "two runs of marks": "a" + "\u0301" * 50_000 + "\u0323" * 50_000,
+    "marks alone": "\u0301" * 100_000,
+    "a mark of two": "\u0f73" * 100_000,
+    "marks that are letters first": "\u0301\uff9e" * 50_000,
+    "marks of many kinds": "".join(map(chr, range(0x0300, 0x0370))) * 900 + "\u0334" * 40_000,
+    "marks over composed letters": ("é" + "\u0323\u0301" * 20) * 2_500,
+    "apostrophes": "é" + "a'" * 50_000,
+    "raised": "é" + "²" * 100_000,
+    "zero-width spaces": "ก" + "\u200b" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_marks_come_to_unicodedata_in_order(kind: str) -> None:
+    """It brings them into order by insertion, which takes time by the square of their number."""
+    normalize, handed = unicodedata.normalize, list[str]()
+
+    def noted(form: Any, text: str) -> str:
+        handed.append(text)
+        return normalize(form, text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unicodedata, "normalize", noted)
+        ranking.terms(HOSTILE[kind])
+    assert any(len(text) > 1_000 for text in handed)
+    assert all(_moves(text) < 40 * 100_000 for text in handed)
+
+
+def _moves(text: str) -> int:
+    """Count how often an insertion sort moves a mark of a text past another."""
+    classes = {each: [*map(unicodedata.combining, unicodedata.normalize("NFKD", each))] for each in set(text)}
+    moves, before = 0, Counter[int]()
+    for each in (each for character in text for each in classes[character]):
+        if each == 0:
+            before.clear()
+            continue
+        moves += sum(count for other, count in before.items() if other > each)
+        before[each] += 1
+    return moves
+
+
+def test_a_long_run_of_marks_has_one_order() -> None:
+    marks = ["\u0301", "\u0323", "\u0327", "\u0f73", "\uff9e"] * 400
+    assert ranking.terms(f"a{''.join(marks)}") == ranking.terms(f"a{''.join(sorted(marks))}")
+
+
+def test_what_is_too_long_for_a_word_is_taken_as_it_is() -> None:
+    # Snowball's Arabic takes time by the square of the length.
+    for root, ending in (("ab", "ing"), ("سب", "ها")):
+        assert ranking.terms(root * 30 + ending) == [root * 30]
+        assert ranking.terms(root * 32 + ending) == [root * 32 + ending]
+
+
+def test_what_is_too_long_for_a_word_is_not_remembered() -> None:
+    rng = random.Random(1)
+    for encode in (str, "é{}".format):
+        tracemalloc.start()
+        try:
+            for _ in range(50):
+                assert len(ranking.terms(encode(rng.randbytes(20_000).hex()))) == 1
+            assert tracemalloc.get_traced_memory()[0] < 500_000
+        finally:
+            tracemalloc.stop()
 
 
 # --- BM25 -------------------------------------------------------------------------------------------------------

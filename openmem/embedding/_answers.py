@@ -10,14 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import SecretStr
 
 Row = NDArray[np.float64]
 
-LONGEST_REASON = 200
-"""Characters told of what an endpoint says."""
-_SHARED = 12
-"""Characters in a row that a reason may not have in common with a text."""
 _STATUS_OF = {
     "invalid_api_key": 401,
     "authentication_error": 401,
@@ -92,32 +87,6 @@ def _words(place: Mapping[Any, Any]) -> str:
     return said if isinstance(said, str) else ""
 
 
-def told(reason: str, texts: Sequence[str], key: SecretStr | None) -> str:
-    """Make one short line of a reason, without the key and without anything of the texts."""
-    if key is not None:  # some endpoints repeat the key they were given
-        reason = reason.replace(key.get_secret_value(), "***")
-    line = " ".join(reason[: 4 * LONGEST_REASON].split())
-    if _quotes(line, texts):
-        return "its words quote the text."
-    line = line[:LONGEST_REASON].rstrip(" .:;,")
-    return f"{line}." if line else "it gives no reason."
-
-
-def _quotes(line: str, texts: Sequence[str]) -> bool:
-    if re.search(r"\\[ux][0-9a-fA-F]{2}", line):  # what is escaped cannot be compared
-        return True
-    line = line.casefold()
-    parts = [line[start : start + _SHARED] for start in range(len(line) - _SHARED + 1)]
-    for text in texts:
-        plain = " ".join(text.split()).casefold()
-        if len(plain) < _SHARED:
-            if re.search(rf"(?<!\w){re.escape(plain)}(?!\w)", line):
-                return True
-        elif any(part in plain for part in parts):
-            return True
-    return False
-
-
 def vectors(document: Any, count: int, dimension: int) -> list[Row | None]:
     """Read one vector a text, in their order; None where there is none for a text, or one that is not finite.
 
@@ -132,10 +101,7 @@ def vectors(document: Any, count: int, dimension: int) -> list[Row | None]:
         raise NotVectors(f"{len(entries)} vectors for {count} texts")
     if all(isinstance(entry, Mapping) for entry in entries):
         entries = [entry.get("embedding", entry.get("values")) for entry in _in_order(entries)]
-    rows = [_row(entry, dimension) for entry in entries]
-    if count > 1 and all(row is None for row in rows):
-        raise NotVectors("no vector that has finite numbers")
-    return rows
+    return [_row(entry, dimension) for entry in entries]
 
 
 def _entries(document: Any) -> list[Any] | None:
@@ -173,6 +139,8 @@ def _row(value: Any, dimension: int) -> Row | None:
     if isinstance(value, str):
         numbers = _decoded(value)
     elif isinstance(value, list):
+        if bool in map(type, value):  # which would be read as 0 or 1
+            raise NotVectors("a vector of something other than numbers")
         try:
             numbers = np.array(value)
             if numbers.dtype.kind == "O":

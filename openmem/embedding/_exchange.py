@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import httpx
@@ -15,7 +17,12 @@ from ..calls import deadline
 OVERHEAD = 65_536
 """Bytes read of any answer, and of one that is an error."""
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+MEMBERS = 10_000
+"""Parts, each packed by itself, of which one answer may be made."""
 _PLAIN, _PACKED = ("", "identity"), ("gzip", "x-gzip", "deflate")
+
+_under_way: ContextVar[bool] = ContextVar("openmem_exchange", default=False)
+"""Whether the request under way is one of ours."""
 
 
 class TooLarge(Exception):
@@ -52,14 +59,22 @@ async def post(client: httpx.AsyncClient, url: httpx.URL, body: Mapping[str, Any
     Raises httpx.HTTPError, TooLarge, Unreadable. Its connection is released whichever way it ends.
     """
     content = json.dumps(body, ensure_ascii=False).encode()
-    async with client.stream("POST", url, content=content) as response:
-        if response.is_success:
-            return Answer(response.status_code, response.headers, await _read(response, most))
-        try:
-            said = await _read(response, OVERHEAD)
-        except (httpx.HTTPError, TooLarge, Unreadable):  # the status says enough
-            said = b""
-        return Answer(response.status_code, response.headers, said)
+    _under_way.set(True)
+    try:
+        async with client.stream("POST", url, content=content) as response:
+            return await _answer(response, most)
+    finally:
+        _under_way.set(False)
+
+
+async def _answer(response: httpx.Response, most: int) -> Answer:
+    if response.is_success:
+        return Answer(response.status_code, response.headers, await _read(response, most))
+    try:
+        said = await _read(response, OVERHEAD)
+    except (httpx.HTTPError, TooLarge, Unreadable):  # the status says enough
+        said = b""
+    return Answer(response.status_code, response.headers, said)
 
 
 async def _read(response: httpx.Response, most: int) -> bytes:
@@ -67,13 +82,56 @@ async def _read(response: httpx.Response, most: int) -> bytes:
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in (*_PLAIN, *_PACKED):
         raise Unreadable
-    packed = zlib.decompressobj(_GZIP_OR_ZLIB) if encoding in _PACKED else None
-    body = bytearray()
+    unpacked = _Unpacked() if encoding in _PACKED else None
+    body, read = bytearray(), 0
     async for piece in response.aiter_raw():
-        try:
-            body += packed.decompress(piece, most + 1 - len(body)) if packed else piece
-        except zlib.error:
-            raise Unreadable from None
-        if len(body) > most:
+        read += len(piece)
+        for part in unpacked.parts(piece, most + 1 - len(body)) if unpacked else [piece]:
+            body += part
+        if len(body) > most or read > most:
             raise TooLarge
+    if unpacked and not unpacked.whole:
+        raise Unreadable
     return bytes(body)
+
+
+class _Unpacked:
+    """Unpacks gzip, of one member or several, and zlib."""
+
+    def __init__(self) -> None:
+        self._member, self._members = zlib.decompressobj(_GZIP_OR_ZLIB), 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether what was packed has come to its end."""
+        return self._member.eof
+
+    def parts(self, piece: bytes, most: int) -> Iterator[bytes]:
+        """Unpack a piece, and not much more than so many bytes of it. Raises Unreadable."""
+        while piece and most > 0:
+            if self._member.eof:
+                piece = piece.lstrip(b"\0")  # which may be there to fill a block
+                if not piece:
+                    return
+                self._member, self._members = zlib.decompressobj(_GZIP_OR_ZLIB), self._members + 1
+            if self._members > MEMBERS:
+                raise Unreadable
+            try:
+                part = self._member.decompress(piece, most)
+            except zlib.error:
+                raise Unreadable from None
+            piece, most = self._member.unused_data, most - len(part)
+            yield part
+
+
+def _without_what_was_answered(record: logging.LogRecord) -> bool:
+    """Keep out of other libraries' logs what an endpoint may repeat: its headers, and the words beside the status."""
+    if not _under_way.get():
+        return True
+    if record.name == "httpx" and isinstance(record.args, tuple) and len(record.args) == 5:
+        record.args = (*record.args[:-1], "")
+    return not str(record.msg).startswith("receive_response")
+
+
+for _name in ("httpx", "httpcore.http11"):
+    logging.getLogger(_name).addFilter(_without_what_was_answered)

@@ -57,7 +57,7 @@ class Sharing:
 
     def __init__(self, texts: Sequence[str], ask: Ask, limit: Limit, dimension: int, retries: int) -> None:
         self._texts, self._ask, self._limit, self._retries = texts, ask, limit, retries
-        self._in_trouble, self._turn = False, asyncio.Lock()
+        self._in_trouble, self._turn, self._slots = False, asyncio.Lock(), asyncio.Semaphore(PARALLEL)
         self.vectors: NDArray[np.float32] = np.zeros((len(texts), dimension), dtype=np.float32)
         self.errors: dict[int, OMPError] = {}
         self._some_taken = False
@@ -107,7 +107,7 @@ class Sharing:
         failed = []
         if not self._in_trouble:
             try:
-                return await self._ask(texts)
+                return await self._send(texts)
             except (RateLimitedError, ProviderUnavailableError) as error:
                 self._in_trouble = True
                 failed.append(error)
@@ -115,10 +115,14 @@ class Sharing:
         async def send() -> list[Row | OMPError]:
             if failed:  # which counts as the first attempt
                 raise failed.pop()
-            return await self._ask(texts)
+            return await self._send(texts)
 
         async with self._turn:
             return await repeat(send, self._retries, harmless=True)
+
+    async def _send(self, texts: Sequence[str]) -> list[Row | OMPError]:
+        async with self._slots:  # portions of portions are under way at once too
+            return await self._ask(texts)
 
     async def _halves(self, positions: Sequence[int]) -> bool:
         half = (len(positions) + 1) // 2

@@ -20,9 +20,10 @@ from ..errors import (
     ScopeDeniedError,
     UnauthorizedError,
 )
-from ._answers import NotVectors, Problem, Row, WrongWidth, parse, problem, told, vectors
+from ._answers import NotVectors, Problem, Row, WrongWidth, parse, problem, vectors
 from ._exchange import Answer
 from ._portions import Refusal
+from ._quoting import request_id, told
 
 _REFUSALS = (400, 413, 422)
 _TOO_LONG = re.compile(r"context.?length|too (long|large)|max\w*\s+(input|sequence|context)|\btokens\b", re.IGNORECASE)
@@ -58,6 +59,8 @@ class Reading:
                 f"vectors of dimension {error}, where {self._dimension} is expected",
                 remedy="Set embedder_dimension to the dimension of the model.",
             ) from None
+        if all(row is None for row in rows):  # it may be so of these texts, or of any
+            raise Refusal(self._no_vector(), self.wrong("no vector that has finite numbers"))
         return [self._no_vector() if row is None else row for row in rows]
 
     def _refusal(self, answer: Answer, status: int | None, reason: str, texts: Sequence[str]) -> Exception:
@@ -65,7 +68,7 @@ class Reading:
         says = told(reason, texts, self._key)
         tells: dict[str, Any] = {
             "provider": "openai",
-            "request_id": answer.headers.get("x-request-id"),
+            "request_id": request_id(answer.headers.get("x-request-id"), texts, self._key),
             "retry_after": _pause(answer.headers),
         }
         code = "an error" if status is None else status

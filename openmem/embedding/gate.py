@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bridge import stepping
 from ..errors import OMPError, ProviderError
 from . import Embedder, RefusedTextsError
 
@@ -38,6 +40,10 @@ class Gated:
         except OMPError as error:
             error.written = "nothing"  # texts are embedded before anything is stored
             raise
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            raise self._wrong(f"with {type(error).__name__}") from error
         except Exception as error:  # an embedder raises whatever its parts raise
             raise self._wrong(f"with {type(error).__name__}") from error
 
@@ -80,8 +86,11 @@ class Gated:
         return array
 
     def _numbers(self, vectors: Any) -> NDArray[Any]:
-        if hasattr(vectors, "mask"):  # as numpy's masked arrays have
+        rows = [vectors] if hasattr(vectors, "shape") else vectors
+        if any(map(_is_masked, rows)):
             raise self._wrong("vectors of which a part is masked")
+        if any(map(_has_truth, rows)):
+            raise self._wrong("truth values, not numbers")
         try:
             return np.array(vectors)
         except ValueError:
@@ -93,6 +102,25 @@ class Gated:
             remedy="Correct the embedder, or its dimension.",
             written="nothing",
         )
+
+
+def _is_cancelled() -> bool:
+    """Tell whether it is our caller who is cancelled, and not something within the embedder."""
+    task = None if stepping() else asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _is_masked(row: Any) -> bool:
+    """Tell whether a row, or an array, is one of numpy's masked arrays, and not all of it is to be read."""
+    mask = getattr(row, "mask", None)
+    return isinstance(mask, (np.ndarray, np.bool_)) and bool(np.any(mask))
+
+
+def _has_truth(row: Any) -> bool:
+    """Tell whether a row has truth values, which numpy reads as 0 and 1 among numbers."""
+    if isinstance(row, (list, tuple)):
+        return not {bool, np.bool_}.isdisjoint(map(type, row))
+    return getattr(row, "dtype", None) == np.bool_
 
 
 def _finite(array: Floats) -> bool:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from ..bridge import offload
 from ..errors import ClosedError, ConfigurationError, OMPError, ProviderUnavailableError
 from ..fork import in_child, leave_to_parent
+from ..urls import tells_secret
 from . import RefusedTextsError
 from ._answers import Row
 from ._exchange import OVERHEAD, Answer, TooLarge, Unreadable, post, seconds
@@ -39,6 +40,7 @@ class OpenAIEmbedder:
     """
 
     inline = False
+    model, dimension, _endpoint = "", 0, httpx.URL("")  # shown while it is not made
 
     def __init__(
         self,
@@ -149,14 +151,21 @@ class OpenAIEmbedder:
             raise self._reading.wrong(f"more than {most} bytes for {len(texts)} texts") from None
         except Unreadable:
             raise self._reading.wrong("something packed as it should not be") from None
-        except httpx.TransportError as error:
+        except (httpx.NetworkError, httpx.TimeoutException) as error:
             raise ProviderUnavailableError(f"{self._reading.who} gave no answer.", provider="openai") from error
-        except httpx.HTTPError as error:
-            raise self._reading.wrong("an answer that cannot be read") from error
+        except httpx.HTTPError as error:  # which quotes what was sent, and with it what the endpoint repeats
+            failure = self._unread(error)
         except RuntimeError as error:
             if self._closed:  # meanwhile
                 raise ClosedError("the embedder is closed.", remedy="Make a new embedder.") from error
             raise
+        raise failure
+
+    def _unread(self, error: httpx.HTTPError) -> OMPError:
+        kind = type(error).__name__
+        if isinstance(error, httpx.TransportError):
+            return ProviderUnavailableError(f"{self._reading.who} gave no answer ({kind}).", provider="openai")
+        return self._reading.wrong(f"an answer that cannot be read ({kind})")
 
 
 def _whole(name: str, value: Any) -> int:
@@ -193,7 +202,12 @@ def _endpoint(url: str) -> httpx.URL:
             "embedder_url is not a base URL.",
             remedy=f"Give one like {URL}, and the key as embedder_api_key.",
         )
-    return base.copy_with(path=base.path.rstrip("/") + "/embeddings")
+    if tells_secret(url):
+        raise ConfigurationError(
+            "embedder_url has a key in its query.", remedy="Give the key as embedder_api_key, which goes in a header."
+        )
+    path, mark, query = base.raw_path.partition(b"?")
+    return base.copy_with(raw_path=path.rstrip(b"/") + b"/embeddings" + mark + query)  # with the escapes of the path
 
 
 def _checked(key: SecretStr | None) -> SecretStr | None:

@@ -26,6 +26,14 @@ STOP_WORDS = set(
 ENGLISH, ARABIC = Stemmer.Stemmer("english"), Stemmer.Stemmer("arabic")
 ELISIONS = "c d j l m n s t qu un all dall dell nell sull quest".split()  # noqa: SIM905
 
+RAISED = 0xF0000
+"""Where the superscript digits stand once they are marked: ten characters for private use."""
+EMOJI = "2194-2199 21a9-21aa 231a-231b 2328-2328 23cf-23cf 23e9-23f3 23f8-23fa 24c2-24c2 25aa-25ab 25b6-25b6 25c0-25c0"
+EMOJI += " 25fb-25fe 2934-2935 3030-3030 303d-303d"
+TYPED = dict.fromkeys("‘’‛ʻʼ׳", "'") | {"♯": "#", "ک": "ك", "ی": "ي", "ے": "ي", "ۓ": "ي", "ۃ": "ة"}
+TYPED |= dict.fromkeys(["ۀ", "ہ", "ۂ", "ە"], "ه")
+"""Characters as those that are typed in their place."""
+
 
 def in_any(character: str, ranges: str) -> bool:
     """Tell whether a character is in one of the ranges, written in hexadecimal: 0e01-0eff 1000-109f."""
@@ -45,20 +53,60 @@ def kind(character: str) -> str:
         return "syllable" if unicodedata.category(character)[0] in "LM" else " "
     if in_any(character, "2600-27bf 2b00-2bff 1f000-1ffff") and unicodedata.category(character) == "So":
         return "picture"
+    if in_any(character, EMOJI) or (in_any(character, "1f000-1faff") and unicodedata.category(character) == "Cn"):
+        return "picture"
+    if 0 <= ord(character) - RAISED < 10:
+        return "raised"
     return "letter" if unicodedata.category(character)[0] in "LMN" else " "
 
 
-def folded(text: str) -> str:
-    """Fold a text: compatibility forms, case, digits, apostrophes, signs that may be left out."""
-    text = text.replace("´", "'").replace("™", " ").replace("℠", " ")
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("i\u0307", "i")
+def set_apart(text: str) -> str:
+    """Put blanks round what readers see apart, and mark superscript digits, before NFKC."""
+    text = text.replace("´", "'").replace("\ufe0f\u20e3", "\u20e3")
     result = ""
-    for character in text:
+    for place, character in enumerate(text):
+        before, after, name = text[place - 1 : place], text[place + 1 : place + 2], unicodedata.name(character, "")
+        becomes = unicodedata.normalize("NFKC", character)
+        if name.startswith("SUPERSCRIPT ") and becomes in set("0123456789"):
+            result += chr(RAISED + int(becomes))
+        elif name.startswith("SUBSCRIPT ") and becomes in set("0123456789"):
+            result += " " * before.isdecimal() + character + " " * after.isdecimal()
+        elif name.endswith("ORDINAL INDICATOR"):
+            result += " " if before.isdecimal() else f"{character} "
+        elif is_framed(character, becomes) or (character in "#*0123456789" and after == "\u20e3"):
+            result += f" {character} "
+        elif unicodedata.category(character) == "No" and "CIRCLED" in name:
+            result += f" {int(unicodedata.numeric(character))} "
+        elif character in "™℠🅪🅫🅬":
+            result += " "
+        else:
+            result += character
+    return result
+
+
+def is_framed(character: str, becomes: str) -> bool:
+    """Tell whether a sign reads as a number, or as several letters, of its own: ①, ½, №, ㎏; but no trade mark."""
+    category = unicodedata.category(character)
+    if character in "™℠🅪🅫🅬":
+        return False
+    return (category == "No" and becomes != character) or (category in ("So", "Sc") and len(becomes) > 1)
+
+
+def folded(text: str) -> str:
+    """Fold a text: compatibility forms, case, digits, signs typed for others, signs that may be left out."""
+    text = unicodedata.normalize("NFKC", set_apart(text)).casefold()
+    text = unicodedata.normalize("NFKC", text).replace("i\u0307", "i")
+    result = ""
+    for place, character in enumerate(text):
         category = unicodedata.category(character)
-        if character in "‘’‛ʻʼ׳":
-            result += "'"
+        if character in TYPED:
+            result += TYPED[character]
         elif category == "Nd":
             result += str(unicodedata.decimal(character))
+        elif character == "\u200b":
+            around = text[:place].rstrip("\u200b")[-1:], text[place:].lstrip("\u200b")[:1]
+            unspaced = all(each and kind(each) in ("ideograph", "syllable") for each in around)
+            result += "" if unspaced else " "
         elif not may_be_left_out(character, category):
             result += character
     return result
@@ -79,11 +127,19 @@ def pieces(text: str) -> list[tuple[str, str]]:
         now, after = kind(character), text[place + 1 : place + 2]
         if character == "'" and before == "letter" and after and kind(after) == "letter":
             now = "letter"
-        if character in "+#" and before == "letter" and len(found[-1][1]) == 1 and found[-1][1].isascii():
+        if character in "+#" and before == "letter" and len(found[-1][1]) == 1 and "a" <= found[-1][1] <= "z":
             if character == "#" or after == "+":
                 found[-1] = ("letter", found[-1][1] + ("#" if character == "#" else "++"))
             now = " "
-        if now == before != "picture" and now != " ":
+        if now == "raised":
+            number = str(ord(character) - RAISED)
+            if before == "raised":
+                found[-1] = ("letter", found[-1][1] + number)
+            elif before == "letter" and not found[-1][1][-1].isdecimal():
+                found.append(("letter", found[-1][1] + number))
+            else:
+                found.append(("letter", number))
+        elif now == before != "picture" and now != " ":
             found[-1] = (now, found[-1][1] + character)
         elif now != " ":
             found.append((now, character))
@@ -114,6 +170,8 @@ def stem(word: str) -> str:
         if rest != word and (rest[0] in "aeiouyhœ" or in_any(rest[0], "e0-f6 f8-fc")):
             word = rest
             break
+    if len(word) > 64:
+        return word
     names = [unicodedata.name(character, "") for character in word]
     if any(name.startswith("ARABIC LETTER") for name in names):
         return str(ARABIC.stemWord(word))
