@@ -154,7 +154,7 @@ class Folder(Generic[T]):
         self.place = claimed and claimed.place
         self.lock = Lock()
         self.turns = Turns()
-        self.notes: dict[str, str] = {}
+        self.notes: dict[str, Any] = {}
         self.clients = 0
 
 
@@ -219,7 +219,7 @@ class FolderEngine(ABC, Generic[T]):
         return self._held().turns
 
     @property
-    def notes(self) -> dict[str, str]:
+    def notes(self) -> dict[str, Any]:
         """What the clients of a folder tell each other."""
         return self._held().notes
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from openmem.adapter import Embed
 from openmem.embedding import RefusedTextsError
-from openmem.errors import OMPError, ProviderError
+from openmem.errors import ConfigurationError, OMPError, ProviderError
 
 logger = logging.getLogger("openmem")
 
@@ -72,6 +72,13 @@ async def reembed(store: Reembedding, embed: Embed) -> int:
             raise _refused(refused)
         if (count := await store.swap()) is not None:
             return count
+
+
+def overtaken() -> ConfigurationError:
+    """Say that the vectors being made are no longer those that the store is to have."""
+    return ConfigurationError(
+        "another reembed of the store began meanwhile.", remedy="Let it finish; repeat this one if it is yours."
+    )
 
 
 async def last_vectors(texts: Sequence[Text], embed: Embed) -> Sequence[Sequence[float]] | None:

@@ -15,6 +15,7 @@ import qdrant_edge as edge
 from data import NOTHING, TOP, Data, Row, median_ms, rate
 from openmem.adapters.qdrant import records
 from openmem.adapters.qdrant.engine import Point, Words, words_name
+from openmem.adapters.qdrant.words import Numbers, words_of
 from qdrant_client import QdrantClient, models
 
 from openmem.clock import micros
@@ -105,11 +106,13 @@ def _points(data: Data) -> list[Point]:
     now = datetime.now(UTC)
     moments = {"created_at": now, "updated_at": now}
     known = {"embedding_model": "precomputed", "status": "done", "version": 1}
+    numbers = Numbers()
     return [
         records.point_of(
             MemoryRecord.model_validate(
                 {"id": f"mem_{n:026x}", "content": data.texts[n], "user_id": data.users[n], **moments, **known}
             ),
+            words_of(data.texts[n], numbers),
             {"dense": data.vectors[n].tolist()},
             {"revision": "raw"},
         )

@@ -101,6 +101,10 @@ class Server(Twin):
         answers = self.client.query_batch_points(collection, asked)
         return _ok([_json(answer) for answer in answers])
 
+    def post_points_count(self, collection: str, body: Any) -> httpx.Response:
+        asked = models.CountRequest.model_validate(body)
+        return _ok(_json(self.client.count(collection, asked.filter)))
+
     def post_points_scroll(self, collection: str, body: Any) -> httpx.Response:
         asked = models.ScrollRequest.model_validate(body)
         records, following = self.client.scroll(

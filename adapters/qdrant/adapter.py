@@ -8,17 +8,13 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote
 from weakref import WeakValueDictionary
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_core import PydanticCustomError
-
 from openmem import cursors, selection, urls
 from openmem._generated import models
-from openmem.adapter import Embed, Settings
+from openmem.adapter import Embed
 from openmem.clock import micros
 from openmem.errors import ConfigurationError, ProviderError, ProviderUnavailableError
 from openmem.tally import Tally
@@ -34,6 +30,7 @@ from .local import LocalEngine
 from .records import Writer, entries_of, log_fields, memory_of, point_id
 from .reembedding import QdrantReembedding, finish
 from .search import Search
+from .settings import FolderSettings, QdrantSettings
 from .shard import EdgeEngine
 from .store import QdrantStore
 from .transaction import QdrantTransaction
@@ -42,48 +39,6 @@ from .walk import chain_of, newest_first
 logger = logging.getLogger("openmem")
 
 _TLS = {"qdrants": True, "https": True, "http": False}
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-
-
-class FolderSettings(Settings):
-    """Options of qdrant+local:// and qdrant+edge://."""
-
-    path: Path
-    collection: str = Field(default="openmem", pattern=_NAME, max_length=200)
-    private: bool = True
-    """Whether a new folder is for nobody else; false: as the umask says."""
-
-
-class QdrantSettings(Settings):
-    """Options of qdrant://."""
-
-    host: str = "localhost"
-    """Also https://HOST:PORT."""
-    port: int = Field(default=6333, ge=1, le=65535)
-    collection: str = Field(default="openmem", pattern=_NAME, max_length=200)
-    api_key: SecretStr | None = None
-    https: bool | None = None
-    """Whether to use TLS; left out: where there is an api_key, or the URL says qdrants://."""
-    request_timeout: int = Field(default=30, ge=1)
-    """Seconds that one request may take."""
-    exact: bool = True
-    """Search every memory that a filter leaves; false: by the server's graph where it leaves many."""
-    shard_number: int | None = Field(default=None, ge=1)
-    """Parts that a new collection is divided into over a cluster; like the next two, of no effect later."""
-    replication_factor: int | None = Field(default=None, ge=1)
-    """Copies of each part."""
-    write_consistency_factor: int | None = Field(default=None, ge=1)
-    """Copies that must have a change before it is acknowledged."""
-
-    _unfold = model_validator(mode="before")(urls.unfold_host)
-    _is_host = field_validator("host")(urls.checked_host)
-
-    @field_validator("api_key")
-    @classmethod
-    def _is_a_header(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and not all("!" <= each <= "~" for each in key.get_secret_value() or " "):
-            raise PydanticCustomError("key", "it is empty or holds more than a key")  # httpx would quote it
-        return key
 
 
 class QdrantBackend(StagedAdapter):
@@ -171,7 +126,7 @@ class QdrantBackend(StagedAdapter):
 
     async def _found(self, request: models.SearchRequest, dense: str | None) -> models.SearchResponse:
         search = Search(request, self.clock(), dense if self.embedding is not None else None)
-        return models.SearchResponse(results=await search.run(self._store.engine, self._store.memories))
+        return models.SearchResponse(results=await search.run(self._store))
 
     async def stats(self, request: models.StatsRequest) -> models.Stats:
         """Count one user's memories."""
@@ -224,9 +179,7 @@ class QdrantBackend(StagedAdapter):
                 while locks:
                     await stack.enter_async_context(locks.pop(0))
 
-            yield QdrantTransaction(
-                store.engine, store.memories, store.sidecar, self._writer, alone, self.reads.put_back, store.check
-            )
+            yield QdrantTransaction(store, self._writer, alone, self.reads.put_back)
 
     def _lock_of(self, user_id: str) -> asyncio.Lock:
         return self._of_users.setdefault(user_id, asyncio.Lock())

@@ -96,6 +96,9 @@ class ClientEngine:
         """Do operations in order, in one request."""
         await self.call("batch_update_points", collection, [operation_of(each) for each in operations])
 
+    async def secure(self, collection: str) -> None:
+        """What is acknowledged is stored."""
+
     async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
         """Read points by id."""
         records = await self.call("retrieve", collection, list(ids), with_payload=list(fields))
@@ -118,6 +121,11 @@ class ClientEngine:
         requests = [request_of(each, fields, exact=exact) for each in searches]
         responses = await self.call("query_batch_points", collection, requests)
         return [[Row(str(p.id), p.payload or {}, p.score) for p in response.points] for response in responses]
+
+    async def count(self, collection: str, condition: Native) -> int:
+        """Count points."""
+        counted = await self.call("count", collection, filter_of(condition), exact=True)
+        return int(counted.count)
 
     async def newest(
         self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str]

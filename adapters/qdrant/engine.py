@@ -175,7 +175,7 @@ class Engine(Protocol):
         """The turns of those who write, where nobody outside this process does; None where others may."""
 
     @property
-    def notes(self) -> dict[str, str] | None:
+    def notes(self) -> dict[str, Any] | None:
         """What those who write tell each other, where all are of this process; else None."""
 
     async def open(self) -> None:
@@ -199,6 +199,9 @@ class Engine(Protocol):
     async def write(self, collection: str, operations: Sequence[Operation]) -> None:
         """Do operations in order; what returns is stored and is seen by the next read."""
 
+    async def secure(self, collection: str) -> None:
+        """Have what was written outlive a loss of power, where the engine leaves that to be asked for."""
+
     async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
         """Read points by id; those that do not exist are left out."""
 
@@ -207,6 +210,9 @@ class Engine(Protocol):
 
     async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
         """Answer searches, each best first."""
+
+    async def count(self, collection: str, condition: Native) -> int:
+        """Count points."""
 
     async def newest(
         self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str]

@@ -8,11 +8,8 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
-from hashlib import blake2b
 from uuid import UUID, uuid5
 
-from openmem import ranking
 from openmem._generated.models import Memory
 from openmem.clock import micros
 from openmem.fork import Lock
@@ -43,28 +40,29 @@ MEMORY_INDEXES: Mapping[str, Index] = {
     "archived": "integer",
     "importance": "float",
 }
-SIDECAR_INDEXES: Mapping[str, Index] = {"log": "tenant", "sequence": "integer"}
+SIDECAR_INDEXES: Mapping[str, Index] = {"log": "tenant", "sequence": "integer", "shared": "integer"}
 """The collection beside the memories holds the audit log, who has which external_id, and facts about the store."""
 
+NAMESPACE = UUID("6f9d5f0c-3f0e-5d57-9a52-6d8a1c1f7a10")
+"""What ids of points are made in."""
 FACTS = str(UUID(int=1))
 """The point of the sidecar that says how the store was made."""
 RECORD = ("record",)
 REVISED = ("record", "revision", "earlier")
 REVISION = ("revision", "earlier")
 
-_NAMESPACE = UUID("6f9d5f0c-3f0e-5d57-9a52-6d8a1c1f7a10")
 _MOMENTS = ("created_at", "valid_from", "valid_to", "superseded_at")
 _PLAIN = ("user_id", "kind", "external_id", "importance", "confidence", "tags", "metadata")
 
 
 def point_id(memory_id: str) -> str:
     """Return the point that keeps a memory."""
-    return str(uuid5(_NAMESPACE, memory_id))
+    return str(uuid5(NAMESPACE, memory_id))
 
 
 def claim_id(user_id: str, external_id: str) -> str:
     """Return the point of the sidecar that says which memory has an external_id."""
-    return str(uuid5(_NAMESPACE, json.dumps([user_id, external_id])))
+    return str(uuid5(NAMESPACE, json.dumps([user_id, external_id])))
 
 
 def new_revision() -> str:
@@ -106,12 +104,9 @@ def memory_of(payload: Payload) -> Memory:
     return Memory.model_validate_json(payload["record"])
 
 
-def point_of(memory: Memory, dense: Mapping[str, Sequence[float]], revision: Payload) -> Point:
+def point_of(memory: Memory, words: Words, dense: Mapping[str, Sequence[float]], revision: Payload) -> Point:
     """Write a memory with its vectors; dense: those of an embedder by name."""
-    vectors: Vectors = {
-        words_name(): words_of(memory.content),
-        **{name: dense_of(each) for name, each in dense.items()},
-    }
+    vectors: Vectors = {words_name(): words, **{name: dense_of(each) for name, each in dense.items()}}
     return Point(point_id(memory.id), payload_of(memory, revision), vectors)
 
 
@@ -119,29 +114,6 @@ def dense_of(vector: Sequence[float]) -> list[float]:
     """Scale a vector to length 1: engines do, but local mode forgets to for what it reads from its folder."""
     scaled: list[float] = unit(vector).tolist()
     return scaled
-
-
-@lru_cache(maxsize=131_072)
-def number_of(term: str) -> int:
-    """Number a term; two terms may have the same number, so whoever finds by numbers looks at the words."""
-    return int.from_bytes(blake2b(term.encode(), digest_size=4).digest())
-
-
-def words_of(content: str) -> Words:
-    """Weigh the terms of a text by BM25 without the rarity, which the engine adds.
-
-    A text without terms has something too: the engine counts as the user's memories those that have such a vector.
-    """
-    numbered: dict[int, float] = defaultdict(float)
-    for term, weight in ranking.weights(ranking.terms(content)).items():
-        numbered[number_of(term)] += weight
-    return Words(list(numbered), list(numbered.values())) if numbered else Words([0], [1.0])
-
-
-def asked_words(terms: Sequence[str]) -> Words:
-    """Write the terms of a query, each once."""
-    numbers = list(dict.fromkeys(map(number_of, terms)))
-    return Words(numbers, [1.0] * len(numbers))
 
 
 # --- the sidecar ------------------------------------------------------------------------------------------------
@@ -201,4 +173,4 @@ def _entries(logged: Sequence[Logged]) -> str:
 
 
 def _field(user_id: str) -> str:
-    return uuid5(_NAMESPACE, user_id).hex
+    return uuid5(NAMESPACE, user_id).hex

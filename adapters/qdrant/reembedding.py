@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Sequence
 
 from openmem._generated.models import EmbeddingInfo, Memory
-from openmem.errors import ConfigurationError, ProviderError
+from openmem.errors import ProviderError
 
-from ..reembedding import Text
+from ..reembedding import Text, overtaken
 from . import store as stores
 from .engine import Embed, Overwrite, Row, portions
 from .facts import Facts, is_for, new_name, written
@@ -40,7 +40,7 @@ class QdrantReembedding:
                 coming = {"coming": new_name(self._embedding)}
                 facts = await self._store.mark(coming, facts.unchanged())
                 if not self._taken_up(facts):  # one for another embedding began at the same time
-                    raise _overtaken()
+                    raise overtaken()
             await self._store.engine.add_vectors(self._store.memories, self._name, self._embedding.dimension)
             await self._store.drop_others()
 
@@ -84,10 +84,11 @@ class QdrantReembedding:
             if facts.name != self._name:
                 if await self._store.lacks(self._name):
                     return None
+                await self._store.engine.secure(self._store.memories)
                 anew = {"embedding": written(self._embedding), "dense": self._name, "former": facts.name}
                 facts = await self._store.mark({**anew, "coming": None}, facts.unchanged())
                 if facts.name != self._name:
-                    raise _overtaken()
+                    raise overtaken()
                 self._store.tell(facts)
         return await finish(self._store)
 
@@ -95,7 +96,7 @@ class QdrantReembedding:
         """Read the facts; raises ConfigurationError where these vectors are no longer being made."""
         facts = await self._store.facts()
         if self._name not in (facts.coming, facts.name):
-            raise _overtaken()
+            raise overtaken()
         return facts
 
 
@@ -144,9 +145,3 @@ def _renamed(row: Row, memory: Memory, model: str | None) -> Overwrite:
     renamed = memory.model_copy(update={"embedding_model": model})
     payload = payload_of(renamed, next_revision(row.payload, new_revision()))
     return Overwrite(row.id, payload, Match("revision", (row.payload["revision"],)))
-
-
-def _overtaken() -> ConfigurationError:
-    return ConfigurationError(
-        "another reembed of the store began meanwhile.", remedy="Let it finish; repeat this one if it is yours."
-    )

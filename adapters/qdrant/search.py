@@ -2,23 +2,29 @@
 
 The engine gives the nearest points by each vector, as far down as was asked. What it did not give scores at most what
 the last ones of its lists come to, so the memories that score more are surely the best; until they are enough, and
-rows remain, the lists are asked for again, four times as deep.
+rows remain, the lists are asked for again, four times as deep. Where two terms have one number the engine takes them
+for each other: then all memories with a number of the query are read, and scored by their texts.
 """
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import math
 from datetime import datetime
+from operator import itemgetter
 from typing import NamedTuple
 
 from openmem import cursors, ranking, selection
 from openmem._generated.models import Memory, SearchRequest, SearchResult
+from openmem.bridge import offload
 
 from ..vectors import unit
 from .engine import DENSE, Engine, Nearest, Payload, Row, Words, words_name
 from .filters import Ids, Native, of_user, selecting
-from .records import RECORD, asked_words, dense_of, memory_of
+from .records import RECORD, dense_of, memory_of
+from .store import QdrantStore
+from .words import mistaken, number_of
 
 PLACES = 6
 """Decimals of scores: an engine adds in another order at another place, and so differs from itself in later ones."""
@@ -56,19 +62,40 @@ class Search:
         self._condition = selecting(request, now)
         self._selected = selection.predicate(request, now)
         self._dense = self._words = None
-        self._terms: frozenset[str] = frozenset()
+        self._terms = list[str]()
         if dense is not None and request.vector is not None and request.mode != "keyword":
             self._dense = dense_of(request.vector)
         if request.query is not None and request.mode != "vector":
-            self._terms = frozenset(ranking.terms(request.query))
-            self._words = asked_words(sorted(self._terms)) if self._terms else None
+            self._terms = list(dict.fromkeys(ranking.terms(request.query)))
+        self._asked = {number_of(term): term for term in self._terms}
+        if self._asked:
+            self._words = Words([*self._asked], [1.0] * len(self._asked))
         self._fuses = self._dense is not None and request.query is not None and request.mode != "vector"
         self._memories: dict[str, Memory | None] = {}
         """Memories by point; None where the request does not select them."""
         self._payloads: dict[str, Payload] = {}
+        self._examined = set[str]()
+        self._mistaken = False
+        """Whether a memory was found by a number that stands for another term in it."""
+        self._exact: Ranked | None = None
+        """What texts came to, where numbers do not do."""
 
-    async def run(self, engine: Engine, collection: str) -> list[SearchResult]:
+    async def run(self, store: QdrantStore) -> list[SearchResult]:
         """Answer the request."""
+        engine, collection = store.engine, store.memories
+        if self._words is None:
+            return await self._found(engine, collection)
+        noted = store.any_shared(self._words.indices)
+        if engine.notes is None:  # a request more, at the same time
+            found, shared = await asyncio.gather(self._found(engine, collection), noted)
+        else:
+            shared, found = await noted, await self._found(engine, collection)
+        if shared or self._mistaken:
+            self._exact = await self._by_texts(engine, collection)
+            found = await self._found(engine, collection)
+        return found
+
+    async def _found(self, engine: Engine, collection: str) -> list[SearchResult]:
         limit, least = self._request.limit, self._request.min_score or -math.inf
         size = 3 * limit + 16 if self._fuses else limit + 4
         while self._dense or self._words:
@@ -81,15 +108,16 @@ class Search:
 
     async def _round(self, engine: Engine, collection: str, size: int) -> Found:
         """Look so deep by each vector."""
-        asked = [self._nearest(vector, self._condition, size) for vector in (self._dense, self._words) if vector]
-        answers = iter(await engine.search(collection, asked, RECORD))
+        wanted = (self._dense, self._words if self._exact is None else None)
+        asked = [self._nearest(vector, self._condition, size) for vector in wanted if vector]
+        answers = iter(await engine.search(collection, asked, RECORD) if asked else ())
         dense = self._ranked(next(answers), size, least=-1.0) if self._dense else Ranked({})
-        words = self._ranked(next(answers), size, least=0.0) if self._words else Ranked({})
-        highest = next((score for point, score in words.scores.items() if self._has_words(point)), 0.0)
+        words = self._exact
+        if words is None:
+            words = self._ranked(next(answers), size, least=0.0) if self._words else Ranked({})
+        highest = next((score for point, score in words.scores.items() if self._read(point) is not None), 0.0)
         if not highest and not words.complete:  # nothing selected yet to which the others are relative
             return Found([], 1.0, False)
-        if not highest:
-            words = Ranked({})
         bound = self._score(_most(dense, among=words), words.floor, highest)
         if self._dense and self._words and not (dense.complete and words.complete):
             bound = max(bound, await self._settle(engine, collection, dense, words, highest))
@@ -113,10 +141,32 @@ class Search:
             self._memories[point] = memory if self._selected(memory) else None
         return self._memories[point]
 
-    def _has_words(self, point: str) -> bool:
-        """Tell whether a memory has a term of the query, and not only one of the same number."""
+    def _read(self, point: str) -> Memory | None:
+        """Return a memory found by words if the request selects it, and see whether it has one that was not meant."""
         memory = self._memory(point)
-        return memory is not None and not self._terms.isdisjoint(ranking.terms(memory.content))
+        if memory is not None and self._exact is None and point not in self._examined:
+            self._examined.add(point)
+            self._mistaken |= mistaken(ranking.terms(memory.content), self._asked)
+        return memory
+
+    async def _by_texts(self, engine: Engine, collection: str) -> Ranked:
+        """Score all the user's memories that have a number of the query by their own terms."""
+        user = of_user(self._request.user_id)
+        count = await engine.count(collection, user)
+        if self._words is None or not count:
+            return Ranked({})
+        [rows] = await engine.search(collection, [self._nearest(self._words, user, count)], RECORD)
+        self._payloads.update((row.id, row.payload) for row in rows)
+        return Ranked(await offload(self._scored, rows, count))
+
+    def _scored(self, rows: list[Row], count: int) -> dict[str, float]:
+        postings: dict[str, dict[str, float]] = {term: {} for term in self._terms}
+        for row in rows:
+            weights = ranking.weights(ranking.terms(memory_of(row.payload).content))
+            for term in postings.keys() & weights.keys():
+                postings[term][row.id] = weights[term]
+        scores = ranking.bm25(postings.values(), count=count)
+        return dict(sorted(scores.items(), key=itemgetter(1), reverse=True))
 
     async def _settle(self, engine: Engine, collection: str, dense: Ranked, words: Ranked, highest: float) -> float:
         """Fetch the other score of points in one list that may be among the best; return what the rest scores at most.
@@ -158,11 +208,8 @@ class Search:
         heapq.heapify(waiting)
         while waiting and (len(found) < limit or -waiting[0][0] >= found[limit - 1][1] - TIE):
             score, point = heapq.heappop(waiting)
-            if point in words and not self._has_words(point):
-                del words[point]
-                if point in cosines:
-                    heapq.heappush(waiting, (-self._score(cosines[point], 0.0, highest), point))
-            elif (memory := self._memory(point)) is not None:
+            memory = self._read(point) if point in words else self._memory(point)
+            if memory is not None:
                 found.append((memory, -score))
         return found
 

@@ -105,6 +105,10 @@ class EdgeEngine(FolderEngine[Shards]):
                 written="nothing",
             )
 
+    async def secure(self, collection: str) -> None:
+        """Flush a shard."""
+        await self._work(collection, lambda shard: shard.flush())
+
     async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
         """Read points by id."""
         return await self._work(
@@ -128,6 +132,11 @@ class EdgeEngine(FolderEngine[Shards]):
             return [[_row(point, point.score) for point in points] for points in shard.query_batch(batch)]
 
         return await self._work(collection, work)
+
+    async def count(self, collection: str, condition: Native) -> int:
+        """Count points."""
+        request = edge.CountRequest(exact=True, filter=_filter(condition))
+        return await self._work(collection, lambda shard: shard.count(request))
 
     async def newest(
         self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str]

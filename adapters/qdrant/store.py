@@ -15,7 +15,7 @@ from openmem.errors import ConfigurationError, ProviderError
 from ..native import newer_schema, other_embedding
 from .engine import DENSE, TERMS, Embed, Engine, Insert, Layout, Mark, Payload, Point, Row, portions, words_name
 from .facts import Facts, new_name, written
-from .filters import Has, Match, Native, Not
+from .filters import Has, Match, Native, Not, Range
 from .records import (
     FACTS,
     MEMORY_INDEXES,
@@ -25,8 +25,8 @@ from .records import (
     claim_id,
     memory_of,
     point_id,
-    words_of,
 )
+from .words import Numbers, shared_id, tell_shared, words_of
 
 BATCH = 500
 """Memories read, indexed or embedded anew at a time."""
@@ -42,6 +42,7 @@ class QdrantStore:
         self._embedding: EmbeddingInfo | None = None
         self._dense = DENSE
         self._looked = 0.0
+        self._known = Numbers()
 
     def alone(self) -> AbstractAsyncContextManager[object]:
         """Wait for the turn to write, where there are turns."""
@@ -52,6 +53,7 @@ class QdrantStore:
         async with self.alone():
             facts = await self._held_to(embedding, await self.ready(embedding))
             facts = await self.indexed(facts)
+            await self._recall_shared()
             self._embedding, self._dense, self._looked = embedding, facts.name, time.monotonic()
             self.tell(facts)
         return facts
@@ -83,7 +85,7 @@ class QdrantStore:
 
     async def pages(self, condition: Native) -> AsyncIterator[list[Memory]]:
         """Read memories in no order."""
-        async for rows in self._rows(condition, RECORD):
+        async for rows in self._rows(self.memories, condition, RECORD):
             yield [memory_of(row.payload) for row in rows]
 
     async def claimed(self, user_id: str, external_id: str) -> list[Memory]:
@@ -187,12 +189,38 @@ class QdrantStore:
             if name != words_name():
                 await self.engine.drop_vectors(self.memories, name)
         done, lacking = 0, Not(Has(words_name()))
-        async for rows in self._rows(lacking, RECORD):
-            memories = [memory_of(row.payload) for row in rows]
-            await self.give([Embed(point_id(m.id), {words_name(): words_of(m.content)}, lacking) for m in memories])
+        async for rows in self._rows(self.memories, lacking, RECORD):
+            memories, numbers = [memory_of(row.payload) for row in rows], Numbers()
+            words = [{words_name(): words_of(memory.content, numbers)} for memory in memories]
+            await self.tell_shared(numbers)
+            await self.give([Embed(point_id(m.id), each, lacking) for m, each in zip(memories, words, strict=True)])
             done += len(memories)
             logger.info("the words of %d memories of %s are indexed anew", done, self.memories)
         return await self.mark({"analysis": ranking.ANALYSIS}, Match("analysis", (facts.analysis,)))
+
+    async def tell_shared(self, numbers: Numbers) -> None:
+        """Note which numbers stand for several terms, before memories with these terms are stored."""
+        await tell_shared(self.engine, self.memories, self.sidecar, numbers, self._numbers())
+
+    async def any_shared(self, numbers: Sequence[int]) -> bool:
+        """Tell whether one of the numbers was noted to stand for several terms."""
+        if self.engine.notes is not None:
+            return not self._numbers().shared.isdisjoint(numbers)
+        return bool(await self.engine.retrieve(self.sidecar, list(map(shared_id, numbers)), ()))
+
+    async def _recall_shared(self) -> None:
+        """Have those who write in this process alone know what was noted before."""
+        if self.engine.notes is not None:
+            async for rows in self._rows(self.sidecar, Range("shared", low=0), ("shared",)):
+                self._numbers().shared.update(row.payload["shared"] for row in rows)
+
+    def knows(self, numbers: Numbers) -> bool:
+        """Tell whether nothing is to be noted of numbers, without a look."""
+        return self._numbers().cover(numbers)
+
+    def _numbers(self) -> Numbers:
+        notes = self.engine.notes
+        return self._known if notes is None else notes.setdefault(f"numbers of {self.memories}", self._known)
 
     async def give(self, operations: Sequence[Embed]) -> None:
         """Give points vectors; those that are gone are left out, since engines refuse them."""
@@ -212,10 +240,10 @@ class QdrantStore:
         ids = {row.id for row in rows}
         return [each for each in operations if each.id in ids]
 
-    async def _rows(self, condition: Native | None, fields: tuple[str, ...]) -> AsyncIterator[list[Row]]:
+    async def _rows(self, collection: str, condition: Native, fields: tuple[str, ...]) -> AsyncIterator[list[Row]]:
         after: str | None = None
         while True:
-            rows, after = await self.engine.scroll(self.memories, condition, BATCH, after, fields)
+            rows, after = await self.engine.scroll(collection, condition, BATCH, after, fields)
             if rows:
                 yield rows
             if after is None:

@@ -25,7 +25,7 @@ from ..reads import Entry
 from ..staged import NotWritten
 from ..staging import Key, Staging, Wanted
 from .claims import Claims, lost
-from .engine import Delete, Engine, Insert, Operation, Overwrite, Payload, Row
+from .engine import Delete, Insert, Operation, Overwrite, Payload, Point, Row, Words
 from .filters import Match
 from .locks import Locks, revision_of, unsent
 from .records import (
@@ -42,39 +42,40 @@ from .records import (
     point_id,
     point_of,
 )
+from .store import QdrantStore
+from .words import Numbers, words_of
 
+BRIEF = 1000
+"""Characters that are sooner analysed than a thread is found for it."""
 PATIENCE = 5.0
 """Seconds to wait for another writer to be done with what this one wants to change."""
 
 
 class QdrantTransaction:
-    """A staged.Transaction over an engine.
+    """A staged.Transaction over a store.
 
-    memories and sidecar are names of collections; alone waits for other changes of this process to the same users;
-    keep takes audit entries that cannot be stored now; check names the dense vectors in force, and refuses to go on
-    where they are of another embedding.
+    alone waits for other changes of this process to the same users; keep takes audit entries that cannot be stored now.
     """
 
     def __init__(
         self,
-        engine: Engine,
-        memories: str,
-        sidecar: str,
+        store: QdrantStore,
         writer: Writer,
         alone: Callable[[], Awaitable[None]],
         keep: Callable[[Sequence[Entry]], None],
-        check: Callable[[], Awaitable[str]],
     ) -> None:
-        self._engine, self._memories, self._sidecar = engine, memories, sidecar
-        self._writer, self._alone, self._keep, self._check = writer, alone, keep, check
-        self._exclusive = engine.turns is not None
-        self._claims = Claims(engine, sidecar, writer)
+        self._engine, self._memories, self._sidecar = store.engine, store.memories, store.sidecar
+        self._store, self._writer, self._alone, self._keep = store, writer, alone, keep
+        self._exclusive = self._engine.turns is not None
+        self._claims = Claims(self._engine, self._sidecar, writer)
         self._revision = new_revision()
         self._dense: str | None = None
         """The name of the dense vectors that are written, if any are."""
+        self._words: dict[str, Words] = {}
+        """Sparse vectors of what is written, by memory id."""
         self._read: dict[str, Payload] = {}
         """Payloads by memory id, as they were read."""
-        self._locks = Locks(engine, memories, writer, self._read)
+        self._locks = Locks(self._engine, self._memories, writer, self._read)
 
     async def read(self, wanted: Wanted) -> Collection[Memory]:
         """Read records by id, and by external_id through its claim."""
@@ -106,8 +107,13 @@ class QdrantTransaction:
     async def _write(self, staging: Staging) -> None:
         claims = {(m.user_id, m.external_id): m.id for m in staging.inserted.values() if m.external_id is not None}
         with _nothing_written():
-            if staging.inserted or any(_renewed(each, staging) for each in staging.replaced):
-                self._dense = await self._check()
+            renewed = {each.id: each for each in staging.replaced.values() if _renewed(each.id, staging)}
+            if staging.inserted or renewed:
+                numbers = await self._numbers([*staging.inserted.values(), *renewed.values()])
+                if self._store.knows(numbers):
+                    self._dense = await self._store.check()
+                else:
+                    self._dense, _ = await asyncio.gather(self._store.check(), self._store.tell_shared(numbers))
             if claims:
                 await self._claims.take(claims)
         try:
@@ -124,7 +130,7 @@ class QdrantTransaction:
         """Raise NotWritten where nothing was since the vectors have another name by now."""
         if isinstance(error, ProviderError) and not isinstance(error, ProviderUnavailableError) and self._dense:
             with _nothing_written():
-                if await self._check() != self._dense:
+                if await self._store.check() != self._dense:
                     raise await lost("the store is embedded anew time and again.")
 
     async def _change(self, staging: Staging) -> None:
@@ -154,9 +160,9 @@ class QdrantTransaction:
     def _operations(self, staging: Staging, condition: Match | None) -> list[Operation]:
         """List what becomes of memories, new ones first: where the rest fails, no link leads nowhere."""
         first = {"revision": self._revision}
-        inserted = [point_of(m, self._vectors(m.id, staging), first) for m in staging.inserted.values()]
+        inserted = [self._point(m, staging, first) for m in staging.inserted.values()]
         renewed = [
-            point_of(m, self._vectors(m.id, staging), next_revision(self._read[m.id], self._revision))
+            self._point(m, staging, next_revision(self._read[m.id], self._revision))
             for m in staging.replaced.values()
             if _renewed(m.id, staging)
         ]
@@ -174,9 +180,20 @@ class QdrantTransaction:
             operations.append(Delete([point_id(each) for each in staging.removed], condition))
         return operations
 
-    def _vectors(self, memory_id: str, staging: Staging) -> dict[str, Sequence[float]]:
-        vector = staging.vectors.get(memory_id)
-        return {self._dense: vector} if self._dense and vector is not None else {}
+    async def _numbers(self, memories: Sequence[Memory]) -> Numbers:
+        """Weigh the words of what is written and return their numbers."""
+        brief = sum(len(each.content) for each in memories) < BRIEF
+        return self._weigh(memories) if brief else await offload(self._weigh, memories)
+
+    def _weigh(self, memories: Sequence[Memory]) -> Numbers:
+        numbers = Numbers()
+        self._words = {each.id: words_of(each.content, numbers) for each in memories}
+        return numbers
+
+    def _point(self, memory: Memory, staging: Staging, revision: Payload) -> Point:
+        vector = staging.vectors.get(memory.id)
+        dense = {self._dense: vector} if self._dense and vector is not None else {}
+        return point_of(memory, self._words[memory.id], dense, revision)
 
     async def _note(self, staging: Staging) -> None:
         """Free the external_ids of what was removed and log; the change is done, so what fails here is done later."""

@@ -15,9 +15,8 @@ from typing import Any
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.adapter import Embed
 from openmem.bridge import offload
-from openmem.errors import ConfigurationError
 
-from ..reembedding import LAST, Text, last_vectors
+from ..reembedding import LAST, Text, last_vectors, overtaken
 from ..vectors import unit
 from . import meta
 from .file import File
@@ -108,9 +107,7 @@ def _revision(store: Records, embedding: EmbeddingInfo) -> int | None:
     revision = _under_way(store, embedding)
     held, under_way = (meta.read(store.connection, name) for name in ("embedding", "renewed"))
     if revision is None and (under_way or held != embedding.model_dump_json()):
-        raise ConfigurationError(
-            "another reembed of the store began meanwhile.", remedy="Let it finish; repeat this one if it is yours."
-        )
+        raise overtaken()
     return revision
 
 
