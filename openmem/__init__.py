@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from ._generated.clients import UNSET
     from .adapter import Adapter, Settings
     from .client import AsyncMemory, AsyncUserMemory, Memory, UserMemory
@@ -113,6 +115,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its home when it is first asked for, so that `import openmem` stays light."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("openmem-sdk")
     if name not in __all__:
         raise AttributeError(f"module 'openmem' has no attribute {name!r}")
     home = _HOMES.get(name) or ("errors" if name.endswith("Error") else "types")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from openmem import Adapter, Memory, ProviderUnavailableError, registry
+from openmem import Adapter, Memory, ProviderUnavailableError, __version__, registry
 from openmem._generated.models import Memory as Record
 from openmem._generated.verbs import VERBS
 from openmem.cli import main, verbs
@@ -511,6 +511,13 @@ def test_output_that_cannot_hold_a_character_escapes_it():
     result = spawn("add", "🎉", "-u", "a", "--url", "memory://", env=environment)
     assert (result.returncode, json.loads(result.stdout)["content"]) == (0, "🎉")
     assert spawn("add", "--help", env=environment).returncode == 0
+
+
+def test_the_package_is_a_command_too():
+    command = [sys.executable, "-W", "error", "-m", "openmem"]
+    told = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60)
+    assert (told.returncode, told.stdout) == (0, f"openmem {__version__}\n")
+    assert subprocess.run([*command, "list", "--url", "nonsense://"], capture_output=True, timeout=60).returncode == 2
 
 
 def test_help_and_version_are_quick_and_need_no_backend():
