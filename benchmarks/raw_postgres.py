@@ -14,7 +14,8 @@ from pgvector import Vector
 from pgvector.psycopg import register_vector_async
 from psycopg.types.json import Jsonb
 
-from openmem import AsyncMemory, ranking
+from openmem import AsyncMemory
+from openmem.protocol import ranking
 
 Connection = psycopg.AsyncConnection[Any]
 COLUMNS = "user_id, id, key, created_at, archived, record, embedding"

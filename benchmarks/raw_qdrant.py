@@ -18,7 +18,7 @@ from openmem.adapters.qdrant.engine import Point, Words, words_name
 from openmem.adapters.qdrant.words import Numbers, words_of
 from qdrant_client import QdrantClient, models
 
-from openmem.clock import micros
+from openmem.protocol.clock import micros
 from openmem.types import MemoryRecord
 
 PAST = ("superseded_at", "valid_to")

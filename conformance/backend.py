@@ -12,7 +12,7 @@ from openmem._generated.verbs import VERB_OF, VERBS
 from openmem.adapter import Adapter
 from openmem.client import AsyncMemory, Memory
 from openmem.embedding import info, resolve
-from openmem.ownership import asked_by, foreign
+from openmem.protocol.ownership import asked_by, foreign
 from openmem.types import Capabilities, CapabilityFeatures
 
 from .harness import Calls, Client, Colour, Harness, TickingClock

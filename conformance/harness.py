@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal, Protocol
 
-from openmem import bridge
 from openmem._generated.models import CapabilitiesRequest
 from openmem.adapter import Adapter
-from openmem.clock import utc_now
 from openmem.errors import OMPError
-from openmem.fork import Lock
+from openmem.protocol.clock import utc_now
+from openmem.runtime import bridge
+from openmem.runtime.fork import Lock
 from openmem.types import Capabilities, MemoryRecord
 
 from .names import Names

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from openmem._generated.models import AddManyRequest, AddRequest, DeleteRequest, RememberRequest
-from openmem.bridge import side_by_side
 from openmem.errors import NotFoundError, OMPError
+from openmem.runtime.bridge import side_by_side
 from openmem.types import Capabilities, MemoryRecord
 
 if TYPE_CHECKING:

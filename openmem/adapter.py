@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from . import urls
 from ._generated import models
 from ._generated.verbs import OMP_VERSION, VERB_OF, VERBS
-from .bridge import Once
-from .clock import Clock, utc_now
 from .errors import UnsupportedCapabilityError
-from .fork import in_child
-from .validation import MAX_FILTER_BYTES, MAX_FILTER_CONDITIONS, MAX_METADATA_BYTES
+from .protocol.clock import Clock, utc_now
+from .protocol.validation import MAX_FILTER_BYTES, MAX_FILTER_CONDITIONS, MAX_METADATA_BYTES
+from .runtime.bridge import Once
+from .runtime.fork import in_child
 
 Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 """Texts in, one vector each out."""

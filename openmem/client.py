@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from pydantic import BaseModel, SecretStr
 
-from . import bridge, embedding
+from . import embedding
 from ._generated.clients import UNSET, AsyncUserVerbs, AsyncVerbs, UserVerbs, Verbs
 from ._generated.models import Capabilities, CapabilitiesRequest, UpdateRequest
 from ._generated.verbs import VERBS
 from .adapter import Adapter
-from .clock import Clock, utc_now
 from .config import ClientOptions, Configuration, client_options, resolve
 from .errors import (
     ClosedError,
@@ -26,16 +25,18 @@ from .errors import (
     ProviderError,
     ProviderUnavailableError,
 )
-from .fork import importing, in_child
-from .frames import without_locals
 from .layers import Handler
 from .layers.embed import embed
 from .layers.emulate import emulate
 from .layers.guard import guard
 from .layers.observe import observe
 from .layers.owner import owner
-from .records import PATCHED
-from .validation import build, check_user
+from .protocol.clock import Clock, utc_now
+from .protocol.records import PATCHED
+from .protocol.validation import build, check_user
+from .runtime import bridge
+from .runtime.fork import importing, in_child
+from .runtime.frames import without_locals
 
 if TYPE_CHECKING:
     from .layers.timeout import Timeout
@@ -117,7 +118,7 @@ class _Core:
                 await adapter.ready()
             else:
                 with importing:
-                    from .repeat import repeat
+                    from .runtime.repeat import repeat
 
                 await repeat(adapter.ready, self.options.retries, harmless=True)
         except OMPError as error:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 
 from ._generated.models import ErrorDetail, ErrorResponse
 from ._generated.verbs import ERROR_CODES
-from .calls import CURRENT
 
 Written = Literal["nothing", "perhaps", "part"]
 
@@ -55,14 +54,13 @@ class OMPError(Exception):
         return ERROR_CODES.get(self.code, ERROR_CODES[ProviderError.code])[1]
 
     def detail(self) -> ErrorDetail:
-        """Write this error as the spec's ErrorDetail, signed by the call under way."""
-        call = CURRENT.get()
+        """Write this error as the spec's ErrorDetail."""
         return ErrorDetail(
             code=self.code,
             message=str(self),
             type=self.type,
-            provider=self.provider or (call.provider if call else None),
-            request_id=self.request_id or (call.request_id if call else None),
+            provider=self.provider,
+            request_id=self.request_id,
             written=self.written,
         )
 

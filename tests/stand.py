@@ -15,7 +15,8 @@ from interrupts import Countdown, at_bytecodes, at_calls
 from openmem.adapters import memory as adapter
 from openmem.adapters.memory.indexes import UserIndex
 
-from openmem import Memory, bridge
+from openmem import Memory
+from openmem.runtime import bridge
 
 VERBS = ("add", "update", "delete", "add_many", "supersede")
 LOCKING = {"transact", "_transact"}

@@ -12,7 +12,7 @@ from conftest import Remote, record, run
 
 from openmem import Memory, MemoryInput, ProviderError, ProviderUnavailableError
 from openmem._generated.models import BatchResult
-from openmem.batches import in_chunks
+from openmem.runtime.batches import in_chunks
 
 Result = Sequence[BatchResult]
 

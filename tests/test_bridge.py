@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from conftest import Remote, Scripted, python, record, run
 
-from openmem import AsyncMemory, ClosedError, Memory, ProviderError, bridge
+from openmem import AsyncMemory, ClosedError, Memory, ProviderError
+from openmem.runtime import bridge
 
 THREADS = 8
 

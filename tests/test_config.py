@@ -25,13 +25,12 @@ from openmem import (
     OMPError,
     Settings,
     UnsupportedProviderError,
-    environment,
     registry,
 )
 from openmem._generated import models
-from openmem.config import Configuration, resolve
+from openmem.config import Configuration, environment, resolve
+from openmem.config.profiles import read_profile
 from openmem.embedding.testing import WordEmbedder
-from openmem.profiles import read_profile
 from openmem.urls import redact
 
 HIDDEN = "hush-Zq7"

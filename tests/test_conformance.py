@@ -354,7 +354,7 @@ def test_a_verb_that_is_declared_and_missing_is_caught(verb: str) -> None:
 
 
 def test_a_guard_that_asks_the_backend_first_is_caught() -> None:
-    with mock.patch("openmem.admission.Admission.admit", lambda self, request: None):
+    with mock.patch("openmem.protocol.admission.Admission.admit", lambda self, request: None):
         report = conform(Plain, "UPD-1", "CAP-3", options={"embedder": "none"})
     assert outcomes(report)["CAP-3.undeclared-is-refused"] == {"fail"}
     messages = {r.message for r in report.results if r.clause == "UPD-1" and r.outcome == "fail"}

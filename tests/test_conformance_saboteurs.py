@@ -11,7 +11,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from openmem.adapters import rules, vectors
+from openmem.adapters.kit import changes as rules
+from openmem.adapters.kit import vectors
 from openmem.adapters.memory import records as reference
 from openmem.adapters.memory.indexes import UserIndex
 from openmem.conformance import CHECKS, run
@@ -19,9 +20,10 @@ from saboteurs import SABOTEURS, Saboteur
 from saboteurs.base import Bends, KeepsTheDead, MemoryAdapter, asking, but, plant
 from saboteurs.search import MeanLengthOfTheUser
 
-from openmem import ConflictError, InvalidRequestError, NotFoundError, analysis, context, cursors, filters, ranking
-from openmem import selection as selecting
+from openmem import ConflictError, InvalidRequestError, NotFoundError
 from openmem._generated import models
+from openmem.protocol import analysis, context, cursors, filters, ranking
+from openmem.protocol import selection as selecting
 
 
 class SearchesEveryone(MemoryAdapter):
@@ -91,7 +93,7 @@ def any_length_is_taken():
     right = MemoryAdapter.features
     with (
         mock.patch.object(MemoryAdapter, "features", lambda self: but(right(self), max_content_length=1000)),
-        mock.patch("openmem.admission.Admission._admit_sizes", lambda self, values: None),
+        mock.patch("openmem.protocol.admission.Admission._admit_sizes", lambda self, values: None),
     ):
         yield
 
@@ -503,7 +505,7 @@ class RelatedLosesOne(MemoryAdapter):  # asks for as many as it is asked for, an
 
 @plant("STA-1")
 def everything_is_current():
-    return mock.patch("openmem.tally.states", lambda memory, now: [])
+    return mock.patch("openmem.protocol.tally.states", lambda memory, now: [])
 
 
 @plant("AUD-2")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openmem import InvalidRequestError, Memory
-from openmem.context import TOKEN_COUNTER, assemble, count_tokens, lines_within
+from openmem.protocol.context import TOKEN_COUNTER, assemble, count_tokens, lines_within
 from openmem.types import ContextBlock, SearchResult
 
 CONTENTS = st.text(min_size=1, max_size=200) | st.sampled_from(

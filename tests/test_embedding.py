@@ -25,7 +25,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from openmem import bridge
 from openmem.embedding import INSTALL, Embedder, RefusedTextsError, resolve
 from openmem.embedding._vectors import BATCH_CHARACTERS, BATCH_TEXTS, batches
 from openmem.embedding.local import LocalEmbedder
@@ -41,7 +40,8 @@ from openmem.errors import (
     ScopeDeniedError,
     UnauthorizedError,
 )
-from openmem.repeat import LONGEST_PAUSE
+from openmem.runtime import bridge
+from openmem.runtime.repeat import LONGEST_PAUSE
 
 KEY = "sk-very-secret-0123456789"
 SMALL = "openai:text-embedding-3-small"

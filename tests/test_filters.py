@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmem import InvalidRequestError, Memory, MemoryRecord, MemorySource
-from openmem.filters import OPERATORS, parse, predicate
+from openmem.protocol.filters import OPERATORS, parse, predicate
 
 # --- the model: a filter and a plain dict, the rules of FIL-1 to FIL-3 spelled out ---------------------------------
 

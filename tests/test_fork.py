@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import python
 
-from openmem.fork import Lock, in_child
+from openmem.runtime.fork import Lock, in_child
 
 ROOT = Path(__file__).parent.parent
 

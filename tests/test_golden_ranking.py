@@ -14,7 +14,8 @@ from qdrant_server import Server
 from servers import PostgresCluster
 from twins import at
 
-from openmem import Memory, ranking
+from openmem import Memory
+from openmem.protocol import ranking
 
 PLACES = ("memory", "sqlite", "postgres", "qdrant", "qdrant+local", "qdrant+edge")
 

@@ -35,9 +35,9 @@ from openmem import (
 )
 from openmem._generated import models
 from openmem._generated.verbs import VERBS
-from openmem.admission import NEEDS
-from openmem.calls import READS
 from openmem.embedding.testing import WordEmbedder
+from openmem.protocol.admission import NEEDS
+from openmem.runtime.calls import READS
 
 SECRET = "Zq7-private"
 

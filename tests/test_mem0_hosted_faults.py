@@ -10,7 +10,7 @@ import httpx
 import pytest
 from conftest import python, run
 from mem0_platform import KEY, URL, Platform
-from openmem.adapters.wire import Route
+from openmem.adapters.kit.wire import Route
 
 from openmem import (
     ClosedError,
@@ -27,7 +27,7 @@ from openmem import (
     ScopeDeniedError,
     UnauthorizedError,
 )
-from openmem.clock import utc_now
+from openmem.protocol.clock import utc_now
 from openmem.types import ListRequest
 
 # --- the key and the address ------------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from interrupts import at_bytecodes
 from openmem.adapters.memory import MemoryAdapter
 from stand import VERBS, WAYS, Stand, check, hold_indexes, interrupt, traced
 
-from openmem import InvalidRequestError, Memory, bridge
+from openmem import InvalidRequestError, Memory
 from openmem._generated import models
-from openmem.calls import CURRENT
+from openmem.runtime import bridge
+from openmem.runtime.calls import CURRENT
 
 ROUNDS = 40
 """Interrupts a verb and way; tests/soak has more."""

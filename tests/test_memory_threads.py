@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from conftest import START, everything, run
 
-from openmem import AsyncMemory, ConflictError, Memory, NotFoundError, ProviderError, ranking
+from openmem import AsyncMemory, ConflictError, Memory, NotFoundError, ProviderError
+from openmem.protocol import ranking
 
 THREADS = 8
 

@@ -16,8 +16,8 @@ from openmem.adapters.qdrant import QdrantEdgeAdapter, QdrantLocalAdapter
 from openmem.adapters.qdrant.settings import FolderSettings
 from openmem.adapters.sqlite import SqliteAdapter
 
-from openmem import ConfigurationError, Memory, OMPError, ProviderUnavailableError, environment
-from openmem.config import resolve
+from openmem import ConfigurationError, Memory, OMPError, ProviderUnavailableError
+from openmem.config import environment, resolve
 from openmem.embedding import RefusedTextsError, info
 from openmem.embedding.openai import OpenAIEmbedder
 from openmem.embedding.testing import WordEmbedder

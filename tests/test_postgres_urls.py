@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from servers import PostgresCluster
 
-from openmem import ConfigurationError, Memory, OMPError, ProviderUnavailableError, bridge
+from openmem import ConfigurationError, Memory, OMPError, ProviderUnavailableError
+from openmem.runtime import bridge
 
 
 def test_a_server_that_is_away_is_passed_over(postgres: PostgresCluster, database: str, tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from test_fidelity import DID, WHAT, WHERE, WHO, questions, seen
 from test_filters import FILTERS, SAMPLE, selects
 from twins import at
 
-from openmem import AsyncMemory, ConfigurationError, Memory, ProviderError, ranking
+from openmem import AsyncMemory, ConfigurationError, Memory, ProviderError
+from openmem.protocol import ranking
 
 MODES: tuple[Any, ...] = ("vector", "keyword", "hybrid")
 COLLIDING = ("banotevikola", "kobavinomuba")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import open_store, python, refused
-from openmem.adapters.folders import claim
+from openmem.adapters.kit.folders import claim
 from qdrant_client import QdrantClient, models
 from qdrant_server import Server
 from twins import at

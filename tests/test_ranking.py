@@ -15,7 +15,8 @@ from conftest import Clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openmem import Memory, ranking
+from openmem import Memory
+from openmem.protocol import ranking
 
 # --- text analysis ----------------------------------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 import pytest
 from conftest import START, Clock
 from interrupts import Countdown, at_calls
-from openmem.adapters import reads
-from openmem.adapters.reads import ReadLog, with_kept
-from openmem.adapters.store import Logged
+from openmem.adapters.kit import audit
+from openmem.adapters.kit.audit import ReadLog, with_kept
+from openmem.adapters.kit.store import Logged
 
 
 def entry(clock: Clock, action: str) -> Logged:
@@ -33,8 +33,8 @@ def test_entries_are_handed_over_in_order_and_can_be_put_back() -> None:
 def test_it_is_time_to_store_them_again_only_after_as_many_again() -> None:
     clock, log = Clock(), ReadLog()
     for _ in range(2):
-        for number in range(reads.OFTEN):
-            assert log.full is (number == reads.OFTEN)
+        for number in range(audit.OFTEN):
+            assert log.full is (number == audit.OFTEN)
             log.keep("u", entry(clock, "get"))
         assert log.full
         log.put_back(log.take())
@@ -44,7 +44,7 @@ def test_it_is_time_to_store_them_again_only_after_as_many_again() -> None:
 def test_the_oldest_are_dropped_counted_for_each_user_and_warned_of_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(reads, "MOST", 3)
+    monkeypatch.setattr(audit, "MOST", 3)
     clock, log = Clock(), ReadLog()
     entries = [entry(clock, str(number)) for number in range(8)]
     for number, each in enumerate(entries):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem import ConflictError, InvalidRequestError, Memory
-from openmem.records import begins, changes_of, check_version, detached, merge, new_record, patched, repeated
+from openmem.protocol.records import begins, changes_of, check_version, detached, merge, new_record, patched, repeated
 from openmem.types import AddRequest, MemoryRecord, UpdateRequest
 
 LATER = START + DAY

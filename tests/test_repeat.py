@@ -12,7 +12,7 @@ from conftest import Remote, record, run
 
 from openmem import ConflictError, Memory, OMPError, ProviderError, ProviderUnavailableError, RateLimitedError
 from openmem.errors import from_detail
-from openmem.repeat import repeat
+from openmem.runtime.repeat import repeat
 
 
 def _failing(*errors: Exception) -> tuple[Callable[[], Awaitable[str]], list[int]]:

@@ -12,7 +12,8 @@ from conftest import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import Memory, SearchResult, cursors
+from openmem import Memory, SearchResult
+from openmem.protocol import cursors
 
 MODES = st.sampled_from(["vector", "keyword", "hybrid"])
 TEXT = st.lists(st.sampled_from(["apple", "pear", "plum", "fig", "grape"]), min_size=1, max_size=5).map(" ".join)

@@ -15,8 +15,9 @@ import pytest
 import yaml
 from openapi_spec_validator import validate
 
-from openmem import errors, validation
+from openmem import errors
 from openmem._generated.verbs import ERROR_CODES, OMP_VERSION, VERBS
+from openmem.protocol import validation
 
 ROOT = Path(__file__).parents[1]
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "spec" / "openapi.yaml").read_text("utf-8"))

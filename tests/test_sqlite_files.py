@@ -63,7 +63,7 @@ def test_reads_go_on_and_are_logged_while_another_writes(tmp_path: Path) -> None
 def test_entries_that_cannot_be_stored_are_dropped_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from openmem.adapters import reads
+    from openmem.adapters.kit import audit as reads
 
     monkeypatch.setattr(reads, "MOST", 300)
     path = tmp_path / "a.db"

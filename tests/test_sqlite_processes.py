@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from conftest import everything, run
 
-from openmem import AsyncMemory, Memory, ProviderError, fork
-from openmem.clock import utc_now
+from openmem import AsyncMemory, Memory, ProviderError
+from openmem.protocol.clock import utc_now
+from openmem.runtime import fork
 
 
 def open_store(path: Path, **options: Any) -> Memory:

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from interrupts import Countdown, at_calls
 
-from openmem import Memory, NotFoundError, ranking
-from openmem.tally import Tally
+from openmem import Memory, NotFoundError
+from openmem.protocol import ranking
+from openmem.protocol.tally import Tally
 
 SPAWN = multiprocessing.get_context("spawn")
 

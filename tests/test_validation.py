@@ -29,14 +29,13 @@ from openmem import (
     OMPError,
     PayloadTooLargeError,
     UnsupportedCapabilityError,
-    cursors,
-    filters,
 )
 from openmem._generated.models import AddManyRequest
 from openmem._generated.verbs import VERBS
 from openmem.embedding.testing import WordEmbedder
+from openmem.protocol import cursors, filters
+from openmem.protocol.validation import build, check
 from openmem.types import MemorySource
-from openmem.validation import build, check
 
 VALID: dict[str, dict[str, Any]] = {
     "add": {"content": "c", "user_id": "u"},

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from openmem.adapters import vectors
-from openmem.adapters.vectors import VectorIndex, unit
+from openmem.adapters.kit import vectors
+from openmem.adapters.kit.vectors import VectorIndex, unit
 
 from openmem import Memory
 from openmem.embedding.testing import WordEmbedder

@@ -11,7 +11,7 @@ from typing import Literal
 import httpx
 import respx
 
-from openmem.fork import Lock
+from openmem.runtime.fork import Lock
 
 Failure = Literal["429", "500", "500 after all", "cut"]
 """How a request fails: refused, failed before or after it was done, or done and its answer lost."""

@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
 from uuid import uuid4
 
-from openmem import cursors, records, selection
 from openmem._generated import models
 from openmem.adapter import Adapter, Settings
-from openmem.bridge import finished
 from openmem.errors import ClosedError, ConfigurationError, UnsupportedCapabilityError
+from openmem.protocol import cursors, records, selection
+from openmem.runtime.bridge import finished
 
-from ..native import other_embedding
-from ..staged import StagedAdapter, Transaction
-from ..staging import Staging, Wanted
-from ..store import Logged
+from ..kit.base import other_embedding
+from ..kit.remote import RemoteAdapter, Transaction
+from ..kit.staging import Staging, Wanted
+from ..kit.store import Logged
 from . import changes
 from . import records as stored
 from .library import Library, home
@@ -38,7 +38,7 @@ PATIENCE = 60.0
 NO_MODEL = "Configure llm_url and llm_model: an OpenAI-compatible endpoint that extracts the facts."
 
 
-class Mem0Adapter(StagedAdapter):
+class Mem0Adapter(RemoteAdapter):
     """Records in mem0's vector store and history, whole in an envelope; changes by our rules, searches by vector."""
 
     name = "mem0"

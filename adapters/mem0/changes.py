@@ -10,10 +10,10 @@ from typing import Any
 from uuid import uuid4
 
 from openmem._generated.models import Memory
-from openmem.clock import utc_now
 from openmem.errors import OMPError, ProviderError
+from openmem.protocol.clock import utc_now
 
-from ..staging import Staging
+from ..kit.staging import Staging
 from .envelope import BATCH, metadata_of, own_of, user_name
 from .library import OurEmbedder
 from .records import Payload, listed, read, vectors_of

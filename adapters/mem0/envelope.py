@@ -22,7 +22,7 @@ from uuid import UUID
 
 from openmem._generated.models import Memory
 from openmem.errors import InvalidRequestError
-from openmem.validation import check_json
+from openmem.protocol.validation import check_json
 
 logger = logging.getLogger("openmem")
 

@@ -12,11 +12,9 @@ from urllib.parse import SplitResult
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from openmem import cursors, records, selection, urls
+from openmem import urls
 from openmem._generated import models
 from openmem.adapter import Adapter, Settings
-from openmem.batches import failed, in_chunks
-from openmem.bridge import side_by_side
 from openmem.errors import (
     ConfigurationError,
     ConflictError,
@@ -26,11 +24,14 @@ from openmem.errors import (
     ProviderUnavailableError,
     UnsupportedCapabilityError,
 )
-from openmem.filters import Predicate
-from openmem.ids import new_memory_id
+from openmem.protocol import cursors, records, selection
+from openmem.protocol.filters import Predicate
+from openmem.runtime.batches import failed, in_chunks
+from openmem.runtime.bridge import side_by_side
+from openmem.runtime.ids import new_memory_id
 
-from ..rules import unknown
-from ..wire import Wire
+from ..kit.changes import unknown
+from ..kit.wire import Wire
 from .ingestion import Ingestion
 from .platform import BATCH, PARALLEL, Platform, Scored
 from .rows import Row

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from openmem import records
 from openmem._generated.models import Memory
 from openmem.errors import ConflictError, NotFoundError, ProviderError, RateLimitedError
+from openmem.protocol import records
 
-from ..rules import owned
+from ..kit.changes import owned
 from .envelope import EXTENSION
 from .platform import Event, Platform
 

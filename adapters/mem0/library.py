@@ -14,12 +14,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openmem.bridge import finished, offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError, UnsupportedProviderError
-from openmem.frames import without_locals
+from openmem.runtime.bridge import finished, offload
+from openmem.runtime.frames import without_locals
 from openmem.urls import ENCODE
 
-from ..folders import Folder, FolderEngine, Folders, claim, in_use
+from ..kit.folders import Folder, FolderEngine, Folders, claim, in_use
 
 T = TypeVar("T")
 HISTORY, VECTORS = "history.db", "qdrant"

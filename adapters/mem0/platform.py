@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from openmem._generated.models import Memory
-from openmem.bridge import side_by_side
 from openmem.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -16,8 +15,9 @@ from openmem.errors import (
     ProviderUnavailableError,
     Written,
 )
+from openmem.runtime.bridge import side_by_side
 
-from ..wire import Route, Wire
+from ..kit.wire import Route, Wire
 from .envelope import ID, is_id, keeps, metadata_of, own_of, rounded, user_name, user_names
 from .rows import Row, rows_of
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from openmem._generated.models import EmbeddingInfo, Memory
 
-from ..staging import Wanted
-from ..vectors import unit
+from ..kit.staging import Wanted
+from ..kit.vectors import unit
 from .envelope import EXTERNAL_ID, OWN, Stored, is_id, leave_out, memory_of, moment, plain, rounded, user_names
 
 EVERYTHING = 1_000_000

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from openmem import selection
 from openmem._generated.models import Memory, SearchRequest, SearchResponse
+from openmem.protocol import selection
 
-from ..vectors import unit
+from ..kit.vectors import unit
 from . import records
 from .envelope import rounded
 from .records import Scored

@@ -12,13 +12,13 @@ from urllib.parse import SplitResult
 from pydantic import BaseModel, Field
 
 from openmem.adapter import Settings
-from openmem.bridge import offload, step, stepping
 from openmem.errors import ConfigurationError
-from openmem.fork import Lock, leave_to_parent
+from openmem.runtime.bridge import offload, step, stepping
+from openmem.runtime.fork import Lock, leave_to_parent
 
-from ..embedded import EmbeddedAdapter
-from ..native import within_itself
-from ..store import Store
+from ..kit.base import within_itself
+from ..kit.inprocess import InProcessAdapter
+from ..kit.store import Store
 from .records import CALLER, Caller, Records
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class MemorySettings(Settings):
     """Audit entries kept for each user; older ones are dropped."""
 
 
-class MemoryAdapter(EmbeddedAdapter):
+class MemoryAdapter(InProcessAdapter):
     """Records in dictionaries, one lock around every transaction, of which an interrupt leaves all or nothing."""
 
     name = "memory"

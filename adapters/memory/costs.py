@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openmem._generated import models
-from openmem.validation import count_values
+from openmem.protocol.validation import count_values
 
 LONG = 2000
 """Microseconds beyond which work on memory:// leaves the event loop."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 
-from openmem import cursors, ranking
 from openmem._generated.models import Memory
+from openmem.protocol import cursors, ranking
 
-from ..vectors import Floats, VectorIndex
+from ..kit.vectors import Floats, VectorIndex
 from .costs import weight
 
 

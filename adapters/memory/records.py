@@ -15,13 +15,13 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from openmem import cursors, records
 from openmem._generated.models import AddRequest, GetRequest, Memory, Stats
-from openmem.tally import Tally
+from openmem.protocol import cursors, records
+from openmem.protocol.tally import Tally
 
-from ..rules import linked
-from ..store import Logged, Store
-from ..vectors import Floats
+from ..kit.changes import linked
+from ..kit.store import Logged, Store
+from ..kit.vectors import Floats
 from .costs import CHANGE, LONG, cost, weight
 from .indexes import UserIndex
 

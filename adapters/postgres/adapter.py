@@ -15,16 +15,16 @@ from urllib.parse import SplitResult
 import psycopg
 from psycopg import IsolationLevel
 
-from openmem import cursors
 from openmem._generated import models
 from openmem.adapter import Embed
 from openmem.errors import ClosedError, ConfigurationError, ProviderUnavailableError
+from openmem.protocol import cursors
 
-from ..reads import with_kept
-from ..reembedding import reembed
-from ..rules import unknown
-from ..staged import StagedAdapter, Transaction
-from ..store import Logged, asked, audit_response
+from ..kit.audit import with_kept
+from ..kit.changes import unknown
+from ..kit.reembedding import reembed
+from ..kit.remote import RemoteAdapter, Transaction
+from ..kit.store import Logged, asked, audit_response
 from . import conninfo, reads
 from .connections import Connections, Rows
 from .extension import see_to_extension
@@ -47,7 +47,7 @@ LAST_ENTRIES = 2.0
 logger = logging.getLogger("openmem")
 
 
-class PostgresAdapter(StagedAdapter):
+class PostgresAdapter(RemoteAdapter):
     """Records as jsonb, an inverted index with statistics per user, vectors by pgvector."""
 
     name = "postgres"

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from openmem.bridge import finished
 from openmem.errors import ConflictError, InvalidRequestError, ProviderUnavailableError
+from openmem.runtime.bridge import finished
 
-from ..staged import NotWritten
+from ..kit.remote import NotWritten
 from .failures import RACES, translated
 from .sessions import Session
 

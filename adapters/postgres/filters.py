@@ -1,13 +1,13 @@
-"""What a read selects, as SQL with bound parameters only; openmem.selection and openmem.filters are its meaning."""
+"""What a read selects, as SQL with bound parameters only; selection and filters of openmem.protocol are its meaning."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from openmem import filters
-from openmem.filters import Condition, Either, Every, Filter, Negation
-from openmem.selection import Selection, pinned
+from openmem.protocol import filters
+from openmem.protocol.filters import Condition, Either, Every, Filter, Negation
+from openmem.protocol.selection import Selection, pinned
 
 from .jsonb import json_text
 

@@ -38,7 +38,7 @@ def chain_of(memory: Memory) -> Bindings:
 
 
 def counting(user_id: str, now: datetime) -> tuple[str, Bindings]:
-    """Write the statement that counts what openmem.emulation counts."""
+    """Write the statement that counts what openmem.layers.forms counts."""
     states = ", ".join(f"{test} AS {name}" for name, test in _STATES.items())
     counts = ", ".join(f"count(*) FILTER (WHERE {name})" for name in _STATES)
     words = (

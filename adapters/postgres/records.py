@@ -13,9 +13,9 @@ from psycopg.types.json import Jsonb
 from openmem._generated.models import Memory
 from openmem.errors import ConflictError
 
-from ..staged import NotWritten
-from ..staging import Staging, Wanted
-from ..store import Logged
+from ..kit.remote import NotWritten
+from ..kit.staging import Staging, Wanted
+from ..kit.store import Logged
 from . import search
 from .jsonb import read_record, record_text
 from .schema import Names

@@ -8,7 +8,7 @@ from typing import Any
 
 from openmem.adapter import Embed
 
-from ..reembedding import LAST, Text, last_vectors
+from ..kit.reembedding import LAST, Text, last_vectors
 from .failures import embedded_anew
 from .jsonb import read_record
 from .schema import POLICY, Names

@@ -13,8 +13,8 @@ from datetime import datetime
 from time import monotonic
 from typing import Any, Protocol
 
-from openmem import ranking
 from openmem._generated.models import SearchRequest, SearchResponse
+from openmem.protocol import ranking
 
 from .connections import Rows
 from .filters import Bindings, narrows, selected

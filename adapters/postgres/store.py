@@ -9,11 +9,11 @@ from typing import Any
 
 from psycopg import errors
 
-from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.errors import ConfigurationError
+from openmem.protocol import ranking
 
-from ..native import newer_schema, other_embedding
+from ..kit.base import newer_schema, other_embedding
 from .schema import LOCK, MIGRATIONS, OWNED, POLICY, RECOUNT, Names
 from .sessions import Session
 from .tables import POSTINGS, append

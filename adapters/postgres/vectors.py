@@ -15,7 +15,7 @@ from psycopg.types import TypeInfo
 from openmem._generated.models import EmbeddingInfo
 from openmem.errors import ConfigurationError
 
-from ..vectors import unit
+from ..kit.vectors import unit
 from .failures import embedded_anew
 from .sessions import Session
 

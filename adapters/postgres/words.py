@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from psycopg import AsyncCursor
 
-from openmem import ranking
 from openmem._generated.models import Memory
+from openmem.protocol import ranking
 
 from .schema import Names
 from .sessions import Session

@@ -12,17 +12,18 @@ from typing import Any
 from urllib.parse import SplitResult, unquote
 from weakref import WeakValueDictionary
 
-from openmem import cursors, selection, urls
+from openmem import urls
 from openmem._generated import models
 from openmem.adapter import Embed
-from openmem.clock import micros
 from openmem.errors import ConfigurationError, ProviderError, ProviderUnavailableError
-from openmem.tally import Tally
+from openmem.protocol import cursors, selection
+from openmem.protocol.clock import micros
+from openmem.protocol.tally import Tally
 
-from ..reads import with_kept
-from ..reembedding import reembed
-from ..staged import StagedAdapter, Transaction
-from ..store import Logged, asked, audit_response
+from ..kit.audit import with_kept
+from ..kit.reembedding import reembed
+from ..kit.remote import RemoteAdapter, Transaction
+from ..kit.store import Logged, asked, audit_response
 from .clients import RemoteEngine
 from .engine import Engine, Row
 from .filters import All, Match, Range, of_user, selecting
@@ -41,7 +42,7 @@ logger = logging.getLogger("openmem")
 _TLS = {"qdrants": True, "https": True, "http": False}
 
 
-class QdrantBackend(StagedAdapter):
+class QdrantBackend(RemoteAdapter):
     """Records as text in the payload, vectors named dense and terms; a subclass says which engine holds them."""
 
     name = "qdrant"

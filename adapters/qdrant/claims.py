@@ -9,11 +9,11 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
-from openmem.calls import DEADLINE, deadline
 from openmem.errors import ConflictError, OMPError, ProviderUnavailableError
+from openmem.runtime.calls import DEADLINE, deadline
 
-from ..staged import NotWritten
-from ..staging import Key
+from ..kit.remote import NotWritten
+from ..kit.staging import Key
 from .engine import Delete, Engine, Insert, Mark, Payload, Point
 from .filters import All, Match, Native, Range
 from .records import ABANDONED, PAUSE, Writer, claim_id

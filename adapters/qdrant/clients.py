@@ -22,7 +22,7 @@ from openmem.errors import (
     RateLimitedError,
     UnauthorizedError,
 )
-from openmem.repeat import repeat
+from openmem.runtime.repeat import repeat
 
 from .engine import Held, Layout, Nearest, Operation, Row, Words
 from .filters import Native

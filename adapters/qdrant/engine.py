@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from openmem import ranking
+from openmem.protocol import ranking
 
-from ..folders import Turns
+from ..kit.folders import Turns
 from .filters import Native
 
 DENSE, TERMS = "dense", "terms"

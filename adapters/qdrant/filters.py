@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from openmem import filters
-from openmem.clock import micros
-from openmem.selection import Selection
+from openmem.protocol import filters
+from openmem.protocol.clock import micros
+from openmem.protocol.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)

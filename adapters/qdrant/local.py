@@ -9,10 +9,10 @@ from typing import Any
 import portalocker
 from qdrant_client import QdrantClient
 
-from openmem.bridge import offload
 from openmem.errors import ConfigurationError, OMPError, ProviderError
+from openmem.runtime.bridge import offload
 
-from ..folders import FolderEngine, Folders, in_use
+from ..kit.folders import FolderEngine, Folders, in_use
 from .clients import ClientEngine
 from .engine import SERVER, Insert, Operation
 from .models import mode_of, operation_of, structs_of

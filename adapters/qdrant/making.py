@@ -10,8 +10,8 @@ from pathlib import Path
 
 import portalocker
 
-from ..folders import in_use
-from ..marker import MARKER
+from ..kit.folders import in_use
+from ..kit.marker import MARKER
 from .engine import SERVER
 
 PATIENCE = 5.0

@@ -11,11 +11,11 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 from openmem._generated.models import Memory
-from openmem.clock import micros
-from openmem.fork import Lock
+from openmem.protocol.clock import micros
+from openmem.runtime.fork import Lock
 
-from ..store import Logged
-from ..vectors import unit
+from ..kit.store import Logged
+from ..kit.vectors import unit
 from .engine import Index, Mark, Payload, Point, Vectors, Words, words_name
 from .filters import ancestors
 

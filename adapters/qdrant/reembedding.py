@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.errors import ProviderError
 
-from ..reembedding import Text, overtaken
+from ..kit.reembedding import Text, overtaken
 from . import store as stores
 from .engine import Embed, Overwrite, Row, portions
 from .facts import Facts, is_for, new_name, written

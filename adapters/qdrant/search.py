@@ -15,11 +15,11 @@ from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
 
-from openmem import cursors, ranking, selection
 from openmem._generated.models import Memory, SearchRequest, SearchResult
-from openmem.bridge import offload
+from openmem.protocol import cursors, ranking, selection
+from openmem.runtime.bridge import offload
 
-from ..vectors import unit
+from ..kit.vectors import unit
 from .engine import DENSE, Engine, Nearest, Payload, Row, Words, words_name
 from .filters import Ids, Native, of_user, selecting
 from .records import RECORD, dense_of, memory_of

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import qdrant_edge as edge
 
-from openmem.bridge import offload
 from openmem.errors import OMPError, ProviderError
+from openmem.runtime.bridge import offload
 
-from ..folders import Folder, FolderEngine, Folders, in_use
+from ..kit.folders import Folder, FolderEngine, Folders, in_use
 from .engine import (
     DENSE,
     SERVER,

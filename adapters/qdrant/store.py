@@ -8,11 +8,11 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
-from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.errors import ConfigurationError, ProviderError
+from openmem.protocol import ranking
 
-from ..native import newer_schema, other_embedding
+from ..kit.base import newer_schema, other_embedding
 from .engine import DENSE, TERMS, Embed, Engine, Insert, Layout, Mark, Payload, Point, Row, portions, words_name
 from .facts import Facts, new_name, written
 from .filters import Has, Match, Native, Not, Range

@@ -18,12 +18,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from openmem._generated.models import Memory
-from openmem.bridge import finished, offload
 from openmem.errors import ConflictError, OMPError, ProviderError, ProviderUnavailableError
+from openmem.runtime.bridge import finished, offload
 
-from ..reads import Entry
-from ..staged import NotWritten
-from ..staging import Key, Staging, Wanted
+from ..kit.audit import Entry
+from ..kit.remote import NotWritten
+from ..kit.staging import Key, Staging, Wanted
 from .claims import Claims, lost
 from .engine import Delete, Insert, Operation, Overwrite, Payload, Point, Row, Words
 from .filters import Match

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 from openmem._generated.models import Memory
 
-from ..rules import linked
+from ..kit.changes import linked
 from .engine import Engine, Row
 from .filters import All, Native, Range
 

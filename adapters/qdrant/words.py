@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from uuid import uuid5
 
-from openmem import ranking
+from openmem.protocol import ranking
 
 from .engine import Engine, Insert, Nearest, Point, Words, words_name
 from .filters import All

@@ -11,14 +11,14 @@ from urllib.parse import SplitResult, unquote
 
 from openmem._generated import models
 from openmem.adapter import Embed
-from openmem.bridge import offload
 from openmem.errors import ClosedError, ConfigurationError
-from openmem.fork import leave_to_parent
+from openmem.runtime.bridge import offload
+from openmem.runtime.fork import leave_to_parent
 
-from ..embedded import EmbeddedAdapter
-from ..native import check_place
-from ..reembedding import reembed
-from ..store import Store
+from ..kit.base import check_place
+from ..kit.inprocess import InProcessAdapter
+from ..kit.reembedding import reembed
+from ..kit.store import Store
 from . import opening
 from .file import PAUSES, File, pauses
 from .records import Records
@@ -30,7 +30,7 @@ READERS, WRITERS = 8, 4
 """Threads that work for async callers. Writers take turns, but several are quicker: each has slept when it runs."""
 
 
-class SqliteAdapter(EmbeddedAdapter):
+class SqliteAdapter(InProcessAdapter):
     """One file: WAL, records as JSON, an inverted index with statistics per user, vectors searched exactly."""
 
     name = "sqlite"

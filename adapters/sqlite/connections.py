@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlite3 import Connection
 
 from openmem.errors import ConfigurationError, OMPError, ProviderError
-from openmem.fork import Lock, Undivided, leave_to_parent
+from openmem.runtime.fork import Lock, Undivided, leave_to_parent
 
 from .errors import code_of, no_database, translated
 

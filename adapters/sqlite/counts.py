@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlite3 import Connection
 
 from openmem._generated.models import Stats
-from openmem.clock import micros
-from openmem.tally import STATES
+from openmem.protocol.clock import micros
+from openmem.protocol.tally import STATES
 
 CHAIN = """
     WITH RECURSIVE chain (id) AS (

@@ -16,10 +16,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from openmem._generated.models import EmbeddingInfo
 from openmem.errors import OMPError
-from openmem.fork import Lock
+from openmem.runtime.fork import Lock
 
-from ..native import within_itself
-from ..reads import Entry, ReadLog
+from ..kit.audit import Entry, ReadLog
+from ..kit.base import within_itself
 from .connections import Connections
 from .errors import is_busy, locked, only_read, translated
 from .index import Caches

@@ -8,12 +8,12 @@ from sqlite3 import Connection
 
 import numpy as np
 
-from openmem import ranking
 from openmem._generated.models import EmbeddingInfo
 from openmem.errors import ConfigurationError
-from openmem.fork import Lock
+from openmem.protocol import ranking
+from openmem.runtime.fork import Lock
 
-from ..vectors import VectorIndex
+from ..kit.vectors import VectorIndex
 
 FEW = 500
 """Values that one statement is given in a list."""

@@ -7,7 +7,7 @@ from sqlite3 import Connection
 
 from openmem._generated.models import EmbeddingInfo
 
-from ..native import other_embedding
+from ..kit.base import other_embedding
 
 
 def read(connection: Connection, name: str) -> str | None:

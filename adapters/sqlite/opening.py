@@ -7,9 +7,9 @@ import logging
 import sqlite3
 from pathlib import Path
 
-from openmem import ranking
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.errors import ConfigurationError
+from openmem.protocol import ranking
 
 from . import meta
 from .errors import is_busy

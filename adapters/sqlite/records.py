@@ -9,13 +9,13 @@ from functools import partial
 from sqlite3 import Connection, Cursor
 from typing import Any
 
-from openmem import cursors, ranking
 from openmem._generated.models import Memory, Stats
-from openmem.clock import from_micros, micros
+from openmem.protocol import cursors, ranking
+from openmem.protocol.clock import from_micros, micros
 
-from ..reads import Entry, ReadLog, with_kept
-from ..store import Logged
-from ..vectors import unit
+from ..kit.audit import Entry, ReadLog, with_kept
+from ..kit.store import Logged
+from ..kit.vectors import unit
 from . import meta
 from .counts import CHAIN, counted
 from .index import FEW, KEPT, Caches, UserIndex

@@ -14,10 +14,10 @@ from typing import Any
 
 from openmem._generated.models import EmbeddingInfo, Memory
 from openmem.adapter import Embed
-from openmem.bridge import offload
+from openmem.runtime.bridge import offload
 
-from ..reembedding import LAST, Text, last_vectors, overtaken
-from ..vectors import unit
+from ..kit.reembedding import LAST, Text, last_vectors, overtaken
+from ..kit.vectors import unit
 from . import meta
 from .file import File
 from .records import Records

@@ -9,10 +9,10 @@ from pathlib import Path
 from sqlite3 import Connection
 
 from openmem._generated.models import Memory
-from openmem.clock import micros
 from openmem.errors import ConfigurationError
+from openmem.protocol.clock import micros
 
-from ..native import newer_schema
+from ..kit.base import newer_schema
 
 APPLICATION_ID = 0x6F6D656D  # "omem": tells an openmem file from any other SQLite database
 PIECE = 2000

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from openmem.bridge import side_by_side
 from openmem.errors import ConflictError, NotFoundError, OMPError
+from openmem.runtime.bridge import side_by_side
 from openmem.types import MemoryRecord
 
 from ..check import check

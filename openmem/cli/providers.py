@@ -79,7 +79,7 @@ def _local() -> dict[str, Any]:
 def _summary(adapter: Any) -> str | None:
     """Say what an adapter can do with an embedder, where it says so without a connection."""
     from openmem.adapter import Adapter
-    from openmem.bridge import step
+    from openmem.runtime.bridge import step
 
     if adapter.capabilities is not Adapter.capabilities:  # its own way may ask a server
         return None

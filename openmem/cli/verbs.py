@@ -179,7 +179,7 @@ def _value(name: str, field: FieldInfo, given: Any) -> Any:
 
 
 def _clearable(model: type[BaseModel], name: str) -> str:
-    from openmem.records import PATCHED
+    from openmem.protocol.records import PATCHED
 
     field = name if name.startswith("x-") else name.replace("-", "_")
     if field in PATCHED or name.startswith("x-"):

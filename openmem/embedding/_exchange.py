@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from ..calls import deadline
+from ..runtime.calls import deadline
 
 OVERHEAD = 65_536
 """Bytes read of any answer, and of one that is an error."""

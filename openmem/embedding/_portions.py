@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bridge import side_by_side
 from ..errors import OMPError, ProviderUnavailableError, RateLimitedError
-from ..repeat import repeat
+from ..runtime.bridge import side_by_side
+from ..runtime.repeat import repeat
 from ._answers import Row
 from ._vectors import batches
 

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from ..clock import retry_after
 from ..errors import (
     OMPError,
     PayloadTooLargeError,
@@ -20,6 +19,7 @@ from ..errors import (
     ScopeDeniedError,
     UnauthorizedError,
 )
+from ..protocol.clock import retry_after
 from ._answers import NotVectors, Problem, Row, WrongWidth, parse, problem, vectors
 from ._exchange import Answer
 from ._portions import Refusal

@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bridge import stepping
 from ..errors import OMPError, ProviderError
+from ..runtime.bridge import stepping
 from . import Embedder, RefusedTextsError
 
 Floats = NDArray[np.float32]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bridge import offload
 from ..errors import ConfigurationError
-from ..fork import Lock, importing
+from ..runtime.bridge import offload
+from ..runtime.fork import Lock, importing
 from . import INSTALL, installed
 from ._vectors import batches, to_unit_length
 

@@ -10,9 +10,9 @@ from typing import Any, cast
 import httpx
 from pydantic import SecretStr
 
-from ..bridge import offload
 from ..errors import ClosedError, ConfigurationError, OMPError, ProviderUnavailableError
-from ..fork import in_child, leave_to_parent
+from ..runtime.bridge import offload
+from ..runtime.fork import in_child, leave_to_parent
 from ..urls import tells_secret
 from . import RefusedTextsError
 from ._answers import Row

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from openmem import items
 from openmem._generated.models import (
     AddManyRequest,
     AddRequest,
@@ -18,9 +17,10 @@ from openmem._generated.models import (
     SearchRequest,
     UpdateRequest,
 )
-from openmem.bridge import breathe
 from openmem.embedding import WITHOUT, Embedder, RefusedTextsError
 from openmem.errors import OMPError
+from openmem.layers import items
+from openmem.runtime.bridge import breathe
 
 from . import Handler
 

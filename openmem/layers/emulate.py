@@ -8,9 +8,9 @@ from pydantic import BaseModel
 
 from openmem._generated import models
 from openmem._generated.verbs import VERB_OF, VERBS
-from openmem.clock import Clock
-from openmem.context import TOKEN_COUNTER
-from openmem.emulation import FORMS
+from openmem.layers.forms import FORMS
+from openmem.protocol.clock import Clock
+from openmem.protocol.context import TOKEN_COUNTER
 
 from . import Handler
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from openmem import cursors, items
 from openmem._generated.models import AddManyRequest, DeleteManyRequest, ListRequest, MemoryPage
-from openmem.admission import Admission
-from openmem.bridge import offload
-from openmem.validation import check, is_large
+from openmem.layers import items
+from openmem.protocol import cursors
+from openmem.protocol.admission import Admission
+from openmem.protocol.validation import check, is_large
+from openmem.runtime.bridge import offload
 
 from . import Describe, Handler
 

@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
-from openmem.calls import CURRENT, READS, Call, new_call
 from openmem.errors import OMPError, ProviderError
-from openmem.fork import importing
+from openmem.runtime.calls import CURRENT, READS, Call, new_call
+from openmem.runtime.fork import importing
 
 logger = logging.getLogger("openmem")
 

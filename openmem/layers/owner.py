@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from openmem._generated.verbs import VERBS
 from openmem.errors import ProviderError
-from openmem.ownership import asked_by, foreign, withhold
+from openmem.protocol.ownership import asked_by, foreign, withhold
 
 from . import Handler
 

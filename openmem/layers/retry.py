@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from openmem._generated.models import AddRequest
 from openmem._generated.verbs import VERB_OF
-from openmem.calls import READS
-from openmem.repeat import repeat
+from openmem.runtime.calls import READS
+from openmem.runtime.repeat import repeat
 
 from . import Handler
 

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from openmem._generated.models import AddManyRequest, DeleteManyRequest
-from openmem.calls import DEADLINE
 from openmem.errors import ProviderUnavailableError
-from openmem.fork import in_child
+from openmem.runtime.calls import DEADLINE
+from openmem.runtime.fork import in_child
 
 from . import Handler
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from openmem.adapters import memory
-from openmem.adapters.rules import Rules
+from openmem.adapters.kit.changes import Rules
 
 from openmem import client
 from openmem._generated import models

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from unittest import mock
 
-from openmem.adapters import native
+from openmem.adapters.kit import base
 from openmem.adapters.memory import records as reference
 
-from openmem import NotFoundError, records
+from openmem import NotFoundError
 from openmem._generated import models
+from openmem.protocol import records
 
 from .base import KeepsTheDead, MemoryAdapter, but, plant
 
@@ -189,7 +190,7 @@ class TheDeadReturn(KeepsTheDead):
     def _add(self, request, store):
         for memory in self.dead.values():
             if (memory.user_id, memory.content) == (request.user_id, request.content):
-                with mock.patch.object(native, "new_memory_id", lambda: memory.id):  # noqa: B023
+                with mock.patch.object(base, "new_memory_id", lambda: memory.id):  # noqa: B023
                     return super()._add(request, store)
         return super()._add(request, store)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from openmem.adapters.native import other_embedding
-from openmem.adapters.rules import owned
+from openmem.adapters.kit.base import other_embedding
+from openmem.adapters.kit.changes import owned
 
-from openmem import ConfigurationError, NotFoundError, records
+from openmem import ConfigurationError, NotFoundError
 from openmem._generated import models
+from openmem.protocol import records
 
 from .base import MemoryAdapter, but, plant
 

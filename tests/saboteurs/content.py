@@ -8,8 +8,9 @@ from unittest import mock
 
 import numpy as np
 
-from openmem import client, filters
+from openmem import client
 from openmem._generated import models
+from openmem.protocol import filters
 
 from .base import Bends, MemoryAdapter, asking, plant
 
@@ -214,7 +215,7 @@ class KindsOfItsOwn(Bends):
 
 @plant("CON-3")
 def broken_text_replaced():
-    return mock.patch("openmem.validation.check_text", lambda name, value: None)
+    return mock.patch("openmem.protocol.validation.check_text", lambda name, value: None)
 
 
 @plant("CON-2")
@@ -253,4 +254,4 @@ def confidence_is_clamped():
 
 @plant("CON-9")
 def metadata_of_any_size():
-    return mock.patch("openmem.validation.MAX_METADATA_BYTES", 10**9)
+    return mock.patch("openmem.protocol.validation.MAX_METADATA_BYTES", 10**9)

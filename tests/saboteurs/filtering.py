@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
-from openmem import InvalidRequestError, filters
+from openmem import InvalidRequestError
+from openmem.protocol import filters
 
 from .base import MemoryAdapter, but, plant
 

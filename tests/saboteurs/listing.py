@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from unittest import mock
 
-from openmem import NotFoundError, cursors
+from openmem import NotFoundError
 from openmem._generated import models
+from openmem.protocol import cursors
 
 from .base import MemoryAdapter, all_of, asking, but, plant
 

@@ -8,9 +8,9 @@ from unittest import mock
 
 from openmem.adapters.memory.indexes import UserIndex
 
-from openmem import filters, ranking
-from openmem import selection as selecting
 from openmem._generated import models
+from openmem.protocol import filters, ranking
+from openmem.protocol import selection as selecting
 
 from .base import MemoryAdapter, asking, but, plant
 from .users import SearchIgnoresTheUser

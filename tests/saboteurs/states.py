@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
-from openmem.adapters import rules
+from openmem.adapters.kit import changes
 
-from openmem import selection as selecting
 from openmem._generated import models
+from openmem.protocol import selection as selecting
 
 from .base import Bends, MemoryAdapter, asking, but, plant
 
@@ -157,12 +157,12 @@ def naive_is_taken_for_utc():
 
 @plant("TIM-6")
 def any_validity():
-    return mock.patch("openmem.validation.check_validity", lambda begins, ends: None)
+    return mock.patch("openmem.protocol.validation.check_validity", lambda begins, ends: None)
 
 
 @plant("SUP-3")
 def nothing_is_freed():
-    return mock.patch.object(rules, "_free", lambda store, freed: None)
+    return mock.patch.object(changes, "_free", lambda store, freed: None)
 
 
 @plant("SUP-2")
@@ -170,12 +170,12 @@ def any_id_is_superseded():
     def replaceable(store, successor, ids):
         return [memory for memory in map(store.get, ids) if memory is not None]
 
-    return mock.patch.object(rules, "_replaceable", replaceable)
+    return mock.patch.object(changes, "_replaceable", replaceable)
 
 
 @plant("SUP-4")
 def cycles_are_taken():
-    return mock.patch.object(rules, "_successors", lambda store, memory: set())
+    return mock.patch.object(changes, "_successors", lambda store, memory: set())
 
 
 @plant("SUP-5")
@@ -199,4 +199,4 @@ def superseding_counts_as_a_change():
             links = {"superseded_by": successor.id, "superseded_at": moment, "version": memory.version + 1}
             store.replace(memory, memory.model_copy(update=links), None)
 
-    return mock.patch.object(rules, "_link", link)
+    return mock.patch.object(changes, "_link", link)

@@ -6,10 +6,11 @@ import re
 from datetime import timedelta
 from unittest import mock
 
-from openmem.adapters import native
+from openmem.adapters.kit import base
 
-from openmem import NotFoundError, OMPError, client, records
+from openmem import NotFoundError, OMPError, client
 from openmem._generated import models
+from openmem.protocol import records
 
 from .base import MemoryAdapter, but, plant
 
@@ -188,7 +189,7 @@ class ReplacingKeepsTheRest(_AddsAgain):
 @plant("IDN-1")
 class IdsByContent(MemoryAdapter):  # a hash as the id
     def _add(self, request, store):
-        with mock.patch.object(native, "new_memory_id", lambda: f"mem_{hash(request.content):x}"):
+        with mock.patch.object(base, "new_memory_id", lambda: f"mem_{hash(request.content):x}"):
             try:
                 return super()._add(request, store)
             except (KeyError, ValueError) as error:

@@ -7,8 +7,10 @@ from contextlib import nullcontext
 from typing import Any
 from unittest import mock
 
-from openmem import InvalidRequestError, NotFoundError, calls, client, context
+from openmem import InvalidRequestError, NotFoundError, client
 from openmem._generated import models
+from openmem.protocol import context
+from openmem.runtime import calls
 
 from .base import MemoryAdapter, asking, but, plant
 
@@ -146,7 +148,7 @@ class ReadsAreNotLogged(MemoryAdapter):
 
 @plant("AUD-1")
 def each_request_of_a_call_is_logged():
-    return mock.patch("openmem.emulation.noted", nullcontext)
+    return mock.patch("openmem.layers.forms.noted", nullcontext)
 
 
 @plant("AUD-3")

@@ -1,0 +1,197 @@
+"""The rules of change, once for every backend: what add, update and delete do to records and to their links.
+
+Each rule reads all it needs before it writes anything, so that a refused change leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from openmem._generated import models
+from openmem.errors import ConflictError, InvalidRequestError, NotFoundError, OMPError
+from openmem.protocol import records
+from openmem.protocol.clock import Clock
+from openmem.runtime.calls import CURRENT
+
+from .store import Logged, Records
+
+Memories = Sequence[models.Memory]
+
+
+class Rules:
+    """Changes over a store, which the caller holds still until they are written."""
+
+    def __init__(self, clock: Clock, embedding: models.EmbeddingInfo | None, new_id: Callable[[], str]) -> None:
+        self._clock = clock
+        self._embedding = embedding
+        self._new_id = new_id
+
+    def add(self, request: models.AddRequest, store: Records) -> models.Memory:
+        """Store a new memory, or do with the one that has its external_id what on_conflict says."""
+        if request.external_id is not None:
+            known = store.by_external_id(request.user_id, request.external_id)
+            if known is not None:
+                return self._add_again(request, known, store)
+        memory = records.new_record(
+            request, memory_id=self._new_id(), now=self._clock(), embedding_model=self._model(request)
+        )
+        replaced = _replaceable(store, memory, memory.supersedes or ())
+        store.insert(memory, request.vector)
+        _link(store, memory, replaced, records.begins(memory))
+        store.log(memory.user_id, self.entry("add", memory))
+        return store.hand_out(memory)
+
+    def update(self, request: models.UpdateRequest, store: Records) -> models.Memory:
+        """Apply a merge patch; nothing changes where it is empty."""
+        memory = owned(store.get(request.id), request.id, request.user_id)
+        records.check_version(memory, request.if_version)
+        changes = records.changes_of(request)
+        if not changes:
+            return store.hand_out(memory)
+        now = self._clock()
+        changed = records.patched(memory, changes, now=now, embedding_model=self._model(request))
+        return self._change(store, memory, changed, request.vector, "update")
+
+    def delete(self, request: models.DeleteRequest, store: Records) -> str:
+        """Delete a memory, free what it superseded and take it off its successor's list."""
+        memory = owned(store.get(request.id), request.id, request.user_id)
+        records.check_version(memory, request.if_version)
+        freed = _superseded(store, memory.id, memory.supersedes or ())
+        successor = store.get(memory.superseded_by) if memory.superseded_by else None
+        store.remove(memory)
+        _free(store, freed)
+        _leave(store, successor, memory.id)
+        store.log(memory.user_id, self.entry("delete", memory))
+        return memory.id
+
+    def add_item(self, item: models.AddRequest, store: Records) -> models.BatchResult:
+        """Add one item of a batch, alone in its failure."""
+        try:
+            memory = self.add(item, store)
+        except OMPError as error:
+            return models.BatchResult(error=error.detail())
+        return models.BatchResult(id=memory.id, memory=memory)
+
+    def delete_item(self, request: models.DeleteRequest, store: Records) -> models.BatchResult:
+        """Delete one memory of a batch, alone in its failure."""
+        try:
+            return models.BatchResult(id=self.delete(request, store))
+        except OMPError as error:
+            return models.BatchResult(id=request.id, error=error.detail())
+
+    def entry(self, verb: str, memory: models.Memory | None = None, *, scope: str | None = None) -> Logged:
+        """Write down what the call under way does, for the audit log."""
+        call = CURRENT.get()
+        source = memory.source if memory else None
+        app = source.app if source else None
+        action, request_id = (call.verb, call.request_id) if call else (verb, None)
+        if memory is None:
+            return Logged(self._clock(), app, action, None, scope, request_id)
+        return Logged(self._clock(), app, action, memory.id, memory.scope, request_id)
+
+    def _model(self, request: models.AddRequest | models.UpdateRequest) -> str | None:
+        return self._embedding.model if self._embedding and request.vector is not None else None
+
+    def _add_again(self, request: models.AddRequest, known: models.Memory, store: Records) -> models.Memory:
+        if request.on_conflict == "error":
+            raise ConflictError(
+                f"memory {known.id} has the external_id {request.external_id!r}.",
+                remedy="Leave on_conflict out to update it, or choose another external_id.",
+            )
+        if request.on_conflict == "skip":
+            store.log(known.user_id, self.entry("add", known))
+            return store.hand_out(known)
+        changed = records.repeated(known, request, now=self._clock(), embedding_model=self._model(request))
+        return self._change(store, known, changed, request.vector, "add")
+
+    def _change(
+        self,
+        store: Records,
+        memory: models.Memory,
+        changed: models.Memory,
+        vector: Sequence[float] | None,
+        verb: str,
+    ) -> models.Memory:
+        """Store what becomes of a memory, with the links that come and go by it."""
+        before, after = set(memory.supersedes or ()), changed.supersedes or []
+        replaced = _replaceable(store, memory, [each for each in after if each not in before])
+        freed = _superseded(store, memory.id, before.difference(after))
+        freed_from = memory.superseded_by if changed.superseded_by is None else None
+        successor = store.get(freed_from) if freed_from else None
+        store.replace(memory, changed, vector)
+        _link(store, changed, replaced, changed.updated_at or changed.created_at)
+        _free(store, freed)
+        _leave(store, successor, memory.id)
+        store.log(memory.user_id, self.entry(verb, changed))
+        return store.hand_out(changed)
+
+
+def owned(memory: models.Memory | None, memory_id: str, user_id: str | None) -> models.Memory:
+    """Return a memory that was read by id; NotFoundError where it is none or another user's."""
+    if memory is None or (user_id is not None and memory.user_id != user_id):
+        raise unknown(memory_id)
+    return memory
+
+
+def unknown(memory_id: str) -> NotFoundError:
+    """Say that there is no such memory, or none that the caller may know of."""
+    return NotFoundError(f"there is no memory {memory_id}.")
+
+
+def linked(memory: models.Memory) -> list[str]:
+    """Name the neighbours of a memory in its supersession chain."""
+    return [*(memory.supersedes or ()), *([memory.superseded_by] if memory.superseded_by else ())]
+
+
+def _replaceable(store: Records, successor: models.Memory, ids: Sequence[str]) -> Memories:
+    """Read the memories that a successor is to replace; each must exist, be the same user's and be free."""
+    replaced = []
+    later = _successors(store, successor) if ids else set()
+    for each in ids:
+        memory = store.get(each)
+        if memory is None or memory.user_id != successor.user_id:
+            raise InvalidRequestError(f"supersedes names {each}, which does not exist.", remedy="Name this user's ids.")
+        if each in later:
+            raise ConflictError(f"{each} would supersede itself.", remedy="A chain of memories runs one way.")
+        if memory.superseded_by is not None:
+            raise ConflictError(
+                f"{each} is already superseded by {memory.superseded_by}.", remedy="Supersede that one instead."
+            )
+        replaced.append(memory)
+    return replaced
+
+
+def _successors(store: Records, memory: models.Memory) -> set[str]:
+    """Name a memory and everything that replaced it, link by link."""
+    seen = {memory.id}
+    following = memory.superseded_by
+    while following is not None and following not in seen:
+        seen.add(following)
+        later = store.get(following)
+        following = later.superseded_by if later else None
+    return seen
+
+
+def _superseded(store: Records, successor_id: str, ids: Iterable[str]) -> Memories:
+    """Read those of the ids that the successor superseded."""
+    read = [store.get(each) for each in ids]
+    return [memory for memory in read if memory is not None and memory.superseded_by == successor_id]
+
+
+def _link(store: Records, successor: models.Memory, replaced: Memories, moment: datetime) -> None:
+    for memory in replaced:
+        links = {"superseded_by": successor.id, "superseded_at": moment}
+        store.replace(memory, memory.model_copy(update=links), None)
+
+
+def _free(store: Records, freed: Memories) -> None:
+    for memory in freed:
+        store.replace(memory, memory.model_copy(update={"superseded_by": None, "superseded_at": None}), None)
+
+
+def _leave(store: Records, successor: models.Memory | None, memory_id: str) -> None:
+    """Take a memory off its successor's list."""
+    if successor is not None:
+        rest = [each for each in successor.supersedes or () if each != memory_id]
+        store.replace(successor, successor.model_copy(update={"supersedes": rest or None}), None)

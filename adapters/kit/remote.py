@@ -1,0 +1,219 @@
+"""Changes for backends behind a wire: read what they need, work them out by the rules, write them at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeVar
+
+from openmem._generated import models
+from openmem.errors import OMPError
+from openmem.runtime.batches import in_chunks
+from openmem.runtime.calls import NOTED
+from openmem.runtime.fork import leave_to_parent
+
+from .audit import ReadLog
+from .base import NativeAdapter
+from .changes import linked, owned
+from .staging import Change, Staging, Unread, Wanted, wanted
+from .store import Logged, Records
+
+T = TypeVar("T")
+Rule = Callable[[Any, Records], T]
+
+ATTEMPTS = 10
+"""How often a change that was not written is worked out anew."""
+
+logger = logging.getLogger("openmem")
+
+
+class NotWritten(Exception):
+    """Nothing was written for certain, and another attempt may succeed; carries what to raise when none does.
+
+    Another writer changed what was read, or the connection was lost before the commit.
+    """
+
+    def __init__(self, error: OMPError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Transaction(Protocol):
+    """What one change reads and writes."""
+
+    async def read(self, wanted: Wanted) -> Collection[models.Memory]:
+        """Read records, and hold them still where the engine can; NotWritten where another writer is at them."""
+
+    async def write(self, staging: Staging) -> None:
+        """Write all of it or nothing; NotWritten where it no longer fits what is stored."""
+
+
+class RemoteAdapter(NativeAdapter):
+    """A backend whose changes are worked out here; a subclass provides transactions, list, search and audit."""
+
+    batch = 250
+    """Items of a batch written in one transaction."""
+    parallel = 1
+    """Transactions of one batch under way at once, where none depends on another."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.reads = ReadLog()
+        self._flushing: asyncio.Task[None] | None = None
+
+    def forked(self) -> None:
+        """Become, in a child of fork, an adapter made anew."""
+        leave_to_parent(self.__dict__.copy())
+        embed, retries = self.embed, self.retries
+        type(self).__init__(self, self.settings, embedding=self.embedding, clock=self.clock)
+        self.embed, self.retries = embed, retries
+
+    @abstractmethod
+    def transaction(self, users: Collection[str]) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a transaction; users: those whom the requests and the audit entries name."""
+
+    @abstractmethod
+    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
+        """Read records by id, outside any transaction; user_id: who asks, where that is known."""
+
+    async def add(self, request: models.AddRequest) -> models.Memory:
+        """Store one memory, or update the one that has its external_id."""
+        return (await self._change([request], self.rules.add))[0]
+
+    async def add_many(self, request: models.AddManyRequest) -> models.BatchResponse:
+        """Store many, some hundreds to a transaction."""
+        return await self._batches(request.items, self.rules.add_item)
+
+    async def get(self, request: models.GetRequest) -> models.Memory:
+        """Read one memory, whatever its state."""
+        memory = await self._read(request.id, request.user_id)
+        await self.log_read(memory.user_id, self.rules.entry("get", memory))
+        return memory
+
+    async def update(self, request: models.UpdateRequest) -> models.Memory:
+        """Apply a merge patch; nothing changes where it is empty."""
+        return (await self._change([request], self.rules.update))[0]
+
+    async def delete(self, request: models.DeleteRequest) -> None:
+        """Delete one memory and free what it superseded."""
+        await self._change([request], self.rules.delete)
+
+    async def delete_many(self, request: models.DeleteManyRequest) -> models.BatchResponse:
+        """Delete many, some hundreds to a transaction."""
+        requests = [models.DeleteRequest.model_construct(id=each, user_id=request.user_id) for each in request.ids]
+        return await self._batches(requests, self.rules.delete_item)
+
+    async def history(self, request: models.HistoryRequest) -> models.HistoryResponse:
+        """Walk the chain both ways, whatever the states of its members."""
+        start = await self._read(request.id, request.user_id)
+        chain = await self.chain(start)
+        await self.log_read(start.user_id, self.rules.entry("history", start))
+        return models.HistoryResponse(items=sorted(chain, key=lambda each: (each.created_at, each.id)))
+
+    async def chain(self, start: models.Memory) -> Collection[models.Memory]:
+        """Read the chain that a memory belongs to, itself included: link by link, where the engine knows no better."""
+        chain, newest = {start.id: start}, [start]
+        while missing := {each for memory in newest for each in linked(memory)} - chain.keys():
+            newest = list(await self.fetch(missing, start.user_id))
+            if not newest:  # deleted meanwhile
+                break
+            chain.update({memory.id: memory for memory in newest})
+        return chain.values()
+
+    # --- audit entries of reads -------------------------------------------------------------------------------
+
+    async def log_read(self, user_id: str, entry: Logged) -> None:
+        """Keep the audit entry of a read until the next change, audit or close; many are stored beside the read."""
+        if NOTED.get():
+            return
+        self.reads.keep(user_id, entry)
+        if self.reads.full and (self._flushing is None or self._flushing.done()):
+            self._flushing = asyncio.ensure_future(self._try_to_store_reads())
+
+    async def flush(self) -> None:
+        """Store the audit entries kept back."""
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        await self._store_reads()
+
+    async def kept_back(self, user_id: str) -> list[Logged]:
+        """Store the entries kept back; where that fails, return the user's, most recent first."""
+        kept = self.reads.of(user_id)
+        try:
+            await self.flush()
+        except OMPError:
+            return kept
+        return []
+
+    async def _store_reads(self) -> None:
+        if len(self.reads):
+            await self._change([], self.rules.add)
+
+    async def _try_to_store_reads(self) -> None:
+        try:
+            await self._store_reads()
+        except Exception as error:  # they are kept, and tried again with the next change or after as many reads
+            logger.info("audit entries of reads are not stored yet: %s", type(error).__name__)
+
+    # --- changes ----------------------------------------------------------------------------------------------
+
+    async def _read(self, memory_id: str, user_id: str | None) -> models.Memory:
+        found = next(iter(await self.fetch([memory_id], user_id)), None)
+        return owned(found, memory_id, user_id)
+
+    async def _batches(self, changes: Sequence[Change], rule: Rule[models.BatchResult]) -> models.BatchResponse:
+        chunks = [changes[start : start + self.batch] for start in range(0, len(changes), self.batch)]
+        most = 1 if wanted(changes) else self.parallel
+        return await in_chunks(chunks, lambda chunk: self._change(chunk, rule), most)
+
+    async def _change(self, changes: Sequence[Change], rule: Rule[T]) -> list[T]:
+        """Work out changes and write them with the audit entries kept back, which a failure puts back."""
+        needed: set[str] = set()
+        with self.reads.storing() as reads:
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    return await self._attempt(changes, rule, reads, needed)
+                except NotWritten as failure:
+                    if attempt == ATTEMPTS:
+                        failure.error.written = "nothing"
+                        raise failure.error from failure
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(
+        self, changes: Sequence[Change], rule: Rule[T], reads: Sequence[tuple[str, Logged]], needed: set[str]
+    ) -> list[T]:
+        """Do it once; needed: ids of what former attempts came to read, which are read at once, and of what this does.
+
+        An engine that locks what is read takes locks in order within one read only.
+        """
+        users = {change.user_id for change in changes if change.user_id is not None} | {user for user, _ in reads}
+        staging = Staging()
+        staging.entries += reads
+        known = wanted(changes)
+        if not known:  # nothing is read: worked out at once, and so in the order in which batches were given
+            results = [rule(change, staging) for change in changes]
+        async with self.transaction(users) as transaction:
+
+            async def read(missing: Wanted) -> None:
+                needed.update(missing.ids)
+                staging.learn(missing, await transaction.read(missing))
+
+            if known:
+                await read(Wanted(known.ids.union(needed), known.keys))
+                if further := staging.neighbours():
+                    await read(further)
+                results = [await _applied(rule, change, staging, read) for change in changes]
+            await transaction.write(staging)
+        return results
+
+
+async def _applied(rule: Rule[T], change: Change, staging: Staging, read: Callable[[Wanted], Awaitable[None]]) -> T:
+    """Apply a rule; it runs again whenever it asks for a record that was not read."""
+    while True:
+        try:
+            return rule(change, staging)
+        except Unread as missing:
+            await read(missing.wanted)

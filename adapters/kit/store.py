@@ -1,0 +1,84 @@
+"""What a backend provides for the shared verbs to be written over: a small store of records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from openmem.protocol import cursors
+from openmem.types import AuditRequest, AuditResponse, Memory, Stats
+
+from .search import Source
+
+
+class Logged(NamedTuple):
+    """An audit entry as it is kept: the fields of AuditEntry."""
+
+    timestamp: datetime
+    app: str | None
+    action: str
+    memory_id: str | None
+    scope: str | None
+    request_id: str | None
+
+
+def asked(entry: Logged, request: AuditRequest) -> bool:
+    """Tell whether a request for a user's audit log selects an entry of that user."""
+    of_app = request.app is None or entry.app == request.app
+    return of_app and (request.since is None or entry.timestamp >= request.since)
+
+
+def audit_response(entries: Iterable[Logged]) -> AuditResponse:
+    """Answer with entries, in their order."""
+    return AuditResponse.model_validate({"entries": [entry._asdict() for entry in entries]})
+
+
+class Records(Protocol):
+    """What a change reads and writes, over all users."""
+
+    def get(self, memory_id: str) -> Memory | None:
+        """Read a record."""
+
+    def by_external_id(self, user_id: str, external_id: str) -> Memory | None:
+        """Read the record that has a user's external_id."""
+
+    def insert(self, memory: Memory, vector: Sequence[float] | None) -> None:
+        """Store a new record and index it."""
+
+    def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
+        """Store a changed record; index it anew where the content differs."""
+
+    def remove(self, memory: Memory) -> None:
+        """Remove a record and all that is indexed of it."""
+
+    def hand_out(self, memory: Memory) -> Memory:
+        """Return what a caller may keep and change: a copy, where the store keeps the record itself."""
+
+    def log(self, user_id: str, entry: Logged) -> None:
+        """Append to a user's audit log."""
+
+
+class Store(Records, Protocol):
+    """A transaction of an embedded backend."""
+
+    def newest_first(
+        self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
+    ) -> Iterator[Memory]:
+        """Walk a user's records by created_at, then id, descending, from after a position; bounds inclusive."""
+
+    def chain(self, memory: Memory) -> Iterable[Memory]:
+        """Read the supersession chain that a memory belongs to, itself included, in any order."""
+
+    def stats(self, user_id: str, now: datetime) -> Stats:
+        """Count a user's records at a moment."""
+
+    def source(self, user_id: str) -> AbstractContextManager[Source[Any]]:
+        """Hold a user's search index still for one search."""
+
+    def load(self, user_id: str, keys: Sequence[Any]) -> Iterator[tuple[Any, Memory]]:
+        """Read the records of keys of the user's search index."""
+
+    def logged(self, user_id: str) -> Iterator[Logged]:
+        """Walk a user's audit log, most recent first."""

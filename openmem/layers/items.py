@@ -1,0 +1,107 @@
+"""The items of a batch, each judged alone: the good ones go on, and each bad one's error takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from openmem._generated.models import (
+    AddManyRequest,
+    AddRequest,
+    BatchResponse,
+    BatchResult,
+    DeleteManyRequest,
+    GetRequest,
+)
+from openmem.errors import InvalidRequestError, OMPError, ProviderError
+from openmem.protocol.admission import Admission
+from openmem.protocol.validation import check, is_large, parse
+from openmem.runtime.bridge import offload
+from openmem.runtime.calls import CURRENT
+
+T = TypeVar("T")
+Handler = Callable[[BaseModel], Awaitable[Any]]
+FEW, PIECE = 50, 250
+"""Items judged in place; more of them, or large ones, are judged beside the event loop, so many in one piece."""
+
+
+async def add_many(request: AddManyRequest, handler: Handler, admission: Admission) -> BatchResponse:
+    """Judge the items of an add_many and hand on the good ones as AddRequests."""
+    return await _one_by_one(
+        request.items,
+        lambda item: _admitted(item, request.user_id, admission),
+        lambda good: handler(AddManyRequest.model_construct(items=good)),
+    )
+
+
+async def delete_many(request: DeleteManyRequest, handler: Handler) -> BatchResponse:
+    """Judge the ids of a delete_many and hand on the good ones."""
+    return await _one_by_one(
+        request.ids,
+        lambda each: check(parse(GetRequest, {"id": each})).id,
+        lambda good: handler(request.model_copy(update={"ids": good})),
+    )
+
+
+async def _one_by_one(
+    items: Sequence[Any], judge: Callable[[Any], T], forward: Callable[[list[T]], Awaitable[BatchResponse]]
+) -> BatchResponse:
+    judged: list[T | OMPError] = []
+    for start in range(0, len(items), PIECE):
+        piece = items[start : start + PIECE]
+        if len(items) > FEW or is_large(piece):
+            judged += await offload(_judged, piece, judge)
+        else:
+            judged += _judged(piece, judge)
+    return await of_the_good(judged, forward)
+
+
+async def of_the_good(
+    judged: Sequence[T | OMPError], forward: Callable[[list[T]], Awaitable[BatchResponse]]
+) -> BatchResponse:
+    """Hand on the items that are good, and answer each of all in its place."""
+    good = [each for each in judged if not isinstance(each, OMPError)]
+    answers = (await forward(good)).results if good else []
+    if len(answers) != len(good):
+        raise ProviderError(f"a batch of {len(good)} was answered by {len(answers)} results.")
+    answered = iter(answers)
+    results = [BatchResult(error=e.detail()) if isinstance(e, OMPError) else next(answered) for e in judged]
+    _sign(results)
+    return BatchResponse(results=results)
+
+
+def _sign(results: Sequence[BatchResult]) -> None:
+    """Have each item's error name the provider and the request of the call under way."""
+    call = CURRENT.get()
+    for result in results:
+        error = result.error
+        if error is not None and call is not None:
+            error.provider = error.provider or call.provider
+            error.request_id = error.request_id or call.request_id
+
+
+def _judged(items: Sequence[Any], judge: Callable[[Any], T]) -> list[T | OMPError]:
+    judged: list[T | OMPError] = []
+    for item in items:
+        try:
+            judged.append(judge(item))
+        except OMPError as error:
+            judged.append(error)
+    return judged
+
+
+def _admitted(item: Any, user_id: str | None, admission: Admission) -> AddRequest:
+    if isinstance(item, Mapping):
+        fields = item if user_id is None or "user_id" in item else {**item, "user_id": user_id}
+    elif isinstance(item, AddRequest):  # it may have been changed since it was made
+        fields = {name: value for name, value in item.__dict__.items() if name in item.model_fields_set}
+        fields |= item.model_extra or {}
+    else:
+        raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy="Give a dict or a MemoryInput.")
+    request = parse(AddRequest, fields)
+    if user_id is not None and request.user_id != user_id:
+        raise InvalidRequestError("the item names another user than its batch.", remedy="Name the user once.")
+    admission.admit(check(request))
+    return request

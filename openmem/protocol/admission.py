@@ -1,0 +1,106 @@
+"""Whether a provider's capabilities admit a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from .._generated.models import Capabilities
+from .._generated.verbs import VERB_OF
+from ..errors import InvalidRequestError, PayloadTooLargeError, UnsupportedCapabilityError
+
+NEEDS = {
+    "supersedes": "supports_supersession",
+    "external_id": "supports_external_id",
+    "on_conflict": "supports_external_id",
+    "if_version": "supports_if_version",
+    "archived": "supports_archive",
+    "pinned": "supports_archive",
+    "metadata": "supports_metadata",
+    "vector": "supports_vectors",
+    "scope": "scopes",
+    "filter": "filters",
+    "valid_from": "temporal",
+    "valid_to": "temporal",
+    "since": "temporal",
+    "until": "temporal",
+    "as_of": "temporal",
+    "include": "temporal",
+}
+"""The feature that each request field needs; asking without it is refused, since a dropped argument corrupts."""
+
+
+class Admission:
+    """Refuses what a provider's capabilities do not name."""
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self.capabilities, self._features = capabilities, capabilities.features
+        self._verbs = frozenset(capabilities.verbs) | {"capabilities"}
+        self._lacking = {
+            field: feature
+            for field, feature in NEEDS.items()
+            if getattr(self._features, feature) in (None, False, "none")
+        }
+
+    def admit(self, request: BaseModel) -> None:
+        """Raise UnsupportedCapabilityError for a verb, field or mode that is not offered, or a typed error of size."""
+        verb, values = VERB_OF[type(request)].name, request.__dict__
+        if verb not in self._verbs:
+            raise self._missing(verb)
+        if verb == "audit" and not self._features.supports_audit:
+            raise self._unsupported(verb, "Its features do not say supports_audit.")
+        for field in self._lacking.keys() & request.model_fields_set if self._lacking else ():
+            if values.get(field) is not None:
+                raise self._lacks(verb, field)
+        if request.model_extra and not self._features.supports_metadata:
+            raise self._unsupported(f"{verb} with {', '.join(request.model_extra)}", "Leave extensions out.")
+        mode = values.get("mode")
+        if mode is not None and not getattr(self._features, f"{mode}_search"):
+            raise self._unsupported(f"{mode} search", self._other_modes())
+        self._admit_sizes(values)
+        if "limit" in request.model_fields_set:
+            self._admit_limit(verb, values["limit"])
+
+    def _admit_limit(self, verb: str, limit: int) -> None:
+        limits = self.capabilities.limits
+        most = limits and {"search": limits.max_search_results, "list": limits.max_list_results}.get(verb)
+        if most and limit > most:
+            provider = self.capabilities.provider
+            raise InvalidRequestError(f"{verb} with limit {limit}; {provider} answers {most} at the most.")
+
+    def _admit_sizes(self, values: Mapping[str, Any]) -> None:
+        provider = self.capabilities.provider
+        content, longest = values.get("content"), self._features.max_content_length
+        if content is not None and longest is not None and len(content) > longest:
+            raise PayloadTooLargeError(
+                f"content has {len(content)} characters; {provider} takes {longest}.", remedy="Split it."
+            )
+        vector, embedding = values.get("vector"), self._features.embedding
+        if vector is not None and embedding is not None and len(vector) != embedding.dimension:
+            raise InvalidRequestError(
+                f"vector has {len(vector)} numbers; the store holds vectors of {embedding.dimension} "
+                f"({embedding.model}).",
+                remedy="Make it with the store's model.",
+            )
+        items = values.get("items") or values.get("ids") or ()
+        most = self.capabilities.limits.max_batch_size if self.capabilities.limits else None
+        if most is not None and len(items) > most:
+            raise PayloadTooLargeError(f"{len(items)} items; {provider} takes {most}.", remedy="Send fewer.")
+
+    def _missing(self, verb: str) -> UnsupportedCapabilityError:
+        remedies = (self.capabilities.model_extra or {}).get("x-remedies", {})
+        return self._unsupported(verb, remedies.get(verb, f"Its verbs are {', '.join(self.capabilities.verbs)}."))
+
+    def _lacks(self, verb: str, field: str) -> UnsupportedCapabilityError:
+        if self._lacking[field] == "supports_vectors":
+            return self._unsupported("vectors", "Configure an embedder; the store is keyword-only.")
+        return self._unsupported(f"{verb} with {field}", f"Leave {field} out.")
+
+    def _other_modes(self) -> str:
+        modes = [mode for mode in ("vector", "keyword", "hybrid") if getattr(self._features, f"{mode}_search")]
+        return f"Search by {' or '.join(modes)}." if modes else "Use list."
+
+    def _unsupported(self, what: str, remedy: str) -> UnsupportedCapabilityError:
+        return UnsupportedCapabilityError(f"{self.capabilities.provider} does not support {what}.", remedy=remedy)

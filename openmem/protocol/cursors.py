@@ -1,0 +1,96 @@
+"""Opaque list cursors: the guard binds each to the query that made it, an adapter says in it where the page ended."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from .._generated.models import ListRequest, Memory, MemoryPage
+from ..errors import InvalidRequestError
+
+Position = tuple[datetime, str]
+"""created_at and id of the last memory of a page."""
+
+_PAGING = {"cursor", "limit"}
+_REMEDY = "Pass next_cursor as it came, with the same user, scope and filters; or start without a cursor."
+
+
+def bind(cursor: str, request: ListRequest) -> str:
+    """Bind an adapter's own cursor to the query that made it."""
+    return _pack([cursor, _digest(request)])
+
+
+def unbind(request: ListRequest) -> str | None:
+    """Return the adapter's own cursor out of request.cursor; None on the first page.
+
+    Raises InvalidRequestError for a cursor that is malformed or was made by another query.
+    """
+    if request.cursor is None:
+        return None
+    cursor, digest = _unpack(request.cursor)
+    if digest != _digest(request):
+        raise InvalidRequestError("cursor belongs to another query.", remedy=_REMEDY)
+    return cursor
+
+
+def encode(position: Position) -> str:
+    """Write the position after which the next page begins as an adapter's cursor."""
+    return _pack([position[0].isoformat(), position[1]])
+
+
+def decode(request: ListRequest) -> Position | None:
+    """Read the position in request.cursor, as the guard hands it to an adapter; None on the first page."""
+    if request.cursor is None:
+        return None
+    text, memory_id = _unpack(request.cursor)
+    try:
+        moment = datetime.fromisoformat(text)
+        memory_id.encode()
+    except ValueError as error:
+        raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY) from error
+    if moment.tzinfo is None:
+        raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY)
+    return moment, memory_id
+
+
+def position(memory: Memory) -> Position:
+    """Return where a memory stands among others: newest first is descending."""
+    return memory.created_at, memory.id
+
+
+def page_after(after: Position | None, found: Iterable[Memory], limit: int) -> MemoryPage:
+    """Make the page that begins after a position, of all that there is, in whatever order."""
+    ordered = sorted(found, key=position, reverse=True)
+    return page([memory for memory in ordered if after is None or position(memory) < after], limit)
+
+
+def page(found: list[Memory], limit: int) -> MemoryPage:
+    """Make a page of what was found in order, one memory beyond the limit being the sign that there are more."""
+    items = found[:limit]
+    last = encode(position(items[-1])) if len(found) > limit else None
+    return MemoryPage(items=items, next_cursor=last)
+
+
+def _pack(parts: list[str]) -> str:
+    payload = json.dumps(parts, separators=(",", ":"))
+    return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
+
+
+def _unpack(cursor: str) -> tuple[str, str]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        parts: Any = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY) from error
+    if not (isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) for part in parts)):
+        raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY)
+    return parts[0], parts[1]
+
+
+def _digest(request: ListRequest) -> str:
+    query = request.model_dump_json(exclude=_PAGING, exclude_none=True)
+    return hashlib.blake2b(query.encode(), digest_size=8).hexdigest()
