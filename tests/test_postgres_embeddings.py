@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import psycopg
 import pytest
 from conftest import open_store
 from openmem.adapters.postgres import PostgresAdapter
 from psycopg.conninfo import conninfo_to_dict
 from servers import PostgresCluster
 
-from openmem import AsyncMemory, ConfigurationError, Memory, OMPError
+from openmem import AsyncMemory, ConfigurationError, Memory, OMPError, ProviderError
+from openmem.embedding import RefusedTextsError
 from openmem.embedding.testing import WordEmbedder
 from openmem.types import EmbeddingInfo
 
@@ -197,3 +200,81 @@ def test_of_two_reembeds_with_different_models_the_one_that_began_last_wins(
         asyncio.run(reembed(postgres_url, first, overtaken))
     assert_moved(caught.value)
     assert postgres.run(UNLIKE.replace("%s", "'last'"), database=database) == [(0,)]
+
+
+class InTheWay(logging.Handler):
+    """Notices when a reembed says that others are in its way."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.said = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "in the way" in record.getMessage():
+            self.said.set()
+
+    async def again(self) -> None:
+        await asyncio.wait_for(self.said.wait(), 30)
+        self.said.clear()
+
+
+def test_transactions_of_others_hold_up_the_reembed_alone(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody reads the table when room is made, and again when the vectors are to be replaced."""
+    caplog.set_level("INFO", "openmem")
+    asked: list[int] = []
+
+    async def scenario(reader: psycopg.Connection[Any]) -> None:
+        handler = InTheWay()
+        logging.getLogger("openmem").addHandler(handler)
+
+        async def reads_again(texts: Sequence[str]) -> Any:
+            if not asked:
+                reader.execute("SELECT count(*) FROM openmem.memories")
+            asked.append(len(texts))
+            return await Other().embed(texts)
+
+        async with AsyncMemory(postgres_url, embedder="test:32", timeout=5) as memory:
+            kept = await memory.add("green tea", "u")
+            reader.execute("SELECT count(*) FROM openmem.memories")
+            made = asyncio.ensure_future(reembed(postgres_url, Other(), reads_again))
+            for content in ("black coffee", "red wine"):
+                await handler.again()
+                assert (await memory.search("green tea", "u", mode="vector"))[0].memory.id == kept.id
+                await memory.add(content, "u")
+                reader.rollback()
+            assert await made == 3
+        logging.getLogger("openmem").removeHandler(handler)
+
+    with psycopg.connect(postgres_url) as reader:
+        asyncio.run(scenario(reader))
+    with open_store(postgres_url, embedder=Other()) as memory:
+        for content in ("green tea", "black coffee", "red wine"):
+            assert memory.search(content, "u", mode="vector")[0].memory.content == content
+
+
+def test_what_is_deleted_leaves_nothing_in_an_unfinished_run(
+    postgres: PostgresCluster, database: str, postgres_url: str
+) -> None:
+    async def takes_one(texts: Sequence[str]) -> Any:
+        refusal = ProviderError("it is too long.")
+        vectors = await Other().embed([text for text in texts if text != "green tea"])
+        raise RefusedTextsError("other", vectors, {texts.index("green tea"): refusal})
+
+    with open_store(postgres_url) as memory:
+        memory.add("green tea", "u")
+        secret = memory.add("a secret", "u")
+        with pytest.raises(ProviderError, match="refuses the texts of 1 memories"):
+            asyncio.run(reembed(postgres_url, Other(), takes_one))
+        sql = "SELECT count(*) FROM openmem.renewed"
+        assert postgres.run(sql, database=database) == [(1,)]
+        memory.delete(secret.id)
+        assert postgres.run(sql, database=database) == [(0,)]
+
+
+def test_more_dimensions_than_can_be_indexed_are_refused_before_anything_is_made(postgres_url: str) -> None:
+    with open_store(postgres_url, index="hnsw") as memory:
+        memory.add("green tea", "u")
+    with pytest.raises(ConfigurationError, match="2500 dimensions"):
+        asyncio.run(reembed(postgres_url, Other(2500), index="hnsw"))
+    with open_store(postgres_url, index="hnsw") as memory:
+        assert len(memory.search("green tea", "u", mode="vector")) == 1

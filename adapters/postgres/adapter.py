@@ -76,8 +76,8 @@ class PostgresAdapter(RemoteAdapter):
 
         Where the server is away, the replica may say that nothing is to be done.
         """
-        if self._vectors is not None and self.settings.index == "hnsw":
-            self._vectors.check_indexable()
+        if self._vectors is not None:
+            self._check_indexable(self._vectors)
         try:
             async with self._store(self.settings.arguments()) as store:
                 await self._prepare(store)
@@ -133,6 +133,7 @@ class PostgresAdapter(RemoteAdapter):
     async def reembed(self, embed: Embed) -> int:
         """Make every vector anew with the configured embedder; return how many memories there are."""
         vectors = Vectors(self.configured_embedding(), self.settings.precision)
+        self._check_indexable(vectors)
         async with self._store(self.settings.arguments()) as store:
             await store.migrate()
             await see_to_extension(store)
@@ -140,6 +141,10 @@ class PostgresAdapter(RemoteAdapter):
             await self._index.mend(store.session)
         await self._index.close()
         return done
+
+    def _check_indexable(self, vectors: Vectors) -> None:
+        if self.settings.index == "hnsw":
+            vectors.check_indexable()
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page, by the index of created_at and id."""

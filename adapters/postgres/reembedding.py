@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
-from typing import Any
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from psycopg import errors
 
 from openmem.adapter import Embed
 
 from ..kit.reembedding import LAST, Text, last_vectors
 from .failures import embedded_anew
+from .index import TURN
 from .jsonb import read_record
 from .schema import POLICY, Names
 from .store import BATCH, PostgresStore
 from .vectors import Vectors
+
+T = TypeVar("T")
+PATIENCE = 30
+"""Turns in which a column may take the other's place, before all that led there is taken back and done again."""
+
+logger = logging.getLogger("openmem")
 
 MADE_OF = "sha256(convert_to(m.record ->> 'content', 'UTF8'))"
 """Tells whether a new vector is that of the present content."""
@@ -23,7 +34,8 @@ ROOM = (
         user_id text COLLATE "C" NOT NULL,
         made_of bytea NOT NULL,
         embedding {column} NOT NULL,
-        PRIMARY KEY (id, user_id)) WITH (toast_tuple_target = 8160)""",
+        PRIMARY KEY (id, user_id),
+        FOREIGN KEY (id, user_id) REFERENCES openmem.memories ON DELETE CASCADE) WITH (toast_tuple_target = 8160)""",
     f"CREATE POLICY owner ON openmem.renewed USING ({POLICY})",
     "ALTER TABLE openmem.renewed ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
     "ALTER TABLE openmem.memories ADD COLUMN renewed {column}",
@@ -35,8 +47,9 @@ LACKING = f"""SELECT m.id, m.user_id, m.record::text, {MADE_OF} FROM openmem.mem
         AND (r.id, r.user_id) > (%(id)s, %(user)s) -- else the join begins with the first one
     WHERE (m.id, m.user_id) > (%(id)s, %(user)s) AND r.made_of IS DISTINCT FROM {MADE_OF}
     ORDER BY m.id, m.user_id LIMIT %(limit)s"""
-PUT = """INSERT INTO openmem.renewed VALUES (%s, %s, %s, %s) ON CONFLICT (id, user_id)
-    DO UPDATE SET made_of = excluded.made_of, embedding = excluded.embedding"""
+PUT = """INSERT INTO openmem.renewed
+    SELECT id, user_id, %s, %s FROM openmem.memories WHERE id = %s AND user_id = %s FOR KEY SHARE
+    ON CONFLICT (id, user_id) DO UPDATE SET made_of = excluded.made_of, embedding = excluded.embedding"""
 BESIDE = """UPDATE openmem.memories m SET renewed = r.embedding,
     record = jsonb_set(record, '{embedding_model}', to_jsonb(%s::text))
     FROM openmem.renewed r WHERE r.id = m.id AND r.user_id = m.user_id"""
@@ -62,12 +75,15 @@ class Renewal:
     async def begin(self) -> None:
         """Make room for the new vectors; those that an interrupted run of the same embedding left are kept."""
         await self._vectors.register(self._store.session)
-        async with self._store.step():
-            if await self._under_way() == self._wanted:
-                return
+        while not await self._in_turn(self._make_room):
+            pass
+
+    async def _make_room(self) -> bool:
+        if await self._under_way() != self._wanted:
             for sql in (*NO_ROOM, *ROOM):
                 await self._store.do(sql.replace("{column}", self._vectors.column))
             await self._store.set_meta("reembedding", self._wanted)
+        return True
 
     async def lacking(self, after: Any) -> Sequence[Text]:
         """Read some memories that have no new vector of their present content, in order of id.
@@ -88,19 +104,32 @@ class Renewal:
                 await self._put(texts, vectors)
 
     async def swap(self) -> int | None:
-        """Have the new vectors replace the others; None where too many are lacking by now.
+        """Have the new vectors replace the others; None where too many are lacking by now, or others are in the way.
 
         Writers wait from the beginning on, readers only while a column takes the other's place, or, where the former
         vectors are indexed, from when that index is dropped: keeping it would take ten times as long.
         """
-        async with self._store.step():
-            if not await self._over():
-                await self._store.do("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
-                await self._store.do("LOCK TABLE openmem.memories IN EXCLUSIVE MODE")  # FOR UPDATE has to wait too
-                if not await self._is_whole():
-                    return None
-                await self._put_in_place()
-            return int(await self._store.one("SELECT count(*) FROM openmem.memories") or 0)
+        return await self._in_turn(self._swap)
+
+    async def _swap(self) -> int | None:
+        if not await self._over():
+            await self._store.do("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
+            await self._store.do("LOCK TABLE openmem.memories IN EXCLUSIVE MODE")  # FOR UPDATE has to wait too
+            if not await self._is_whole():
+                return None
+            await self._put_in_place()
+        return int(await self._store.one("SELECT count(*) FROM openmem.memories") or 0)
+
+    async def _in_turn(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Do work of which nobody waits long for the locks; None, after a pause, where they are not to be had."""
+        try:
+            async with self._store.step():
+                await self._store.do("SELECT set_config('lock_timeout', %s, true)", f"{TURN * 1000:.0f}")
+                return await work()
+        except errors.LockNotAvailable:
+            logger.info("postgres: transactions of others are in the way of embedding the store anew")
+            await asyncio.sleep(10 * TURN)
+            return None
 
     async def _is_whole(self) -> bool:
         """Embed the last few texts; False: there are too many."""
@@ -115,10 +144,24 @@ class Renewal:
         store, embedding = self._store, self._vectors.embedding
         if await store.one(INDEXED, self._names.schema):
             await store.do(FORMER_AWAY)
+        async with store.session.transaction(force_rollback=True):  # a look whether anybody would be in the way
+            await store.do("LOCK TABLE openmem.memories IN ACCESS EXCLUSIVE MODE")
         await store.do(BESIDE, embedding.model)
-        for sql in (FORMER_AWAY, *IN_PLACE):
+        await self._take_former_away()
+        for sql in IN_PLACE:
             await store.do(sql)
         await store.name_embedding(embedding, self._vectors.precision)
+
+    async def _take_former_away(self) -> None:
+        for turn in range(1, PATIENCE + 1):
+            try:
+                async with self._store.session.transaction():
+                    await self._store.do(FORMER_AWAY)
+                return
+            except errors.LockNotAvailable:
+                if turn == PATIENCE:
+                    raise
+                await asyncio.sleep(10 * TURN)
 
     async def _under_way(self) -> str | None:
         return await self._store.meta("reembedding") if await self._store.has_table("renewed") else None
@@ -146,7 +189,7 @@ class Renewal:
 
     async def _put(self, texts: Sequence[Text], vectors: Sequence[Sequence[float]]) -> None:
         rows = [
-            (text.id, text.user_id, text.version, self._vectors.value(vector))
+            (text.version, self._vectors.value(vector), text.id, text.user_id)
             for text, vector in zip(texts, vectors, strict=True)
         ]
         async with self._store.session.cursor() as cursor:
