@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import wraps
 from itertools import chain, repeat
 from sqlite3 import Connection
@@ -187,7 +188,7 @@ class File:
         store = Records(connection, self.reads, self._caches, writes=True)
         stored: list[object] = []
         try:
-            with self.reads.storing(stored) as entries:
+            with self.reads.storing(stored) if len(self.reads) else nullcontext(()) as entries:
                 if entries:
                     store.log_all(entries)
                 result = work(store)

@@ -81,6 +81,7 @@ def _reindex(store: Records) -> bool:
     rows = contents_after(store, last, PIECE)
     for key, user, content in rows:
         store.index_content(key, user, content)
+        store.count(user, memories=1)
     if len(rows) < PIECE:
         meta.write(store.connection, "reindexed", None)
         meta.write(store.connection, "analysis", ranking.ANALYSIS)

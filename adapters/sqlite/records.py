@@ -83,8 +83,9 @@ class Records:
         user = self._user(memory.user_id)
         key = self.connection.execute(_INSERT, row(memory, user)).lastrowid
         self.index_content(key, user, memory.content)
+        self.count(user, memories=1, vectors=0 if vector is None else 1)
         if vector is not None:
-            self.put_vector(key, user, vector, added=1)
+            self._put_vector(key, user, vector)
 
     def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
         if new.content != old.content or vector is not None:
@@ -95,15 +96,16 @@ class Records:
             self._forget_content(key, user, old.content)
             self.index_content(key, user, new.content)
         if vector is not None:
-            self.put_vector(key, user, vector, added=0 if self.has_vector(key) else 1)
+            self.count(user, vectors=0 if self._has_vector(key) else 1, revised=True)
+            self._put_vector(key, user, vector)
 
     def remove(self, memory: Memory) -> None:
         key, user = self._key(memory)
         self.connection.execute("DELETE FROM records WHERE key = ?", (key,))
         self._forget_content(key, user, memory.content)
-        if self.connection.execute("DELETE FROM vectors WHERE memory = ?", (key,)).rowcount:
-            query = "UPDATE users SET revision = revision + 1, vectors = vectors - 1 WHERE key = ?"
-            self.connection.execute(query, (user,))
+        vectors = self.connection.execute("DELETE FROM vectors WHERE memory = ?", (key,)).rowcount
+        self.count(user, memories=-1, vectors=-vectors)
+        if vectors:
             (revision,) = self._one("SELECT revision FROM users WHERE key = ?", user)
             self.connection.execute("INSERT INTO removed VALUES (?, ?, ?)", (user, revision, key))
             if revision % 64 == 0:
@@ -122,26 +124,22 @@ class Records:
             "INSERT INTO postings (user, term, memory, weight) VALUES (?, ?, ?, ?)",
             [(user, term, key, weight) for term, weight in weights.items()],
         )
-        self._count(user, 1)
 
     def _forget_content(self, key: int, user: int, content: str) -> None:
         self.connection.executemany(
             "DELETE FROM postings WHERE user = ? AND term = ? AND memory = ?",
             [(user, term, key) for term in set(ranking.terms(content))],
         )
-        self._count(user, -1)
 
-    def _count(self, user: int | None, memories: int) -> None:
-        self.connection.execute("UPDATE users SET memories = memories + ? WHERE key = ?", (memories, user))
+    def count(self, user: int | None, *, memories: int = 0, vectors: int = 0, revised: bool = False) -> None:
+        """Count what a user has more, or less, of; vectors that changed have a revision of their own."""
+        query = "UPDATE users SET memories = memories + ?, vectors = vectors + ?, revision = revision + ? WHERE key = ?"
+        self.connection.execute(query, (memories, vectors, 1 if vectors or revised else 0, user))
 
-    def has_vector(self, key: int) -> bool:
-        """Tell whether a memory has a vector."""
+    def _has_vector(self, key: int) -> bool:
         return self._one("SELECT 1 FROM vectors WHERE memory = ?", key) is not None
 
-    def put_vector(self, key: int | None, user: int | None, vector: Sequence[float], *, added: int) -> None:
-        """Store the vector of a memory; added: 0 where it takes the place of another."""
-        query = "UPDATE users SET revision = revision + 1, vectors = vectors + ? WHERE key = ?"
-        self.connection.execute(query, (added, user))
+    def _put_vector(self, key: int | None, user: int | None, vector: Sequence[float]) -> None:
         self.connection.execute(
             "INSERT OR REPLACE INTO vectors (memory, user, revision, data)"
             " VALUES (?, ?, (SELECT revision FROM users WHERE key = ?), ?)",
