@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, get_args
 
 from openmem import config
@@ -12,9 +12,11 @@ from openmem._generated.verbs import VERB_OF, VERBS
 from openmem.adapter import Adapter
 from openmem.client import AsyncMemory, Memory
 from openmem.embedding import info, resolve
+from openmem.errors import ConfigurationError
 from openmem.protocol.ownership import asked_by, foreign
 from openmem.types import Capabilities, CapabilityFeatures
 
+from .contained import OutburstError, contained
 from .harness import Calls, Client, Colour, Harness, TickingClock
 from .names import Names, prefix
 from .traces import Traces
@@ -41,6 +43,8 @@ class Backend:
         self.reached = 0
         self.leaks: list[str] = []
         """Verbs that a raw adapter answered with another user's memory, which its client then withheld."""
+        self.outburst: OutburstError | None = None
+        """What the provider raised that no caller expects, after which nothing more is asked of it."""
         self.beside: list[Backend] = []
         """The others over the same target, which are closed with this one where it is reopened."""
         self._connect()
@@ -58,7 +62,11 @@ class Backend:
             self.reached += 1
             asked = asked_by(request)
             self._traces.before(request)
-            answer = await handle(request)
+            try:
+                answer = await contained(handle(request))
+            except OutburstError as outburst:
+                self.outburst = outburst
+                raise
             self._traces.after(request, answer)
             if foreign(asked, answer):
                 self.leaks.append(VERB_OF[type(request)].name)
@@ -90,8 +98,12 @@ class Backend:
 
     async def reach(self) -> None:
         """Ask the backend for anything, and raise where it does not answer."""
-        with suppress(*REFUSALS):  # a backend that refuses can be reached, and is the checks' to judge
+        try:
             await self.memory.list(self.harness("open").user, limit=1)
+        except ConfigurationError:  # no client of these options can work here
+            raise
+        except REFUSALS:  # a backend that refuses can be reached, and is the checks' to judge
+            return
 
     @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,6 +29,7 @@ from openmem.runtime import bridge
 from openmem.runtime.fork import Lock
 from openmem.types import Capabilities, MemoryRecord
 
+from .contained import contained
 from .names import Names
 from .verdicts import Failure, Inconclusive
 
@@ -27,17 +38,29 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 class TickingClock:
-    """A clock that never shows the same moment twice, so that creation has an order."""
+    """A clock that never shows the same moment twice, so that creation has an order, but where it is held."""
 
     def __init__(self) -> None:
         self._last = utc_now()
         self._lock = Lock()
+        self._held = False
 
     def __call__(self) -> datetime:
         """Return the present, or a millisecond after the moment returned last."""
         with self._lock:
-            self._last = max(utc_now(), self._last + MILLISECOND)
+            if not self._held:
+                self._last = max(utc_now(), self._last + MILLISECOND)
             return self._last
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Show one moment meanwhile."""
+        self()
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +81,7 @@ class Calls:
 
     async def run(self, call: Coroutine[Any, Any, Any]) -> Any:
         """Make a call."""
-        task = asyncio.ensure_future(call)
+        task = asyncio.ensure_future(contained(call))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
@@ -117,6 +140,7 @@ class Harness:
         self.raw = place.raw
         self.capabilities = place.capabilities
         self.now: Callable[[], datetime] = place.clock
+        self.standstill = place.clock.held
         self.colour = place.colour
         self.second = place.second
         self._leaks_before = len(place.leaks)
@@ -124,6 +148,8 @@ class Harness:
         self._names = names
         self.user = self.new_user()
         self.other = self.new_user()
+        self.former: set[str | None] = set()
+        """Request ids of entries that an audit log held before the check."""
         self._contents: dict[str, str] = {}
 
     def reached(self) -> int:

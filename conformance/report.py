@@ -75,9 +75,9 @@ class Report:
 
     @property
     def reaches(self) -> list[Reach]:
-        """How far each level is proven, the lowest first."""
+        """How far each level is proven, the lowest first; a run without its end proves nothing."""
         outcomes: dict[str, set[str]] = {}
-        for result in self.results:
+        for result in self.results if self.exit_code != 2 else ():
             outcomes.setdefault(result.check, set()).add(result.outcome)
         return reaches(outcomes)
 

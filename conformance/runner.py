@@ -7,11 +7,11 @@ import secrets
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit
 
 from openmem.errors import ConfigurationError, ProviderUnavailableError
 from openmem.urls import redact
@@ -19,8 +19,10 @@ from openmem.urls import redact
 from .backend import Backend, Target
 from .check import Check
 from .checks import CHECKS
+from .contained import cancelling
 from .harness import Colour
 from .header import Header
+from .hiding import hider
 from .judge import UNWAIVABLE, Judge
 from .levels import LEVELS
 from .report import GOOD, Outcome, Report, Result
@@ -51,6 +53,7 @@ async def run(
     deviations: Mapping[str, str] | None = None,
     seed: int | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
+    directory: Path | None = None,
 ) -> Report:
     """Run the checks, each through AsyncMemory and through Memory, and remove what they wrote, also when cancelled.
 
@@ -60,25 +63,45 @@ async def run(
     only: ids, clauses, groups or levels to run. options: client options; the embedder is the predictable one unless
     they name another. deviations: check id -> reason, besides the file of the provider in conformance/deviations.
     seed: a whole number, from which all users, texts, tags and keys are made that the provider gets; None: a new one.
-    watch: is told before each check how far the run is.
+    watch: is told before each check how far the run is. directory: the report is written there, first as one of a run
+    that was cut off, and once more at the end, also where the run is cancelled.
     """
     name = redact(target) if isinstance(target, str) else getattr(target, "__name__", "adapter")
     report = Report(target=name, header=Header(secrets.randbits(32) if seed is None else seed), only=tuple(only))
-    hide = _hider(target, options or {})
+    if directory is not None:
+        report.write(directory)
     try:
-        checks = _chosen(only)
+        await _run(report, target, options or {}, deviations, watch)
+    finally:
+        if directory is not None:
+            report.write(directory)
+    return report
+
+
+async def _run(
+    report: Report,
+    target: Target,
+    options: Mapping[str, Any],
+    deviations: Mapping[str, str] | None,
+    watch: Callable[[Progress], None],
+) -> None:
+    hide = hider(target, options)
+    try:
+        checks = _chosen(report.only)
         report.planned = len(checks) * len(get_args(Colour))
-        trial = _Trial(target, options or {}, checks, deviations, report, hide, watch)
+        trial = _Trial(target, options, checks, deviations, report, hide, watch)
         for colour in get_args(Colour):
             await trial.run(colour)
         report.complete = True
-    except asyncio.CancelledError as interrupt:
-        if report.left:
-            interrupt.add_note(report.remains)
+    except (KeyboardInterrupt, GeneratorExit):
         raise
-    except Exception as error:  # an adapter of anyone's, perhaps not yet behind the layers that type its errors
+    except BaseException as error:  # an adapter of anyone's, perhaps not yet behind the layers that type its errors
         report.could_not_run = _bounded(hide(told(error)))
-    return report
+        if isinstance(error, asyncio.CancelledError) and cancelling():
+            report.could_not_run = "it was interrupted"
+            if report.left:
+                error.add_note(report.remains)
+            raise
 
 
 def _chosen(only: Sequence[str]) -> list[Check]:
@@ -124,7 +147,10 @@ class _Trial:
             judge = Judge(guarded, unguarded, _waived(self.report.provider, self.deviations))
             for check in self.checks:
                 self._tell(check)
-                if await self._judge(judge, check, colour) == "error":
+                outcome = await self._judge(judge, check, colour)
+                if outburst := guarded.outburst or unguarded.outburst:
+                    raise outburst
+                if outcome == "error":
                     await _reach(guarded)
 
     def _tell(self, check: Check) -> None:
@@ -163,26 +189,6 @@ async def _reach(backend: Backend) -> None:
 
 def _bounded(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} … and {len(text) - LONGEST} characters more"
-
-
-def _hider(target: Target, options: Mapping[str, Any]) -> Callable[[str], str]:
-    """Make the function that takes the secrets of a URL and of options out of a message, which may quote a vendor's."""
-    secrets: set[str] = set()
-    pairs = [(name, value) for name, value in options.items() if isinstance(value, str)]
-    if isinstance(target, str):
-        with suppress(ValueError):  # a URL that cannot be read is refused without being quoted
-            split = urlsplit(target)
-            pairs += parse_qsl(split.query)
-            secrets.add(split.password or "")
-    secrets |= {value for name, value in pairs if redact("?" + urlencode({name: value})).endswith("=***")}
-    forms = {form(secret) for secret in secrets for form in (str, quote, quote_plus, unquote)} - {""}
-
-    def hide(message: str) -> str:
-        for form in sorted(forms, key=len, reverse=True):
-            message = message.replace(form, "***")
-        return message
-
-    return hide
 
 
 def _waived(provider: str, given: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -22,7 +22,7 @@ AT_ONCE = 4
 WRITES: dict[type[BaseModel], str] = {AddRequest: "", AddManyRequest: "results", RememberRequest: "items"}
 """Requests that make memories, and the field of the response that has them where there are several."""
 BATCH = 500
-"""Memories that are deleted in one call, where the provider takes so many."""
+"""Memories that are listed or deleted in one call, where the provider takes so many."""
 
 
 class Traces:
@@ -67,7 +67,11 @@ class Traces:
                 await memory.wait_for_ingest(sorted(ids), user_id)
         try:
             ids |= await _listed(memory, capabilities, user_id)
-            await _delete(memory, capabilities, user_id, sorted(ids))
+            if ids:
+                await _delete(memory, capabilities, user_id, sorted(ids))
+                ids = await _listed(memory, capabilities, user_id)  # what a provider says it deleted may be there
+            if ids:
+                self._failed[user_id] = ids
         except Exception:  # an adapter under test raises what it likes
             self._failed[user_id] = ids
         self._ids.pop(user_id, None)
@@ -92,10 +96,11 @@ async def _listed(memory: Client, capabilities: Capabilities, user_id: str) -> s
     """Read the ids of a user's memories in whatever state they are."""
     states = ["superseded", "expired", "upcoming", "archived"]
     include = {"include": states} if capabilities.features.temporal else {}
+    most = min(BATCH, (capabilities.limits and capabilities.limits.max_list_results) or BATCH)
     ids: set[str] = set()
     cursor = None
     while True:
-        page = await memory.list(user_id, limit=BATCH, cursor=cursor, **include)
+        page = await memory.list(user_id, limit=most, cursor=cursor, **include)
         new = {each.id for each in page.items if each.user_id == user_id} - ids
         ids |= new
         cursor = page.next_cursor

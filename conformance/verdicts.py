@@ -15,7 +15,7 @@ REFUSALS = (NotFoundError, InvalidRequestError, ConflictError, UnsupportedCapabi
 """Answers, not breakdowns: a check that meets one where it does not expect it has found a failure."""
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """Write an error with its cause, which is what the provider or its driver said."""
     kind = "" if isinstance(error, OMPError) else f"{type(error).__name__}: "
     return f"{kind}{error}" + (f" <- {error.__cause__!r}" if error.__cause__ else "")

@@ -635,9 +635,12 @@ class StubReport:
 def asked(monkeypatch):
     calls = []
 
-    async def fake(url, *, only=(), options=None, **_):
+    async def fake(url, *, only=(), options=None, directory=None, **_):
         calls.append((url, list(only), dict(options or {})))
-        return StubReport(url, 1 if "bad" in url else 0)
+        report = StubReport(url, 1 if "bad" in url else 0)
+        if directory is not None:
+            report.write(directory)
+        return report
 
     monkeypatch.setattr("openmem.conformance.run", fake, raising=False)
     monkeypatch.setattr("openmem.conformance.matrix", lambda reports: f"matrix of {len(reports)}", raising=False)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections import Counter
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,8 +35,10 @@ from pydantic import SecretStr
 from saboteurs import base as bent
 from saboteurs import concurrency
 
-from openmem import Adapter, CapabilityFeatures, NotFoundError, OMPError, ProviderUnavailableError, ScoreKinds
+from openmem import Adapter, CapabilityFeatures, Memory, NotFoundError, OMPError, ProviderUnavailableError, ScoreKinds
 from openmem._generated.clauses import CLAUSES as TEXTS
+from openmem._generated.models import CapabilityLimits
+from openmem.embedding.testing import WordEmbedder
 
 SEMANTICS = (Path(__file__).parent.parent / "spec" / "semantics.md").read_text("utf-8")
 CLAUSES = re.findall(r"^- \*\*([A-Z]{3,4}-\d+)\*\*", SEMANTICS, re.MULTILINE)
@@ -213,6 +216,47 @@ def test_a_refusal_must_be_of_the_right_kind_and_signed() -> None:
         asyncio.run(h.refused(fails(NotFoundError("x")), NotFoundError))
     signed = NotFoundError("x", provider="memory", request_id="1")
     assert asyncio.run(h.refused(fails(signed), NotFoundError)) is signed
+
+
+# --- what a provider may be without being wrong -----------------------------------------------------------------
+
+
+class Numbered(MemoryAdapter):
+    """Ids are numbers, and everything is small."""
+
+    numbers = count(10**6)
+
+    def new_id(self) -> str:
+        return str(next(self.numbers))
+
+    def features(self) -> Any:
+        return super().features().model_copy(update={"max_content_length": 2000})
+
+    async def capabilities(self, request: Any) -> Any:
+        native = await super().capabilities(request)
+        small = {"max_batch_size": 10, "max_search_results": 20, "max_list_results": 100}
+        limits = (native.limits or CapabilityLimits()).model_copy(update=small)
+        return native.model_copy(update={"limits": limits})
+
+
+def test_declared_limits_and_ids_of_digits_are_no_fault() -> None:
+    report = conform(Numbered)
+    assert (report.exit_code, report.level, report.left) == (0, "standard", []), report.summary()
+
+
+def test_a_seed_passes_again_beside_its_own_log(tmp_path: Path) -> None:
+    for _ in range(2):
+        report = conform(f"sqlite:///{tmp_path / 's.db'}?synchronous=normal", "AUD", seed=5)
+        assert report.exit_code == 0, report.summary()
+
+
+def test_a_store_of_another_embedder_could_not_be_run(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    with Memory(url, embedder=WordEmbedder(dimension=8)) as memory:
+        memory.add("Drinks tea", "alice")
+    report = conform(url, "LST")
+    assert (report.exit_code, report.results) == (2, [])
+    assert "test-words" in report.could_not_run
 
 
 # --- the truth in both directions -------------------------------------------------------------------------------
@@ -410,7 +454,7 @@ class Capped(MemoryAdapter):
 
 
 def test_a_listed_deviation_is_told_with_its_reason_and_ends_the_level() -> None:
-    also = ("BAT-1.adds-in-order", "BAT-2.bad-items-fail-alone", "STA-1.counts-follow-changes")
+    also = ("BAT-1.adds-in-order", "BAT-1.large-batch", "BAT-2.bad-items-fail-alone", "STA-1.counts-follow-changes")
     report = conform(Capped, deviations=dict.fromkeys((KNOWN, *also), "it lists 20"))
     assert outcomes(report)[KNOWN] == {"deviation"}, report.summary()
     assert report.exit_code == 0, report.summary()
@@ -536,6 +580,8 @@ def test_the_matrix_has_a_column_for_each_backend() -> None:
 
 class ChattySettings(MemorySettings):
     api_key: SecretStr | None = None
+    llm_api_key: SecretStr | None = None
+    replica_url: SecretStr | None = None
 
 
 class Chatty(MemoryAdapter):
@@ -591,6 +637,27 @@ def test_secrets_are_not_reported(
     written = "".join(file.read_text() for file in tmp_path.iterdir())
     assert secret not in report.summary() + written
     assert ("***" in report.summary()) == (fails_at != "" or "***" in report.target)
+
+
+@pytest.mark.parametrize("place", ["variable", "profile", "password in an option"])
+def test_secrets_that_no_argument_names_are_not_reported(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openmem.config.adapter_class", lambda scheme: Chatty)
+    monkeypatch.setattr(Chatty, "fails_at", "searching")
+    target, options = "chatty://host", {}
+    if place == "variable":
+        monkeypatch.setenv("OPENMEM_API_KEY", "s3cr3t")
+    elif place == "profile":
+        (tmp_path / "openmem.toml").write_text('[profiles.mine]\nllm_api_key = "s3cr3t"\n')
+        monkeypatch.chdir(tmp_path)
+        options = {"profile": "mine"}
+    else:
+        options = {"replica_url": "chatty://me:s3cr3t@other"}
+    report = conform(target, "SEA-8", options=options)
+    assert report.exit_code == 1, report.summary()
+    assert "***" in report.summary()
+    assert "s3cr3t" not in report.summary() + json.dumps(report.as_json())
 
 
 def test_a_url_that_cannot_be_read_is_not_quoted() -> None:

@@ -269,6 +269,125 @@ def test_a_cancelled_run_tells_what_could_not_be_removed() -> None:
     assert caught.value.__notes__ == [f"memories may be left in Keeps, of {told}, such as {min(left)}"]
 
 
+STUCK = """
+import os, sys, threading, time
+from openmem.adapters.memory import MemoryAdapter
+from openmem.cli import main
+
+search = MemoryAdapter.search
+
+async def blocks(self, request):
+    if sys.argv[3] == "sync" and threading.current_thread() is threading.main_thread():
+        return await search(self, request)
+    for sent in sys.argv[2].split():
+        os.kill(os.getpid(), int(sent))
+    while True:
+        time.sleep(60)
+
+MemoryAdapter.search = blocks
+main(["conformance", "run", "memory://", "--only", "SEA-8", "--report", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize(("sent", "colour"), [("2 15", "async"), ("15 2", "async"), ("2 15", "sync")])
+def test_a_second_signal_ends_a_run_whose_provider_blocks(sent: str, colour: str, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"level": "full"}')
+    process = python(STUCK, str(tmp_path), sent, colour)
+    assert process.returncode == 128 + int(sent.split()[1])
+    assert process.stderr == "openmem: memories may be left in memory://\n"
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert (told["level"], told["complete"], told["exit_code"]) == ("none", False, 2)
+
+
+def test_an_interrupted_run_writes_its_report(tmp_path: Path) -> None:
+    async def interrupted() -> None:
+        task = asyncio.current_task()
+
+        def watch(progress: Progress) -> None:
+            if progress.done == 3 and task is not None:
+                task.cancel()
+
+        await run("memory://", only=["LST"], watch=watch, directory=tmp_path)
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert (len(told["results"]), told["could_not_run"], told["exit_code"]) == (3, "it was interrupted", 2)
+    assert {name for each in told["levels"].values() for name in each} == {"not run"}
+    assert "| 0 of " in (tmp_path / "matrix.md").read_text()
+
+
+OUTBURSTS = [SystemExit(0), asyncio.CancelledError("mine"), BaseExceptionGroup("both", [SystemExit(0)])]
+
+
+@pytest.mark.parametrize("error", OUTBURSTS, ids=repr)
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+def test_a_provider_that_ends_its_caller_stops_the_run(
+    error: BaseException, scheme: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def raises(self: Any, request: Any) -> Any:
+        raise error
+
+    url = "memory://" if scheme == "memory" else f"sqlite:///{store}?synchronous=normal"
+    monkeypatch.setattr({"memory": MemoryAdapter, "sqlite": SqliteAdapter}[scheme], "search", raises)
+    report = conform(url, "LST-8", "SEA-8")
+    assert (report.exit_code, report.level, report.left) == (2, "none", [])
+    assert f"with SEA-8.found-at-once (async): OutburstError: the provider raised {error!r}" in report.summary()
+
+
+def test_a_provider_that_exits_while_it_is_made_or_closed_stops_the_run() -> None:
+    class Exits(MemoryAdapter):
+        def __init__(self, **options: Any) -> None:
+            raise SystemExit(0)
+
+    class ExitsLast(MemoryAdapter):
+        async def close(self) -> None:
+            raise SystemExit(0)
+
+    for adapter in (Exits, ExitsLast):
+        report = conform(adapter, "LST-8")
+        assert report.exit_code == 2
+        assert "SystemExit" in report.could_not_run
+
+
+EXITS_IN_A_TASK = """
+import asyncio, sys
+from openmem.adapters.memory import MemoryAdapter
+from openmem.cli import main
+
+async def exits():
+    raise SystemExit(0)
+
+async def search(self, request):
+    await asyncio.create_task(exits())
+
+MemoryAdapter.search = search
+sys.exit(main(["conformance", "run", "memory://", "--only", "SEA-8", "--report", sys.argv[1]]))
+"""
+
+
+def test_a_task_of_a_provider_that_exits_stops_the_run(tmp_path: Path) -> None:
+    process = python(EXITS_IN_A_TASK, str(tmp_path))
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr == "openmem: stopped: a task of the provider raised SystemExit(0)\n"
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert (told["level"], told["complete"], told["exit_code"]) == ("none", False, 2)
+
+
+@pytest.mark.parametrize("deletes", ["nothing", "the first 100"])
+def test_what_a_delete_did_not_remove_is_told(deletes: str) -> None:
+    class Pretends(Outlives):
+        async def delete_many(self, request: Any) -> Any:
+            least = 100 if deletes == "the first 100" else 0
+            found = await super().delete_many(request.model_copy(update={"ids": request.ids[:least] or ["mem_none"]}))
+            results = found.results[:least] + [models.BatchResult(id=each) for each in request.ids[least:]]
+            return found.model_copy(update={"results": results})
+
+    report = conform(Pretends, "LST-2", "BAT-1")
+    assert report.counts["fail"] > 0, report.summary()
+    assert sorted(report.left) == sorted({record.user_id for record in Pretends.shared[0]._records.values()}) != []
+
+
 # --- what is told -----------------------------------------------------------------------------------------------
 
 

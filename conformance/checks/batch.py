@@ -10,7 +10,7 @@ from openmem.types import BatchResult
 
 from ..check import check
 from ..harness import Harness
-from ._shared import declared, found, modes, rich
+from ._shared import add_all, declared, delete_all, found, modes, most_listed, rich
 
 ADD = ("add_many",)
 DELETE = ("delete_many",)
@@ -36,7 +36,7 @@ async def adds_in_order(h: Harness) -> None:
     """Add a batch with repeated contents and read every record back."""
     contents = [f"{h.marker()} {place % 7}" for place in range(40)]
     contents[30:35] = [contents[0]] * 5
-    results = await h.memory.add_many([{"content": content} for content in contents], user_id=h.user)
+    results = await add_all(h, [{"content": content} for content in contents])
     h.require(len(results) == len(contents), f"{len(contents)} items got {len(results)} answers.")
     ids = [_stored(h, result, content) for result, content in zip(results, contents, strict=True)]
     h.require(len(set(ids)) == len(ids), "two items got one id.")
@@ -49,17 +49,25 @@ async def adds_in_order(h: Harness) -> None:
 
 @check("BAT-1", "a large batch is answered whole and in order", requires=ADD)
 async def large_batch(h: Harness) -> None:
-    """Add 501 items where the provider has batches of its own, else 60, every tenth of them bad."""
+    """Add 501 items, every tenth of them bad, or 60 where the provider has no batches; list and delete what is good."""
     limits, emulated = h.capabilities.limits, h.capabilities.emulated or ()
     count = min((limits and limits.max_batch_size) or 501, 60 if "add_many" in emulated else 501)
     items = [{"content": f"{h.marker()} {place}"} if place % 10 else {"content": " "} for place in range(count)]
     results = await h.memory.add_many(items, user_id=h.user)
     h.require(len(results) == count, f"{count} items got {len(results)} answers.")
+    ids = []
     for item, result in zip(items, results, strict=True):
         if item["content"].strip():
-            _stored(h, result, item["content"])
+            ids.append(_stored(h, result, item["content"]))
         else:
             _hold_error(h, result, "invalid_request", "a blank item")
+    await h.memory.wait_for_ingest(ids, h.user)
+    h.expect(await h.all_ids(limit=most_listed(h)), ids, among=ids, what="list", all_expected=True)
+    if "delete_many" in h.capabilities.verbs:
+        deleted = await h.memory.delete_many(ids, user_id=h.user)
+        h.require([each.id for each in deleted if each.error is None] == ids, "a delete of a large batch failed.")
+        what = "list after all were deleted"
+        h.expect(await h.all_ids(), [], among=ids, what=what, none_expected=True)
 
 
 @check("BAT-1", "delete_many answers item by item, in order", requires=DELETE)
@@ -67,7 +75,7 @@ async def deletes_in_order(h: Harness) -> None:
     """Delete in another order than that of the adds, and keep one."""
     ids = h.ids(await h.seed([{"content": h.marker()} for _ in range(5)]))
     order = [ids[3], ids[0], ids[4], ids[1]]
-    results = await h.memory.delete_many(order, user_id=h.user)
+    results = await delete_all(h, order)
     h.require([result.id for result in results] == order, f"the answers name {[result.id for result in results]}.")
     h.require(not any(result.error for result in results), f"a delete failed: {results}")
     h.expect(await h.all_ids(), ids[2:3], among=ids, what="list")
@@ -119,7 +127,7 @@ async def bad_items_fail_alone(h: Harness) -> None:
     """Put items that are bad in many ways between good ones."""
     bad = _bad_items(h)
     items = [item for each in bad for item in ({"content": h.marker()}, each)] + [{"content": h.marker()}]
-    results = await h.memory.add_many(items, user_id=h.user)
+    results = await add_all(h, items)
     h.require(len(results) == len(items), f"{len(items)} items got {len(results)} answers.")
     ids = []
     for place, (item, result) in enumerate(zip(items, results, strict=True)):
@@ -134,7 +142,7 @@ async def bad_items_fail_alone(h: Harness) -> None:
 @check("BAT-2", "a batch of bad items stores nothing", requires=ADD)
 async def all_bad(h: Harness) -> None:
     """Add bad items only; items without a user have no owner."""
-    for result in await h.memory.add_many(_bad_items(h), user_id=h.user):
+    for result in await add_all(h, _bad_items(h)):
         _hold_error(h, result, "invalid_request", "a bad item")
     for result in await h.memory.add_many([{"content": h.marker()}, {"content": h.marker()}]):
         _hold_error(h, result, "invalid_request", "an item without an owner")
@@ -165,7 +173,7 @@ async def deletes_fail_alone(h: Harness) -> None:
     theirs = await h.add(h.marker(), user_id=h.other)
     await h.memory.delete(ids[3], user_id=h.user)
     order = [h.unknown(), ids[0], theirs.id, ids[0], ids[3], ids[1]]
-    results = await h.memory.delete_many(order, user_id=h.user)
+    results = await delete_all(h, order)
     h.require(len(results) == len(order), f"{len(order)} ids got {len(results)} answers.")
     for place, (each, result) in enumerate(zip(order, results, strict=True)):
         if place in (1, 5):

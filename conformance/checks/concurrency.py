@@ -14,7 +14,7 @@ from openmem.types import MemoryRecord
 from ..check import check
 from ..harness import Client, Harness
 from ..verdicts import Failure
-from ._shared import modes
+from ._shared import modes, most_listed
 
 AT_ONCE = 8
 """Calls that race each other."""
@@ -90,7 +90,7 @@ async def two_users_at_once(h: Harness) -> None:
             entries = {getattr(each, "memory_id", None) for each in answer} if isinstance(answer, list) else set()
             h.require(not foreign & (cited | entries), f"{verb} of {user} names a record of another user.")
     for user in (h.user, h.other):
-        page = await h.memory.list(user, limit=100)
+        page = await h.memory.list(user, limit=min(100, most_listed(h)))
         h.require(page.items and _owners(page) == {user}, "list answers another user's records afterwards.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ from openmem.types import MemoryRecord
 from ..check import check
 from ..harness import Harness
 from ..probes import declared
-from ._shared import rich
+from ._shared import ALIKE, longest, most, most_listed, rich
 
 BROKEN = ("U+0000 \x00 inside", "\x00", "a lone \ud800 surrogate", "\udfff")
 NEEDS = {"scope": "scopes", "external_id": "supports_external_id"}
@@ -33,13 +34,19 @@ TYPED: dict[str, Any] = {
     "deep": {"a": {"b": {"c": [{"d": None, "e": True, "f": [1, 1.0, "1"]}]}}},
     "a key with spaces": 1,
     "dotted.key": 1,
+    "float of an integer": 1e16,
+    "floats": [2.0**53, -1e300, 1.7976931348623157e308, 1e-300],
+    "spaces": "  outer \n",
+    "composed \u00e9": "\u00e9",
+    "decomposed e\u0301": "e\u0301",
     "quote'\"key": 1,
     "ключ 🙂": "значение",
     "": "the empty key",
+    "deeper": json.loads('[{"in":' * 10 + "7" + "}]" * 10),
 }
 
 
-def _verbatim(h: Harness) -> list[str]:
+def verbatim(h: Harness) -> list[str]:
     """Make texts that are easily bent."""
     word = h.marker()
     return [
@@ -55,36 +62,37 @@ def _verbatim(h: Harness) -> list[str]:
         f"{h.number()}",
         f"0{h.number()}",
         f'"{word}"',
-        f"{word}{'A' * 5000}",
+        f"{word}{'A' * 5000}"[: longest(h, 5000)],
     ]
 
 
 async def _stored(h: Harness, record: MemoryRecord) -> list[tuple[str, MemoryRecord]]:
     """Read a record by each verb that answers with it."""
-    page = await h.memory.list(h.user, limit=500)
-    listed = [item for item in page.items if item.id == record.id]
+    listing = await h.memory.list(h.user, limit=most_listed(h))
+    listed = [item for item in listing.items if item.id == record.id]
     h.require(listed, "list does not have the record")
     got = await h.memory.get(record.id, user_id=h.user)
     return [("add", record), ("get", got), ("list", listed[0])]
 
 
-def _same(stored: Any, given: Any) -> bool:
+def same(stored: Any, given: Any) -> bool:
     """Compare JSON values by type and sign as well, at every depth: 1, 1.0 and true differ, and so do 0.0 and -0.0."""
     if type(stored) is not type(given):
         return False
     if isinstance(given, float):
         return stored == given and math.copysign(1, stored) == math.copysign(1, given)
     if isinstance(given, dict):
-        return stored.keys() == given.keys() and all(_same(stored[key], given[key]) for key in given)
+        return stored.keys() == given.keys() and all(same(stored[key], given[key]) for key in given)
     if isinstance(given, list):
-        return len(stored) == len(given) and all(map(_same, stored, given))
+        return len(stored) == len(given) and all(map(same, stored, given))
     return bool(stored == given)
 
 
-def _tags(h: Harness) -> list[str]:
-    """Make labels whose order, case and characters matter."""
+def labels(h: Harness) -> list[str]:
+    """Make labels whose order, case and characters matter, one of them twice."""
     word = h.marker()
-    return [f"b{word}", f"a{word}", f"B{word}", f" {word} ", f"a,{word}", f"été{word}", f"%{word}", f"b {word}"]
+    odd = [f"b{word}", f"a{word}", f"B{word}", f" {word} ", f"a,{word}", f"%{word}", f"b {word}"]
+    return [*odd, *(f"{sign}{word}" for sign in ALIKE), odd[1], *(f"{word}{number}" for number in range(30, 0, -1))]
 
 
 async def _only(h: Harness, record: MemoryRecord) -> None:
@@ -98,7 +106,7 @@ async def _comes_back(h: Harness, fields: dict[str, Any]) -> None:
         shown = {**stored.model_dump(exclude_none=True), **(stored.model_extra or {})}
         for name, value in fields.items():
             h.require(
-                name in shown and _same(shown[name], value),
+                name in shown and same(shown[name], value),
                 f"{verb} answers {name} = {shown.get(name)!r}, not {value!r}",
             )
 
@@ -106,12 +114,12 @@ async def _comes_back(h: Harness, fields: dict[str, Any]) -> None:
 @check("CON-1", "content is verbatim")
 async def keeps_content_verbatim(h: Harness) -> None:
     """Store texts that are easily bent and read them by add, get, list and search."""
-    texts = _verbatim(h)
+    texts = verbatim(h)
     for text in texts:
         record = await h.add(text)
         for verb, stored in await _stored(h, record):
             h.require(stored.content == text, f"{verb} answers {stored.content!r:.80}, not {text!r:.80}")
-    hits = await h.memory.search("quotes", h.user, limit=len(texts))
+    hits = await h.memory.search("quotes", h.user, limit=min(len(texts), most(h)))
     shown = [hit.memory.content for hit in hits]
     h.require(shown and set(shown) <= set(texts), f"search answers a content nobody stored: {shown!r:.200}")
 
@@ -120,7 +128,7 @@ async def keeps_content_verbatim(h: Harness) -> None:
 async def keeps_updated_content_verbatim(h: Harness) -> None:
     """Give one record each of the texts in turn."""
     record = await h.add(h.own("at first"))
-    for text in _verbatim(h):
+    for text in verbatim(h):
         await h.memory.update(record.id, user_id=h.user, content=text)
         stored = await h.memory.get(record.id, user_id=h.user)
         h.require(stored.content == text, f"get answers {stored.content!r:.80}, not {text!r:.80}")
@@ -177,7 +185,7 @@ async def refuses_broken_requests(h: Harness) -> None:
 @check("CON-4", "tags, source and confidence come back as given")
 async def keeps_plain_fields(h: Harness) -> None:
     """Store labels whose order, case and characters matter."""
-    await _comes_back(h, {"tags": _tags(h), "confidence": 0.1})
+    await _comes_back(h, {"tags": labels(h), "confidence": 0.1})
     await _comes_back(h, {"source": {"app": "Conformance", "type": "imported", "ref": "file://x y#1?z=ü"}})
     for confidence in (0.0, 1.0, 0.30000000000000004):
         await _comes_back(h, {"confidence": confidence})
@@ -205,7 +213,7 @@ async def keeps_updated_metadata(h: Harness) -> None:
     given = {key: value for key, value in TYPED.items() if key != "deep"} | {"deep": {"a": [1, 1.0, True, None, "1"]}}
     await h.memory.update(record.id, user_id=h.user, metadata=given)
     stored = (await h.memory.get(record.id, user_id=h.user)).metadata
-    h.require(_same(stored, given), f"get answers metadata = {stored!r}, not {given!r}")
+    h.require(same(stored, given), f"get answers metadata = {stored!r}, not {given!r}")
 
 
 @check("CON-5", "extensions come back as given", requires=["supports_metadata"])

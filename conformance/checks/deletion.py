@@ -135,7 +135,8 @@ async def respects_the_version(h: Harness) -> None:
     """Delete with the wrong version, then with the right one."""
     record = await h.add(h.own("fact"))
     right = record.version or 1
-    await h.refused(h.memory.delete(record.id, user_id=h.user, if_version=right + 1), ConflictError)
+    for user in (h.user, None):
+        await h.refused(h.memory.delete(record.id, user_id=user, if_version=right + 1), ConflictError)
     h.require(await h.all_ids() == [record.id], "a refused delete deleted")
     await h.memory.delete(record.id, user_id=h.user, if_version=right)
     h.require(await h.all_ids() == [], "a delete with the right version did not delete")

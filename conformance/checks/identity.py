@@ -10,7 +10,7 @@ from openmem.errors import ConflictError, InvalidRequestError
 
 from ..check import check
 from ..harness import Harness
-from ._shared import rich
+from ._shared import ALIKE, add_all, found, rich
 
 KEYS = ["supports_external_id"]
 
@@ -74,6 +74,17 @@ async def external_ids_are_upserted(h: Harness) -> None:
     h.expect(await h.all_ids(), [first.id, beside.id], among=[first.id, beside.id], what="list", all_expected=True)
     stored = await h.memory.get(first.id, user_id=h.user)
     h.require((stored.content, stored.external_id) == (h.own("at last"), h.own("k 1/é")), f"get answers {stored!r}")
+
+
+@check("IDN-3", "external_ids match by code points", requires=KEYS)
+async def keys_are_what_they_are_written_with(h: Harness) -> None:
+    """Add keys that are one by normalisation, case folding or without accents, and read them back."""
+    keys = [h.own("key") + sign for sign in ALIKE]
+    ids = {key: (await h.add(h.own(f"of {key!a}"), external_id=key)).id for key in keys}
+    h.require(len({*ids.values()}) == len(keys), "keys that differ by code points are one record")
+    for key, memory_id in ids.items():
+        stored = (await h.memory.get(memory_id, user_id=h.user)).external_id
+        h.require(stored == key, f"the external_id {key!a} came back as {stored!a}")
 
 
 @check("IDN-3", "external_ids are unique per user only", requires=KEYS)
@@ -141,6 +152,25 @@ async def repeating_changes_nothing(h: Harness) -> None:
     h.require(not changed, f"{', '.join(sorted(changed))} changed")
     stored = await h.memory.get(first.id, user_id=h.user)
     h.require(stored == again, "get answers otherwise than the second add")
+
+
+@check("IDN-4", "by words, a repeated add is found by its new content only", requires=(*KEYS, "keyword_search"))
+async def words_follow_a_repeated_add(h: Harness) -> None:
+    """Add a key again with another word, and replace it by a third, with a record beside that keeps the first."""
+    words = [h.marker() for _ in range(3)]
+    beside = await h.add(f"{words[0]} beside")
+    for place, conflict in enumerate(("update", "update", "replace")):
+        record = await h.add(f"{words[place]} kept", external_id=h.own("key"), on_conflict=conflict)
+        for each, word in enumerate(words[: place + 1]):
+            expected = [beside.id] * (each == 0) + [record.id] * (each == place)
+            h.expect(
+                await found(h, word, mode="keyword"),
+                expected,
+                among=[beside.id, record.id],
+                what=f"word {each} after add {place}",
+                all_expected=place == 0,
+                none_expected=0 < each < place,
+            )
 
 
 @check("IDN-6", "a repeated add brings an archived record back", requires=(*KEYS, "supports_archive"))
@@ -221,6 +251,28 @@ async def conflicts_are_skipped(h: Harness) -> None:
     h.require(await h.memory.get(first.id, user_id=h.user) == first, "the stored record changed")
     new = await h.memory.add(h.own("other"), h.user, external_id=h.own("another"), on_conflict="skip")
     h.require(new.content == h.own("other"), "a key that was not there was not stored")
+
+
+@check("IDN-7", "on_conflict=skip and replace hold in a batch", requires=(*KEYS, "add_many"))
+async def conflicts_in_a_batch(h: Harness) -> None:
+    """Skip one key and replace another in one batch, beside a key that is new."""
+    fields: dict[str, Any] = {"tags": [h.own("a")], "confidence": 0.5}
+    kept, replaced = [await h.add(h.own("at first"), external_id=h.own(key), **fields) for key in ("one", "two")]
+    changes = {"one": "skip", "two": "replace", "three": "skip"}
+    items = [
+        {"content": h.own("at last"), "external_id": h.own(key), "on_conflict": conflict}
+        for key, conflict in changes.items()
+    ]
+    results = await add_all(h, items)
+    ids = [result.id for result in results]
+    h.require(ids[:2] == [kept.id, replaced.id] and ids[2], f"the batch is answered by {results}")
+    stored = await h.memory.get(kept.id, user_id=h.user)
+    h.require(stored == kept, f"skipped, {kept!r} became {stored!r}")
+    stored = await h.memory.get(replaced.id, user_id=h.user)
+    given = (stored.content, stored.tags or None, stored.confidence)
+    h.require(given == (h.own("at last"), None, None), f"replaced, the record is {stored!r}")
+    new = await h.memory.get(ids[2] or "", user_id=h.user)
+    h.require(new.content == h.own("at last"), f"a key that was not there is {new!r}")
 
 
 @check("IDN-7", "on_conflict=error is a conflict that names the record", requires=KEYS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 from openmem.errors import InvalidRequestError
@@ -11,8 +12,9 @@ from openmem.types import MemoryPage, MemoryRecord
 
 from ..check import check
 from ..harness import Harness
-from ._shared import crowd, declared
+from ._shared import crowd, declared, most_listed
 
+DAY = timedelta(days=1)
 Between = Callable[[MemoryPage], Awaitable[None]]
 
 
@@ -70,7 +72,7 @@ async def pages_of_every_size(h: Harness) -> None:
     """Walk seven records by pages of every size from one to more than all."""
     records = await _seed(h, 7)
     expected = _newest_first(records)
-    for limit in (1, 2, 3, 4, 6, 7, 8, 500):
+    for limit in (1, 2, 3, 4, 6, 7, 8, most_listed(h)):
         pages = await _pages(h, limit)
         sizes = [len(page.items) for page in pages]
         h.require(max(sizes) <= limit, f"pages of at most {limit} held {sizes}.")
@@ -82,14 +84,61 @@ async def pages_of_every_size(h: Harness) -> None:
 async def nothing_caps_a_list(h: Harness) -> None:
     """List 120 records in one page and by pages of 50, which is the default."""
     ids = await crowd(h, [{"content": f"{h.marker()} {place}"} for place in range(120)])
-    limits = h.capabilities.limits
-    most = min(500, (limits and limits.max_list_results) or 500)
-    for limit in (most, 50):
+    for limit in (most_listed(h), min(50, most_listed(h))):
         pages = await _pages(h, limit)
         h.require(len(pages[0].items) == min(limit, 120), f"a page of {limit} held {len(pages[0].items)} of 120.")
         h.expect(_ids(h, pages), ids, among=ids, what=f"pages of {limit}", all_expected=True)
-    page = await h.memory.list(h.user)
-    h.require(len(page.items) == 50 and page.next_cursor is not None, f"a page held {len(page.items)} of 120.")
+    if most_listed(h) >= 50:
+        first = await h.memory.list(h.user)
+        h.require(len(first.items) == 50 and first.next_cursor is not None, f"a page held {len(first.items)} of 120.")
+
+
+@check("LST-2", "records of one moment are paged like others")
+async def pages_of_one_moment(h: Harness) -> None:
+    """Walk nine records, added while the clock stands still, by pages of every size."""
+    with h.standstill():
+        records = await _seed(h, 6)
+        batch = await crowd(h, [{"content": h.marker()} for _ in range(3)])
+    records += [await h.memory.get(each, user_id=h.user) for each in batch]
+    expected = _newest_first(records)
+    for limit in range(1, 10):
+        pages = await _pages(h, limit)
+        what = f"records of one moment by pages of {limit}"
+        h.expect(_ids(h, pages), expected, among=expected, what=what, ordered=True, all_expected=True)
+
+
+@check("LST-2", "every page is of the selection of the first", requires=("temporal",))
+async def pages_of_a_selection(h: Harness) -> None:
+    """Walk by each selection of time and place, among records that it leaves out, by pages of two."""
+    now = h.now()
+    validity: dict[str, dict[str, Any]] = {
+        "current": {},
+        "past": {"valid_from": now - 9 * DAY, "valid_to": now - 7 * DAY},
+        "future": {"valid_from": now + DAY},
+    }
+    names = [name for name in validity for _ in range(4)]
+    names = names[::3] + names[1::3] + names[2::3]
+    scoped = "scopes" in declared(h)
+    places = [{"scope": h.scope(("in", "out")[place % 2])} if scoped else {} for place in range(len(names))]
+    seeds = zip(names, places, strict=True)
+    records = await h.seed([{"content": h.marker(), **validity[name], **place} for name, place in seeds])
+    kinds = {record.id: name for record, name in zip(records, names, strict=True)}
+    selections: list[tuple[dict[str, Any], Callable[[MemoryRecord], bool]]] = [
+        ({}, lambda record: kinds[record.id] == "current"),
+        ({"as_of": now - 8 * DAY}, lambda record: kinds[record.id] == "past"),
+        ({"include": ["expired"]}, lambda record: kinds[record.id] != "future"),
+        ({"include": ["upcoming"]}, lambda record: kinds[record.id] != "past"),
+    ]
+    every = {"include": ["expired", "upcoming"]}
+    fifth, tenth = records[4].created_at, records[9].created_at
+    selections += [({**every, "since": fifth}, lambda record: record.created_at >= fifth)]
+    selections += [({**every, "until": tenth}, lambda record: record.created_at <= tenth)]
+    if scoped:
+        selections += [({**every, "scope": h.scope("in")}, lambda record: record.scope == h.scope("in"))]
+    for selection, selected in selections:
+        ids = _ids(h, await _pages(h, 2, **selection))
+        expected = _newest_first(filter(selected, records))
+        h.expect(ids, expected, among=kinds, what=f"pages of two by {selection}", ordered=True)
 
 
 @check("LST-3", "no empty page follows the last")
@@ -274,8 +323,8 @@ async def limits_are_checked(h: Harness) -> None:
     for limit in (0, -1, 501, 10**9):
         await h.refused(h.memory.list(h.user, limit=limit), InvalidRequestError)
     h.expect(h.ids(await h.memory.list(h.user, limit=1)), [_newest_first(records)[0]], among=h.ids(records), what="one")
-    page = await h.memory.list(h.user, limit=500)
-    h.require(len(page.items) == 2, f"a limit of 500 answered {len(page.items)} of 2 records.")
+    largest = await h.memory.list(h.user, limit=most_listed(h))
+    h.require(len(largest.items) == 2, f"a limit of {most_listed(h)} answered {len(largest.items)} of 2 records.")
 
 
 @check("LST-8", "a user without records has an empty page")
@@ -286,6 +335,6 @@ async def empty_page(h: Harness) -> None:
     gone = await h.add(h.marker())
     await h.memory.delete(gone.id, user_id=h.user)
     for user in (h.new_user(), h.user):
-        for limit in (1, 500):
-            page = await h.memory.list(user, limit=limit)
-            h.require(page.items == [] and page.next_cursor is None, f"the empty page is {page}")
+        for limit in (1, most_listed(h)):
+            empty = await h.memory.list(user, limit=limit)
+            h.require(empty.items == [] and empty.next_cursor is None, f"the empty page is {empty}")

@@ -9,7 +9,7 @@ from openmem.types import MemoryRecord
 
 from ..check import check
 from ..harness import Harness
-from ._shared import found, modes
+from ._shared import ALIKE, found, modes
 
 LOOKALIKES = ("{}x", "{} ", " {}", "{}%", "{}_", "{}*", "{}/", "%{}", "_{}", "*{}", "x{}", "{}.", "{}é")
 
@@ -138,6 +138,20 @@ async def lookalike_users_are_strangers(h: Harness) -> None:
         reads = [*await h.all_ids(user), *h.ids(await h.memory.search(word, user))]
         h.expect(reads, [], among=[mine.id], what=f"reads of the user {user!r}", none_expected=True)
         await h.refused(h.memory.get(mine.id, user_id=user), NotFoundError)
+
+
+@check("OWN-4", "user ids match by code points")
+async def users_are_what_they_are_written_with(h: Harness) -> None:
+    """Store for users who are one by normalisation, case folding or without accents, and read each one's own."""
+    users = [f"{h.user}{sign}" for sign in ALIKE]
+    word = h.marker()
+    records = {user: (await h.seed([{"content": f"{word} {user!a}"}], user_id=user))[0].id for user in users}
+    for user, memory_id in records.items():
+        among, what = records.values(), f"of the user {user!a}"
+        h.expect(await h.all_ids(user), [memory_id], among=among, what=f"list {what}")
+        h.expect(h.ids(await h.memory.search(word, user)), [memory_id], among=among, what=f"search {what}")
+        owner = (await h.memory.get(memory_id, user_id=user)).user_id
+        h.require(owner == user, f"the user {user!a} is answered as {owner!a}")
 
 
 @check("OWN-4", "hostile user ids are ordinary ids")

@@ -12,7 +12,7 @@ from openmem.types import MemoryRecord
 
 from ..check import check
 from ..harness import Harness
-from ._shared import reads
+from ._shared import delete_all, reads
 
 NEEDS = ("supports_supersession",)
 WITH_UPDATE = (*NEEDS, "update")
@@ -183,6 +183,22 @@ async def deleting_the_successor_frees(h: Harness) -> None:
     await _current(h, word, records, records, "after the delete")
 
 
+@check("SUP-3", "a batch that deletes successors frees what they superseded", requires=(*NEEDS, "delete_many"))
+async def batches_free(h: Harness) -> None:
+    """Delete a record that supersedes two, and the middle of a chain of three, in one batch."""
+    word = h.marker()
+    records = await h.seed([{"content": f"{word} {name}"} for name in "ab"])
+    new = await h.add(f"{word} new", supersedes=h.ids(records))
+    first, middle, last = await _chain(h, word, 3)
+    await _current(h, word, [*records, new, first, middle, last], [new, last], "before the batch")
+    await delete_all(h, [new.id, middle.id])
+    *freed, end = await _now(h, h.ids([*records, first, last]))
+    held = [record for record in freed if record.superseded_by is not None or record.superseded_at is not None]
+    h.require(not held, f"still superseded: {held}")
+    h.require(not end.supersedes, f"the newest still supersedes {end.supersedes}.")
+    await _current(h, word, [*freed, end], [*freed, end], "after the batch")
+
+
 @check("SUP-3", "deleting the head of a chain frees only the one before", requires=NEEDS)
 async def deleting_the_head(h: Harness) -> None:
     """Delete the newest of three, then the next."""
@@ -276,10 +292,10 @@ async def cycles(h: Harness) -> None:
 
 @check("SUP-5", "history is the whole chain from any member, oldest first", requires=(*NEEDS, "history"))
 async def history_from_any_member(h: Harness) -> None:
-    """Walk a chain of five from each member, with another chain beside it."""
-    chain = await _chain(h, h.marker(), 5)
+    """Walk a chain of twelve from its ends and its middle, with another chain beside it."""
+    chain = await _chain(h, h.marker(), 12)
     beside = await _chain(h, h.marker(), 2)
-    for member in chain:
+    for member in (*chain[:2], chain[6], *chain[-2:]):
         items = await h.memory.history(member.id, user_id=h.user)
         h.expect(
             h.ids(items),

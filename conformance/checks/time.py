@@ -12,7 +12,7 @@ from openmem.types import MemoryRecord
 
 from ..check import check
 from ..harness import Harness
-from ._shared import declared, reads
+from ._shared import declared, modes, reads
 
 TEMPORAL = ("temporal",)
 DAY = timedelta(days=1)
@@ -38,6 +38,7 @@ async def _reads(h: Harness, word: str, stored: Named, expected: Sequence[str], 
         selection=selection,
         all_expected=len(expected) == len(stored),
         none_expected=not expected,
+        by=modes(h),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import typer
 
 from openmem.errors import InvalidRequestError
+from openmem.urls import redact
 
 from . import output, text
 from .common import Json, Options
@@ -22,6 +24,8 @@ from .values import pairs
 
 app = typer.Typer(rich_markup_mode=None)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FILES = ("report.json", "junit.xml", "matrix.md")
+STOPPED = 2
 KILLED_BY = 128
 """And the number of the signal: the exit code of what a signal ended."""
 
@@ -49,15 +53,21 @@ def run(
 ) -> None:
     """Run the checks; exit code 0 all good, 1 some not, 2 they could not run or were stopped.
 
-    The memories they wrote are removed, also where the run is interrupted; entries of an audit log stay.
+    The memories they wrote are removed, also where the run is interrupted; a second signal ends it at once.
+    Entries of an audit log stay.
     """
     folders = [] if report is None else _folders(report, urls)
-    received: list[int] = []
+    signals = _Signals()
     arguments = {"only": only or (), "options": pairs("--option", option or ()), "seed": seed}
     try:
-        reports = asyncio.run(_run(urls, folders, received, **arguments))
+        reports = asyncio.run(_run(urls, folders, signals, **arguments))
     except asyncio.CancelledError:
-        raise typer.Exit(KILLED_BY + received[0]) from None
+        if signals.first is None:
+            raise
+        raise typer.Exit(KILLED_BY + signals.first) from None
+    except SystemExit as error:  # of a task that a provider made, which ends the event loop
+        output.warn(f"stopped: a task of the provider raised {error!r}")
+        raise typer.Exit(STOPPED) from None
     if report is not None:
         _write_matrix(report, reports)
     if json or not output.terminal():
@@ -69,18 +79,16 @@ def run(
     raise typer.Exit(max(each.exit_code for each in reports))
 
 
-async def _run(urls: Sequence[str], folders: Sequence[Path], received: list[int], **arguments: Any) -> list[Any]:
-    """Run one after the other, each into its folder if there are any; a signal, noted in received, cancels."""
+async def _run(urls: Sequence[str], folders: Sequence[Path], signals: _Signals, **arguments: Any) -> list[Any]:
+    """Run one after the other, each into its folder if there are any; a signal cancels."""
     from openmem import conformance
 
-    _heed(received)
     reports = []
     try:
-        with _progress() as watch:
+        with _progress() as watch, signals.heeded():
             for url, folder in zip_longest(urls, folders):
-                reports.append(await conformance.run(url, watch=watch, **arguments))
-                if folder is not None:
-                    reports[-1].write(folder)
+                signals.target = url
+                reports.append(await conformance.run(url, watch=watch, directory=folder, **arguments))
     except asyncio.CancelledError as interrupt:
         for note in getattr(interrupt, "__notes__", ()):
             output.warn(note)
@@ -88,21 +96,42 @@ async def _run(urls: Sequence[str], folders: Sequence[Path], received: list[int]
     return reports
 
 
-def _heed(received: list[int]) -> None:
-    """Let signals cancel the running task."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+class _Signals:
+    """Lets the first signal cancel the running task, and a second one end the process, also where the loop is held."""
 
-    def cancel(sent: int) -> None:
-        received.append(sent)
-        if output.watched():
-            _clear()
-            output.warn("interrupted; what the run wrote is being removed …")
-        if task is not None:
-            task.cancel()
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.target = ""
 
-    with suppress(NotImplementedError, RuntimeError, ValueError):  # on Windows, and beside the main thread
-        for each in SIGNALS:
-            loop.add_signal_handler(each, cancel, each)
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Handle signals meanwhile; those of the system, for a provider that blocks keeps the loop's from running."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def handle(sent: int, frame: Any) -> None:
+            if self.first is not None:
+                self._end(sent)
+            self.first = sent
+            if output.watched():
+                _clear()
+                output.warn("interrupted; what the run wrote is being removed; once more ends it at once …")
+            if task is not None:
+                loop.call_soon_threadsafe(task.cancel)
+
+        former = {}
+        with suppress(ValueError):  # beside the main thread
+            former = {each: signal.signal(each, handle) for each in SIGNALS}
+        try:
+            yield
+        finally:
+            if self.first is None:  # else a thread that a provider blocks may still keep the process from ending
+                for each, handler in former.items():
+                    signal.signal(each, handler)
+
+    def _end(self, sent: int) -> None:
+        output.warn(f"memories may be left in {redact(self.target)}")
+        sys.stderr.flush()
+        os._exit(KILLED_BY + sent)
 
 
 @contextmanager
@@ -144,12 +173,17 @@ def _show(reports: Sequence[Any]) -> None:
 
 
 def _folders(directory: Path, urls: Sequence[str]) -> list[Path]:
-    """Name the folder of each report, and find out before the minutes of a run whether any can be made."""
+    """Name the folder of each report, and find out before the minutes of a run whether any can be made.
+
+    Reports of a former run are taken out, lest they pass for those of one that ends early.
+    """
+    several = [directory / f"{number}-{urlsplit(url).scheme}" for number, url in enumerate(urls, 1)]
+    folders = [directory] if len(urls) == 1 else several
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        for former in (folder / name for folder in (directory, *folders) for name in FILES):
+            former.unlink(missing_ok=True)
     except OSError as error:
         message = f"the report cannot be written to {directory}: {error.strerror or error}."
         raise InvalidRequestError(message, remedy="Name a folder that can be made.") from error
-    if len(urls) == 1:
-        return [directory]
-    return [directory / f"{number}-{urlsplit(url).scheme}" for number, url in enumerate(urls, 1)]
+    return folders

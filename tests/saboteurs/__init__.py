@@ -1,6 +1,6 @@
 """Backends with one planted defect each, taken from real ones, and the clauses that must notice it."""
 
-from . import changes, concurrency, content, filtering, listing, search, states, users, verbs
+from . import changes, concurrency, content, cuts, filtering, folding, listing, search, states, users, verbs
 from .base import SABOTEURS, Saboteur
 
 __all__ = [
@@ -9,7 +9,9 @@ __all__ = [
     "changes",
     "concurrency",
     "content",
+    "cuts",
     "filtering",
+    "folding",
     "listing",
     "search",
     "states",

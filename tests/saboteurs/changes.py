@@ -7,7 +7,7 @@ from unittest import mock
 from openmem.adapters.kit import base
 from openmem.adapters.memory import records as reference
 
-from openmem import NotFoundError
+from openmem import ConflictError, NotFoundError
 from openmem._generated import models
 from openmem.protocol import records
 
@@ -205,3 +205,41 @@ class DeletesByContent(MemoryAdapter):
             if other.content.split()[0] == word and memory.content.endswith("0"):
                 store.remove(other)
         return deleted
+
+
+@plant("UPD-1")
+class UpdateSortsTags(_BendsChange):
+    def changed(self, old, new, request):
+        return but(new, tags=sorted(request.tags)) if request.tags else None
+
+
+@plant("UPD-6", "DEL-4")
+class VersionsNeedTheUser(MemoryAdapter):
+    """Looks at if_version only where the owner is named too."""
+
+    def _update(self, request, store):
+        return super()._update(request if request.user_id else but(request, if_version=None), store)
+
+    def _delete(self, request, store):
+        return super()._delete(request if request.user_id else but(request, if_version=None), store)
+
+
+@plant("SUP-3")
+class BatchDeleteFreesNothing(MemoryAdapter):
+    def _delete_item(self, request, store):
+        held = [memory for memory in self._store._records.values() if memory.superseded_by == request.id]
+        answer = super()._delete_item(request, store)
+        for memory in held:
+            freed = store.get(memory.id)
+            if freed is not None:
+                store.replace(freed, memory, None)
+        return answer
+
+
+@plant("ERR-4")
+class ConflictsWroteInPart(MemoryAdapter):
+    async def handle(self, request):
+        try:
+            return await super().handle(request)
+        except ConflictError as error:
+            raise ConflictError(error.message, written="part") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from typing import Any
 
 from openmem.adapters.kit.base import other_embedding
@@ -39,6 +40,72 @@ class TheLastIsNotWritten(Durable):  # a buffer that close forgets
     async def close(self):
         for memory in list(self._store._records.values())[-1:]:
             self._store.do(lambda store, memory=memory: store.remove(memory))
+
+
+class _BendsWhatItKeeps(Durable):
+    """Writes something else to its disk than it answers until it is closed; None: nothing at all."""
+
+    def kept(self, memory):
+        raise NotImplementedError
+
+    async def close(self):
+        for memory in list(self._store._records.values()):
+            bent = self.kept(memory)
+            self._store.do(lambda store, memory=memory, bent=bent: self._keep(store, memory, bent))
+
+    def _keep(self, store, memory, bent):
+        if bent is None:
+            store.remove(memory)
+        elif bent is not memory:
+            store.replace(memory, bent, None)
+
+
+@plant("DUR-1")
+class BatchesAreNotWritten(_BendsWhatItKeeps):
+    batched: set[str] = set()  # noqa: RUF012
+
+    def _add_item(self, item, store):
+        answer = super()._add_item(item, store)
+        self.batched.add(answer.id)
+        return answer
+
+    def kept(self, memory):
+        return None if memory.id in self.batched else memory
+
+
+@plant("DUR-1")
+class ContentComposedOnDisk(_BendsWhatItKeeps):
+    def kept(self, memory):
+        return but(memory, content=unicodedata.normalize("NFC", memory.content))
+
+
+@plant("DUR-1")
+class FloatsWholeOnDisk(_BendsWhatItKeeps):
+    def kept(self, memory):
+        def bent(value):
+            return int(value) if isinstance(value, float) and value.is_integer() else value
+
+        return but(memory, metadata={key: bent(value) for key, value in (memory.metadata or {}).items()} or None)
+
+
+@plant("DUR-1")
+class ArchivedForgottenOnDisk(_BendsWhatItKeeps):
+    def kept(self, memory):
+        return but(memory, archived=None) if memory.archived else memory
+
+
+@plant("DUR-1")
+class VectorsAreNotWritten(Durable):
+    closed: set[str] = set()  # noqa: RUF012
+
+    async def close(self):
+        self.closed.update(self._store._records)
+
+    async def search(self, request):
+        found = await super().search(request)
+        if request.mode == "vector":
+            found.results = [each for each in found.results if each.memory.id not in self.closed]
+        return found
 
 
 @plant("DUR-2")

@@ -68,7 +68,7 @@ class UpdatedContentStripped(MemoryAdapter):
         return await super().update(request)
 
 
-class _BendsMetadata(Bends):
+class BendsMetadata(Bends):
     def value(self, value: Any) -> Any:
         raise NotImplementedError
 
@@ -83,13 +83,13 @@ class _BendsMetadata(Bends):
 
 
 @plant("CON-5")
-class MetadataStringified(_BendsMetadata):
+class MetadataStringified(BendsMetadata):
     def value(self, value):
         return None if value is None else str(value)
 
 
 @plant("CON-5")
-class UpdatedMetadataStringified(_BendsMetadata):
+class UpdatedMetadataStringified(BendsMetadata):
     def bend(self, request):
         return request
 
@@ -103,31 +103,31 @@ class UpdatedMetadataStringified(_BendsMetadata):
 
 
 @plant("CON-5")
-class NumbersAsFloats(_BendsMetadata):
+class NumbersAsFloats(BendsMetadata):
     def value(self, value):
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 @plant("CON-5")
-class WholeFloatsAsIntegers(_BendsMetadata):
+class WholeFloatsAsIntegers(BendsMetadata):
     def value(self, value):
         return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 @plant("CON-5")
-class SignOfZeroLost(_BendsMetadata):  # a database of decimals
+class SignOfZeroLost(BendsMetadata):  # a database of decimals
     def value(self, value):
         return 0.0 if isinstance(value, float) and value == 0 else value
 
 
 @plant("CON-5")
-class BooleansAsNumbers(_BendsMetadata):  # SQL without booleans
+class BooleansAsNumbers(BendsMetadata):  # SQL without booleans
     def value(self, value):
         return int(value) if isinstance(value, bool) else value
 
 
 @plant("CON-5")
-class NestedBooleansAsNumbers(_BendsMetadata):
+class NestedBooleansAsNumbers(BendsMetadata):
     def bend(self, request):
         given = request.metadata or {}
         request.metadata = {key: self.deep(v) if isinstance(v, (dict, list)) else v for key, v in given.items()}
@@ -138,7 +138,7 @@ class NestedBooleansAsNumbers(_BendsMetadata):
 
 
 @plant("CON-5")
-class IntegersByFloat(_BendsMetadata):  # JavaScript
+class IntegersByFloat(BendsMetadata):  # JavaScript
     def value(self, value):
         return int(float(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -152,7 +152,7 @@ class MetadataFlattened(Bends):
 
 
 @plant("CON-5")
-class NullsDropped(_BendsMetadata):
+class NullsDropped(BendsMetadata):
     def deep(self, value):
         if isinstance(value, dict):
             return {key: self.deep(item) for key, item in value.items() if item is not None}

@@ -201,3 +201,36 @@ class UpdatedLater(MemoryAdapter):
     def _add(self, request, store):
         memory = super()._add(request, store)
         return but(memory, updated_at=memory.created_at + timedelta(seconds=1))
+
+
+@plant("IDN-7")
+class BatchesUpdateOrRefuse(MemoryAdapter):
+    """Takes skip and replace for update within a batch."""
+
+    def _add_item(self, item, store):
+        other = getattr(item, "on_conflict", None) in ("skip", "replace")
+        return super()._add_item(but(item, on_conflict="update") if other else item, store)
+
+
+@plant("IDN-4")
+class RepeatedAddKeepsOldWords(MemoryAdapter):
+    """Finds a record by words that an add of its external_id took out of it."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.former: list[models.Memory] = []
+
+    def _add(self, request, store):
+        known = store.by_external_id(request.user_id, request.external_id) if request.external_id else None
+        if known is not None:
+            self.former.append(known)
+        return super()._add(request, store)
+
+    async def search(self, request):
+        found = await super().search(request)
+        words, here = set((request.query or "").split()), {each.memory.id for each in found.results}
+        for former in self.former:
+            now = self._store.get(former.id)
+            if now is not None and now.id not in here and words & set(former.content.split()):
+                found.results.append(models.SearchResult(memory=now, score=0.0))
+        return found
