@@ -293,7 +293,7 @@ main(["conformance", "run", "memory://", "--only", "SEA-8", "--report", sys.argv
 def test_a_second_signal_ends_a_run_whose_provider_blocks(sent: str, colour: str, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"level": "full"}')
     process = python(STUCK, str(tmp_path), sent, colour)
-    assert process.returncode == 128 + int(sent.split()[1])
+    assert process.returncode in {128 + int(each) for each in sent.split()}  # a thread's arrive in either order
     assert process.stderr == "openmem: memories may be left in memory://\n"
     told = json.loads((tmp_path / "report.json").read_text())
     assert (told["level"], told["complete"], told["exit_code"]) == ("none", False, 2)

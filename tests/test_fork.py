@@ -170,7 +170,7 @@ if child == 0:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 memory.add("tea", "u")
-print("done")
+print("done", flush=True)
 os._exit(0)
 """
 

@@ -215,7 +215,8 @@ def test_a_store_can_be_read_beside_its_writer(store: Path) -> None:
 
 BESIDE = """
 import os, sys, tempfile
-from openmem import Memory, ranking
+from openmem import Memory
+from openmem.protocol import ranking
 
 bm25, waiting = ranking.bm25, []
 
