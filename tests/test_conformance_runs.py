@@ -279,10 +279,11 @@ search = MemoryAdapter.search
 async def blocks(self, request):
     if sys.argv[3] == "sync" and threading.current_thread() is threading.main_thread():
         return await search(self, request)
-    for sent in sys.argv[2].split():
-        os.kill(os.getpid(), int(sent))
-    while True:
-        time.sleep(60)
+    first, second = map(int, sys.argv[2].split())
+    os.kill(os.getpid(), first)
+    while True:  # again and again: while the first is being handled, another thread gets it, and wakes nobody
+        time.sleep(0.05)
+        os.kill(os.getpid(), second)
 
 MemoryAdapter.search = blocks
 main(["conformance", "run", "memory://", "--only", "SEA-8", "--report", sys.argv[1]])
