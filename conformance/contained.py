@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from openmem.runtime.bridge import cancelling
+
 T = TypeVar("T")
 
 
@@ -28,12 +30,3 @@ async def contained(call: Awaitable[T]) -> T:
         raise OutburstError(error) from error
     except BaseException as error:
         raise OutburstError(error) from error
-
-
-def cancelling() -> bool:
-    """Tell whether the current task was asked to end; a caller without an event loop has none."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return False
-    return task is not None and task.cancelling() > 0

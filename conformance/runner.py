@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from openmem.errors import ConfigurationError, ProviderUnavailableError
+from openmem.runtime.bridge import cancelling
 from openmem.urls import redact
 
 from .backend import Backend, Target
 from .check import Check
 from .checks import CHECKS
-from .contained import cancelling
 from .harness import Colour
 from .header import Header
 from .hiding import hider

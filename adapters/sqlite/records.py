@@ -25,6 +25,11 @@ _INSERT = f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * 
 _REPLACE = f"UPDATE records SET ({', '.join(COLUMNS)}) = ({', '.join('?' * len(COLUMNS))}) WHERE key = ?"  # noqa: S608
 
 
+def packed(vector: Sequence[float]) -> bytes:
+    """Write a vector as the file keeps it: of length 1, in float32, little-endian."""
+    return unit(vector).astype("<f4").tobytes()
+
+
 class Records:
     """The store within one transaction."""
 
@@ -143,7 +148,7 @@ class Records:
         self.connection.execute(
             "INSERT OR REPLACE INTO vectors (memory, user, revision, data)"
             " VALUES (?, ?, (SELECT revision FROM users WHERE key = ?), ?)",
-            (key, user, user, unit(vector).astype("<f4").tobytes()),
+            (key, user, user, packed(vector)),
         )
 
     def newest_first(

@@ -17,10 +17,9 @@ from openmem.adapter import Embed
 from openmem.runtime.bridge import offload
 
 from ..kit.reembedding import LAST, Text, last_vectors, overtaken
-from ..kit.vectors import unit
 from . import meta
 from .file import File
-from .records import Records
+from .records import Records, packed
 
 PIECE = 1000
 """Texts embedded at once."""
@@ -127,10 +126,7 @@ def _put(store: Records, embedding: EmbeddingInfo, texts: Sequence[Text], vector
         return
     statement = """INSERT OR REPLACE INTO renewed (memory, user, revision, data)
         SELECT key, user, ?, ? FROM records WHERE key = ? AND json_extract(record, '$.content') = ?"""
-    rows = [
-        (revision, unit(vector).astype("<f4").tobytes(), text.place, text.content)
-        for text, vector in zip(texts, vectors, strict=True)
-    ]
+    rows = [(revision, packed(vector), text.place, text.content) for text, vector in zip(texts, vectors, strict=True)]
     store.connection.executemany(statement, rows)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OMPError, ProviderError
-from ..runtime.bridge import stepping
+from ..runtime.bridge import cancelling
 from . import Embedder, RefusedTextsError
 
 Floats = NDArray[np.float32]
@@ -41,7 +41,7 @@ class Gated:
             error.written = "nothing"  # texts are embedded before anything is stored
             raise
         except asyncio.CancelledError as error:
-            if _is_cancelled():
+            if cancelling():  # our caller, and not something within the embedder
                 raise
             raise self._wrong(f"with {type(error).__name__}") from error
         except Exception as error:  # an embedder raises whatever its parts raise
@@ -102,12 +102,6 @@ class Gated:
             remedy="Correct the embedder, or its dimension.",
             written="nothing",
         )
-
-
-def _is_cancelled() -> bool:
-    """Tell whether it is our caller who is cancelled, and not something within the embedder."""
-    task = None if stepping() else asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _is_masked(row: Any) -> bool:

@@ -53,6 +53,15 @@ def stepping() -> bool:
     return _stepping.get()
 
 
+def cancelling() -> bool:
+    """Tell whether the task under way was asked to end; a sync caller who steps us, or has no loop, has none."""
+    try:
+        task = None if stepping() else asyncio.current_task()
+    except RuntimeError:
+        return False
+    return task is not None and task.cancelling() > 0
+
+
 async def breathe() -> None:
     """Let the event loop go on in the midst of long work; a sync caller's work goes on at once."""
     if not _stepping.get():

@@ -17,6 +17,7 @@ from tenacity import (
 )
 
 from ..errors import OMPError, ProviderUnavailableError, RateLimitedError
+from .bridge import cancelling
 from .calls import deadline
 
 T = TypeVar("T")
@@ -74,9 +75,9 @@ def _may_repeat(error: BaseException, harmless: bool) -> bool:
 
 def _time_left() -> float:
     """Return the seconds that a pause may take: none for a caller who is cancelled."""
-    task, moment = asyncio.current_task(), deadline()
-    if task is not None and task.cancelling():
+    if cancelling():
         return -1.0
+    moment = deadline()
     return LONGEST_PAUSE if moment is None else min(LONGEST_PAUSE, moment - asyncio.get_running_loop().time())
 
 
