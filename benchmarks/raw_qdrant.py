@@ -13,11 +13,11 @@ from typing import Any
 
 import qdrant_edge as edge
 from data import NOTHING, TOP, Data, Row, median_ms, rate
+from qdrant_client import QdrantClient, models
+
 from openmem.adapters.qdrant import records
 from openmem.adapters.qdrant.engine import Point, Words, words_name
 from openmem.adapters.qdrant.words import Numbers, words_of
-from qdrant_client import QdrantClient, models
-
 from openmem.protocol.clock import micros
 from openmem.types import MemoryRecord
 

@@ -16,11 +16,11 @@ from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
 
 from agent import LATER, talk
-from openmem.conformance import CHECKS, Progress, Report, matrix, run
 
 from openmem import Memory
 from openmem.cli import output
 from openmem.cli.tables import show_rows
+from openmem.conformance import CHECKS, Progress, Report, matrix, run
 
 OUT = Path("out/conformance")
 ENGINES = {

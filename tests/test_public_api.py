@@ -14,10 +14,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from conftest import python
 
 import openmem
 from openmem import errors, types
+from support.processes import python
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

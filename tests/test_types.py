@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import START, Scripted, record
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
@@ -20,6 +19,8 @@ import openmem
 from openmem import Memory, MemoryRecord
 from openmem._generated import models
 from openmem._generated.verbs import VERBS
+from support.clocks import START
+from support.scripted import Scripted, record
 
 RESPONSES = [
     *(models.Memory, models.MemorySource, models.MemoryPage, models.SearchResult, models.ContextBlock),

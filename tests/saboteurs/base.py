@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from unittest import mock
 
-from openmem.adapters import memory
-from openmem.adapters.kit.changes import Rules
-
 from openmem import client
 from openmem._generated import models
+from openmem.adapters import memory
+from openmem.adapters.kit.changes import Rules
 
 
 class MemoryAdapter(memory.MemoryAdapter):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from unittest import mock
 
-from openmem.adapters.kit import base
-from openmem.adapters.memory import records as reference
-
 from openmem import ConflictError, NotFoundError
 from openmem._generated import models
+from openmem.adapters.kit import base
+from openmem.adapters.memory import records as reference
 from openmem.protocol import records
 
 from .base import KeepsTheDead, MemoryAdapter, but, plant

@@ -6,11 +6,10 @@ import asyncio
 import unicodedata
 from typing import Any
 
-from openmem.adapters.kit.base import other_embedding
-from openmem.adapters.kit.changes import owned
-
 from openmem import ConfigurationError, NotFoundError
 from openmem._generated import models
+from openmem.adapters.kit.base import other_embedding
+from openmem.adapters.kit.changes import owned
 from openmem.protocol import records
 
 from .base import MemoryAdapter, but, plant

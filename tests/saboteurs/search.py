@@ -6,9 +6,8 @@ import re
 from typing import Any
 from unittest import mock
 
-from openmem.adapters.memory.indexes import UserIndex
-
 from openmem._generated import models
+from openmem.adapters.memory.indexes import UserIndex
 from openmem.protocol import filters, ranking
 from openmem.protocol import selection as selecting
 

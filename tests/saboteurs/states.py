@@ -9,9 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
-from openmem.adapters.kit import changes
-
 from openmem._generated import models
+from openmem.adapters.kit import changes
 from openmem.protocol import selection as selecting
 
 from .base import Bends, MemoryAdapter, asking, but, plant

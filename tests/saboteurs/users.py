@@ -6,10 +6,9 @@ import re
 from datetime import timedelta
 from unittest import mock
 
-from openmem.adapters.kit import base
-
 from openmem import NotFoundError, OMPError, client
 from openmem._generated import models
+from openmem.adapters.kit import base
 from openmem.protocol import records
 
 from .base import MemoryAdapter, but, plant

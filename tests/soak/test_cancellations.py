@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from stores import store  # noqa: F401  a fixture
 
 from openmem import AsyncMemory, NotFoundError, OMPError
 
@@ -69,7 +68,7 @@ async def _whole(memory: AsyncMemory) -> None:
             assert record.id in (records[record.superseded_by].supersedes or ())
 
 
-def test_cancelled_calls_leave_nothing_behind(store: str) -> None:  # noqa: F811
+def test_cancelled_calls_leave_nothing_behind(store: str) -> None:
     threads = threading.active_count()
 
     async def work() -> None:

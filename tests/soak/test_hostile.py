@@ -6,8 +6,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from stores import store  # noqa: F401  a fixture
-
 from openmem import Memory, OMPError
 
 ATTEMPTS = 3_000
@@ -98,7 +96,7 @@ class Attacker:
         return self._random.choice(tries)()
 
 
-def test_no_attempt_reaches_another_user(store: str) -> None:  # noqa: F811
+def test_no_attempt_reaches_another_user(store: str) -> None:
     with Memory(store, embedder="test:32", timeout=60) as memory:
         victim = memory.for_user(VICTIM)
         kept = [victim.add(f"{SECRET} number {n}", metadata={"k": n}) for n in range(8)]

@@ -6,12 +6,12 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from conftest import everything
-from mem0_platform import KEY, URL, Platform, platform  # noqa: F401  a fixture
-from twins import Failure
 
 from openmem import Memory, OMPError
 from openmem.types import BatchResult
+from support.mem0_platform import KEY, URL, Platform, platform  # noqa: F401  a fixture
+from support.stores import everything
+from support.twins import Failure
 
 CALLS = 200
 KINDS: tuple[Failure, ...] = ("429", "500", "500 after all", "cut")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from test_mem0 import FORKED_AT_WORK, finished
+from support.mem0_forks import FORKED_AT_WORK
+from support.processes import finished
 
 FORKS = 60
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from stand import VERBS, WAYS, Stand, check, hold_indexes, interrupt
 
 from openmem import NotFoundError
+from support.stand import VERBS, WAYS, Stand, check, hold_indexes, interrupt
 
 CHOSEN, SIGNALS, FORKS, THREADS = 250, 3_000, 60, 4
 pytestmark = [

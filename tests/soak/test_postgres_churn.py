@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from churn import churn, seed
-from openmem.adapters.postgres import search as postgres_search
 
 from openmem import AsyncMemory, Memory, OMPError
+from openmem.adapters.postgres import search as postgres_search
+from support.churn import churn, seed
 
 PROCESSES, THREADS, SEARCHES = 4, 4, 1250
 CANCELLATIONS, FORKS = 1000, 60

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from churn import ALWAYS, USERS, churn, seed
 
 from openmem import Memory
+from support.churn import ALWAYS, USERS, churn, seed
 
 THREADS = 4
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qdrant_server import Server
-from twins import at
 
 from openmem import ConfigurationError, Memory
+from support.qdrant_server import Server
+from support.twins import at
 
 FORKS = 60
 

@@ -9,13 +9,13 @@ from itertools import count, cycle
 from typing import Any, get_args
 
 import pytest
-from conftest import open_store
-from openmem.adapters.qdrant.adapter import QdrantAdapter
-from qdrant_server import Server
-from twins import Failure, at
 
 from openmem import OMPError
+from openmem.adapters.qdrant.adapter import QdrantAdapter
 from openmem.client import UserMemory
+from support.qdrant_server import Server
+from support.stores import open_store
+from support.twins import Failure, at
 
 EVERY: Any = ["superseded", "expired", "upcoming", "archived"]
 FAILURES: Sequence[Failure] = get_args(Failure)

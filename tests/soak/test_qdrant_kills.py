@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import python
-from qdrant_kills import SCRIPT
+
+from support.processes import python
+from support.qdrant_kills import SCRIPT
 
 KILLS = 25
 

@@ -7,9 +7,8 @@ import os
 import threading
 from pathlib import Path
 
-from churn import churn, seed
-
 from openmem import Memory
+from support.churn import churn, seed
 
 PROCESSES, THREADS, SEARCHES = 4, 4, 1250
 SPAWN = multiprocessing.get_context("spawn")

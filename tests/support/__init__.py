@@ -1,0 +1,1 @@
+"""What several tests share: twins of servers, adapters and clocks that a test moves, stores, processes beside."""
