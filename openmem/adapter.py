@@ -139,15 +139,15 @@ class Adapter:
             omp_version=OMP_VERSION, provider=self.name, verbs=native, features=self.features(), limits=self.limits()
         )
 
-    async def add(self, request: models.AddRequest) -> models.Memory:
+    async def add(self, request: models.AddRequest) -> models.MemoryRecord:
         """Store one memory."""
         raise self._unsupported("add")
 
-    async def get(self, request: models.GetRequest) -> models.Memory:
+    async def get(self, request: models.GetRequest) -> models.MemoryRecord:
         """Read one memory; NotFoundError where user_id is given and is not the owner."""
         raise self._unsupported("get")
 
-    async def update(self, request: models.UpdateRequest) -> models.Memory:
+    async def update(self, request: models.UpdateRequest) -> models.MemoryRecord:
         """Apply a merge patch: request.model_fields_set says what is given."""
         raise self._unsupported("update")
 

@@ -23,8 +23,8 @@ from ._generated.models import (
     HistoryRequest,
     HistoryResponse,
     ListRequest,
-    Memory,
     MemoryPage,
+    MemoryRecord,
     MemorySource,
     Message,
     RelatedRequest,
@@ -39,7 +39,7 @@ from ._generated.models import (
     UpdateRequest,
 )
 from ._generated.models import AddRequest as MemoryInput
-from ._generated.models import Memory as MemoryRecord
+from ._generated.models import MemoryRecord as Memory
 from ._generated.models import UpdateRequest as MemoryUpdate
 
 __all__ = [

@@ -43,8 +43,8 @@ def test_every_name_of_the_sdk_page_is_public(name: str) -> None:
 
 
 def test_memory_record_is_the_model_and_memory_the_client() -> None:
-    assert openmem.MemoryRecord is types.Memory is types.MemoryRecord
-    assert openmem.Memory is not types.Memory
+    assert openmem.MemoryRecord is types.MemoryRecord is types.MemoryRecord
+    assert openmem.Memory is not types.MemoryRecord
 
 
 def test_every_error_is_public_and_in_one_tree() -> None:

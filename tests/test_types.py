@@ -23,12 +23,12 @@ from support.clocks import START
 from support.scripted import Scripted, record
 
 RESPONSES = [
-    *(models.Memory, models.MemorySource, models.MemoryPage, models.SearchResult, models.ContextBlock),
+    *(models.MemoryRecord, models.MemorySource, models.MemoryPage, models.SearchResult, models.ContextBlock),
     *(models.Citation, models.Capabilities, models.CapabilityFeatures, models.CapabilityLimits, models.AuditEntry),
     *(models.BatchResult, models.Stats, models.ScoreKinds, models.EmbeddingInfo, models.ErrorDetail),
 ]
 LEAST: dict[type[BaseModel], dict[str, Any]] = {
-    models.Memory: {"id": "m", "content": "c", "user_id": "u", "created_at": "2026-01-01T00:00:00Z"},
+    models.MemoryRecord: {"id": "m", "content": "c", "user_id": "u", "created_at": "2026-01-01T00:00:00Z"},
     models.MemoryPage: {"items": []},
     models.SearchResult: {"memory": {"id": "m", "content": "c", "user_id": "u", "created_at": START}, "score": 0.5},
     models.ContextBlock: {"text": "", "citations": []},
@@ -70,7 +70,7 @@ def test_what_a_0_1_peer_leaves_out_is_none(model: type[BaseModel]) -> None:
 
 def test_the_fields_of_the_page_with_their_types() -> None:
     sent = {
-        **LEAST[models.Memory],
+        **LEAST[models.MemoryRecord],
         "scope": "coding/preferences",
         "tags": ["editor"],
         "source": {"app": "cursor", "type": "explicit", "ref": "session-1"},
@@ -98,7 +98,7 @@ def test_the_fields_of_the_page_with_their_types() -> None:
 )
 def test_what_is_no_memory_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        MemoryRecord.model_validate({**LEAST[models.Memory], **wrong})
+        MemoryRecord.model_validate({**LEAST[models.MemoryRecord], **wrong})
 
 
 @given(EXTENSIONS, st.none() | st.dictionaries(st.text(alphabet="abc.é$ ", min_size=1), JSON, max_size=4))

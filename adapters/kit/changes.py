@@ -16,7 +16,7 @@ from openmem.runtime.calls import CURRENT
 
 from .store import Logged, Records
 
-Memories = Sequence[models.Memory]
+Memories = Sequence[models.MemoryRecord]
 
 
 class Rules:
@@ -27,7 +27,7 @@ class Rules:
         self._embedding = embedding
         self._new_id = new_id
 
-    def add(self, request: models.AddRequest, store: Records) -> models.Memory:
+    def add(self, request: models.AddRequest, store: Records) -> models.MemoryRecord:
         """Store a new memory, or do with the one that has its external_id what on_conflict says."""
         if request.external_id is not None:
             known = store.by_external_id(request.user_id, request.external_id)
@@ -42,7 +42,7 @@ class Rules:
         store.log(memory.user_id, self.entry("add", memory))
         return store.hand_out(memory)
 
-    def update(self, request: models.UpdateRequest, store: Records) -> models.Memory:
+    def update(self, request: models.UpdateRequest, store: Records) -> models.MemoryRecord:
         """Apply a merge patch; nothing changes where it is empty."""
         memory = owned(store.get(request.id), request.id, request.user_id)
         records.check_version(memory, request.if_version)
@@ -80,7 +80,7 @@ class Rules:
         except OMPError as error:
             return models.BatchResult(id=request.id, error=error.detail())
 
-    def entry(self, verb: str, memory: models.Memory | None = None, *, scope: str | None = None) -> Logged:
+    def entry(self, verb: str, memory: models.MemoryRecord | None = None, *, scope: str | None = None) -> Logged:
         """Write down what the call under way does, for the audit log."""
         call = CURRENT.get()
         source = memory.source if memory else None
@@ -93,7 +93,7 @@ class Rules:
     def _model(self, request: models.AddRequest | models.UpdateRequest) -> str | None:
         return self._embedding.model if self._embedding and request.vector is not None else None
 
-    def _add_again(self, request: models.AddRequest, known: models.Memory, store: Records) -> models.Memory:
+    def _add_again(self, request: models.AddRequest, known: models.MemoryRecord, store: Records) -> models.MemoryRecord:
         if request.on_conflict == "error":
             raise ConflictError(
                 f"memory {known.id} has the external_id {request.external_id!r}.",
@@ -108,11 +108,11 @@ class Rules:
     def _change(
         self,
         store: Records,
-        memory: models.Memory,
-        changed: models.Memory,
+        memory: models.MemoryRecord,
+        changed: models.MemoryRecord,
         vector: Sequence[float] | None,
         verb: str,
-    ) -> models.Memory:
+    ) -> models.MemoryRecord:
         """Store what becomes of a memory, with the links that come and go by it."""
         before, after = set(memory.supersedes or ()), changed.supersedes or []
         replaced = _replaceable(store, memory, [each for each in after if each not in before])
@@ -127,7 +127,7 @@ class Rules:
         return store.hand_out(changed)
 
 
-def owned(memory: models.Memory | None, memory_id: str, user_id: str | None) -> models.Memory:
+def owned(memory: models.MemoryRecord | None, memory_id: str, user_id: str | None) -> models.MemoryRecord:
     """Return a memory that was read by id; NotFoundError where it is none or another user's."""
     if memory is None or (user_id is not None and memory.user_id != user_id):
         raise unknown(memory_id)
@@ -139,12 +139,12 @@ def unknown(memory_id: str) -> NotFoundError:
     return NotFoundError(f"there is no memory {memory_id}.")
 
 
-def linked(memory: models.Memory) -> list[str]:
+def linked(memory: models.MemoryRecord) -> list[str]:
     """Name the neighbours of a memory in its supersession chain."""
     return [*(memory.supersedes or ()), *([memory.superseded_by] if memory.superseded_by else ())]
 
 
-def _replaceable(store: Records, successor: models.Memory, ids: Sequence[str]) -> Memories:
+def _replaceable(store: Records, successor: models.MemoryRecord, ids: Sequence[str]) -> Memories:
     """Read the memories that a successor is to replace; each must exist, be the same user's and be free."""
     replaced = []
     later = _successors(store, successor) if ids else set()
@@ -162,7 +162,7 @@ def _replaceable(store: Records, successor: models.Memory, ids: Sequence[str]) -
     return replaced
 
 
-def _successors(store: Records, memory: models.Memory) -> set[str]:
+def _successors(store: Records, memory: models.MemoryRecord) -> set[str]:
     """Name a memory and everything that replaced it, link by link."""
     seen = {memory.id}
     following = memory.superseded_by
@@ -179,7 +179,7 @@ def _superseded(store: Records, successor_id: str, ids: Iterable[str]) -> Memori
     return [memory for memory in read if memory is not None and memory.superseded_by == successor_id]
 
 
-def _link(store: Records, successor: models.Memory, replaced: Memories, moment: datetime) -> None:
+def _link(store: Records, successor: models.MemoryRecord, replaced: Memories, moment: datetime) -> None:
     for memory in replaced:
         links = {"superseded_by": successor.id, "superseded_at": moment}
         store.replace(memory, memory.model_copy(update=links), None)
@@ -190,7 +190,7 @@ def _free(store: Records, freed: Memories) -> None:
         store.replace(memory, memory.model_copy(update={"superseded_by": None, "superseded_at": None}), None)
 
 
-def _leave(store: Records, successor: models.Memory | None, memory_id: str) -> None:
+def _leave(store: Records, successor: models.MemoryRecord | None, memory_id: str) -> None:
     """Take a memory off its successor's list."""
     if successor is not None:
         rest = [each for each in successor.supersedes or () if each != memory_id]

@@ -32,7 +32,7 @@ class InProcessAdapter(NativeAdapter):
     async def transact(self, work: Callable[[Store], T], *, write: bool) -> T:
         """Run work on a store; with write, all of it is kept or none."""
 
-    async def add(self, request: models.AddRequest) -> models.Memory:
+    async def add(self, request: models.AddRequest) -> models.MemoryRecord:
         """Store one memory, or update the one that has its external_id."""
         return await self.transact(partial(self.rules.add, request), write=True)
 
@@ -40,17 +40,17 @@ class InProcessAdapter(NativeAdapter):
         """Store many, a few hundred to a transaction."""
         return await self._batches(request.items, self.rules.add_item)
 
-    async def get(self, request: models.GetRequest) -> models.Memory:
+    async def get(self, request: models.GetRequest) -> models.MemoryRecord:
         """Read one memory, whatever its state."""
 
-        def work(store: Store) -> models.Memory:
+        def work(store: Store) -> models.MemoryRecord:
             memory = owned(store.get(request.id), request.id, request.user_id)
             _log_read(store, memory.user_id, self.rules.entry("get", memory))
             return store.hand_out(memory)
 
         return await self.transact(work, write=False)
 
-    async def update(self, request: models.UpdateRequest) -> models.Memory:
+    async def update(self, request: models.UpdateRequest) -> models.MemoryRecord:
         """Apply a merge patch; nothing changes where it is empty."""
         return await self.transact(partial(self.rules.update, request), write=True)
 
@@ -80,7 +80,7 @@ class InProcessAdapter(NativeAdapter):
         def work(store: Store) -> models.SearchResponse:
             selected = selection.predicate(request, self.clock())
 
-            def load(keys: Sequence[Any]) -> dict[Any, models.Memory]:
+            def load(keys: Sequence[Any]) -> dict[Any, models.MemoryRecord]:
                 return {key: memory for key, memory in store.load(request.user_id, keys) if selected(memory)}
 
             with store.source(request.user_id) as source:
@@ -133,7 +133,7 @@ def _log_read(store: Store, user_id: str, entry: Logged) -> None:
         store.log(user_id, entry)
 
 
-def _walk(store: Store, request: models.ListRequest) -> Iterable[models.Memory]:
+def _walk(store: Store, request: models.ListRequest) -> Iterable[models.MemoryRecord]:
     """Walk what a list may select, newest first: one record at the most, where its filter pins that."""
     after, pinned = cursors.decode(request), selection.pinned(request)
     if pinned is None:

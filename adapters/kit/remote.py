@@ -44,7 +44,7 @@ class NotWritten(Exception):
 class Transaction(Protocol):
     """What one change reads and writes."""
 
-    async def read(self, wanted: Wanted) -> Collection[models.Memory]:
+    async def read(self, wanted: Wanted) -> Collection[models.MemoryRecord]:
         """Read records, and hold them still where the engine can; NotWritten where another writer is at them."""
 
     async def write(self, staging: Staging) -> None:
@@ -76,10 +76,10 @@ class RemoteAdapter(NativeAdapter):
         """Begin a transaction; users: those whom the requests and the audit entries name."""
 
     @abstractmethod
-    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
+    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.MemoryRecord]:
         """Read records by id, outside any transaction; user_id: who asks, where that is known."""
 
-    async def add(self, request: models.AddRequest) -> models.Memory:
+    async def add(self, request: models.AddRequest) -> models.MemoryRecord:
         """Store one memory, or update the one that has its external_id."""
         return (await self._change([request], self.rules.add))[0]
 
@@ -87,13 +87,13 @@ class RemoteAdapter(NativeAdapter):
         """Store many, some hundreds to a transaction."""
         return await self._batches(request.items, self.rules.add_item)
 
-    async def get(self, request: models.GetRequest) -> models.Memory:
+    async def get(self, request: models.GetRequest) -> models.MemoryRecord:
         """Read one memory, whatever its state."""
         memory = await self._read(request.id, request.user_id)
         await self.log_read(memory.user_id, self.rules.entry("get", memory))
         return memory
 
-    async def update(self, request: models.UpdateRequest) -> models.Memory:
+    async def update(self, request: models.UpdateRequest) -> models.MemoryRecord:
         """Apply a merge patch; nothing changes where it is empty."""
         return (await self._change([request], self.rules.update))[0]
 
@@ -113,7 +113,7 @@ class RemoteAdapter(NativeAdapter):
         await self.log_read(start.user_id, self.rules.entry("history", start))
         return models.HistoryResponse(items=sorted(chain, key=lambda each: (each.created_at, each.id)))
 
-    async def chain(self, start: models.Memory) -> Collection[models.Memory]:
+    async def chain(self, start: models.MemoryRecord) -> Collection[models.MemoryRecord]:
         """Read the chain that a memory belongs to, itself included: link by link, where the engine knows no better."""
         chain, newest = {start.id: start}, [start]
         while missing := {each for memory in newest for each in linked(memory)} - chain.keys():
@@ -160,7 +160,7 @@ class RemoteAdapter(NativeAdapter):
 
     # --- changes ----------------------------------------------------------------------------------------------
 
-    async def _read(self, memory_id: str, user_id: str | None) -> models.Memory:
+    async def _read(self, memory_id: str, user_id: str | None) -> models.MemoryRecord:
         found = next(iter(await self.fetch([memory_id], user_id)), None)
         return owned(found, memory_id, user_id)
 

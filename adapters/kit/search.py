@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from openmem._generated.models import Memory, SearchRequest, SearchResult
+from openmem._generated.models import MemoryRecord, SearchRequest, SearchResult
 from openmem.protocol import cursors, ranking
 from openmem.protocol.selection import results
 
@@ -17,7 +17,7 @@ from .vectors import VectorIndex
 
 Key = TypeVar("Key")
 Scores = NDArray[np.float64]
-Load = Callable[[Sequence[Key]], Mapping[Key, Memory]]
+Load = Callable[[Sequence[Key]], Mapping[Key, MemoryRecord]]
 """Returns those of the keys whose memories the request selects."""
 MANY = 1000
 """Memories beyond which sorting, which lets no other thread run, is not for all of them."""
@@ -89,13 +89,13 @@ def _fused(
     return [*keys, *beyond], np.concatenate([scores, np.array(extra, dtype=np.float64)])
 
 
-def best(keys: Sequence[Key], scores: Scores, load: Load[Key], limit: int) -> list[tuple[Memory, float]]:
+def best(keys: Sequence[Key], scores: Scores, load: Load[Key], limit: int) -> list[tuple[MemoryRecord, float]]:
     """Return the `limit` best selected memories: by score, ties newest first.
 
     Walks down in bands of equal or falling score, loading only as many memories as the limit needs: exact under any
     selection, and cheap where most memories are selected.
     """
-    found: list[tuple[Memory, float]] = []
+    found: list[tuple[MemoryRecord, float]] = []
     ceiling, size = np.inf, limit
     while len(found) < limit:
         below = np.flatnonzero(scores < ceiling)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from openmem._generated.models import AddRequest, DeleteRequest, Memory, UpdateRequest
+from openmem._generated.models import AddRequest, DeleteRequest, MemoryRecord, UpdateRequest
 
 from .changes import linked
 from .store import Logged
@@ -37,18 +37,18 @@ class Staging:
     """Records as they were read, and what becomes of them; a Records for the rules."""
 
     def __init__(self) -> None:
-        self._now: dict[str, Memory | None] = {}
+        self._now: dict[str, MemoryRecord | None] = {}
         self._keys: dict[Key, str | None] = {}
-        self.read: dict[str, Memory] = {}
+        self.read: dict[str, MemoryRecord] = {}
         """The stored state of what was read."""
-        self.inserted: dict[str, Memory] = {}
-        self.replaced: dict[str, Memory] = {}
-        self.removed: dict[str, Memory] = {}
+        self.inserted: dict[str, MemoryRecord] = {}
+        self.replaced: dict[str, MemoryRecord] = {}
+        self.removed: dict[str, MemoryRecord] = {}
         self.vectors: dict[str, Sequence[float]] = {}
         """New vectors, by id: of what is inserted, and of what is replaced where its content is new."""
         self.entries: list[tuple[str, Logged]] = []
 
-    def learn(self, wanted: Wanted, found: Iterable[Memory]) -> None:
+    def learn(self, wanted: Wanted, found: Iterable[MemoryRecord]) -> None:
         """Take in what was found of the wanted records; the rest does not exist."""
         records = {memory.id: memory for memory in found if memory.id not in self._now}
         self.read.update(records)
@@ -62,14 +62,14 @@ class Staging:
         ids = {each for memory in self.read.values() for each in linked(memory)}
         return Wanted(frozenset(ids - self._now.keys()))
 
-    def get(self, memory_id: str) -> Memory | None:
+    def get(self, memory_id: str) -> MemoryRecord | None:
         """Return a record; Unread where it was not read yet."""
         try:
             return self._now[memory_id]
         except KeyError:
             raise Unread(Wanted(ids=frozenset([memory_id]))) from None
 
-    def by_external_id(self, user_id: str, external_id: str) -> Memory | None:
+    def by_external_id(self, user_id: str, external_id: str) -> MemoryRecord | None:
         """Return the record that has a user's external_id; Unread where it was not asked for yet."""
         key = (user_id, external_id)
         if key not in self._keys:
@@ -77,7 +77,7 @@ class Staging:
         memory_id = self._keys[key]
         return self._now[memory_id] if memory_id is not None else None
 
-    def insert(self, memory: Memory, vector: Sequence[float] | None) -> None:
+    def insert(self, memory: MemoryRecord, vector: Sequence[float] | None) -> None:
         """Stage a new record."""
         self._now[memory.id] = self.inserted[memory.id] = memory
         if memory.external_id is not None:
@@ -85,14 +85,14 @@ class Staging:
         if vector is not None:
             self.vectors[memory.id] = vector
 
-    def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
+    def replace(self, old: MemoryRecord, new: MemoryRecord, vector: Sequence[float] | None) -> None:
         """Stage a changed record."""
         self._now[new.id] = new
         (self.inserted if new.id in self.inserted else self.replaced)[new.id] = new
         if vector is not None:
             self.vectors[new.id] = vector
 
-    def remove(self, memory: Memory) -> None:
+    def remove(self, memory: MemoryRecord) -> None:
         """Stage the end of a record."""
         self._now[memory.id] = None
         if memory.external_id is not None:
@@ -102,7 +102,7 @@ class Staging:
         if self.inserted.pop(memory.id, None) is None:
             self.removed[memory.id] = memory
 
-    def hand_out(self, memory: Memory) -> Memory:
+    def hand_out(self, memory: MemoryRecord) -> MemoryRecord:
         """Return the record itself: nothing is kept here."""
         return memory
 

@@ -144,7 +144,7 @@ class Mem0Adapter(RemoteAdapter):
             raise UnsupportedCapabilityError("mem0 has no language model.", remedy=NO_MODEL)
         model = self.embedding.model if self.embedding else None
 
-        def made(memory_id: str, content: str) -> models.Memory:
+        def made(memory_id: str, content: str) -> models.MemoryRecord:
             return records.new_fact(request, content, memory_id=memory_id, now=self.clock(), embedding_model=model)
 
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
@@ -166,7 +166,7 @@ class Mem0Adapter(RemoteAdapter):
         assert self.embed is not None  # noqa: S101
         return await self.embed(texts)
 
-    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
+    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.MemoryRecord]:
         """Read records by id."""
         found = await self._call(stored.read, ids)
         return [memory for memory in stored.memories(found) if user_id is None or memory.user_id == user_id]
@@ -197,7 +197,7 @@ class Mem0Transaction:
         self._library = library
         self._payloads: dict[str, stored.Payload] = {}
 
-    async def read(self, wanted: Wanted) -> Collection[models.Memory]:
+    async def read(self, wanted: Wanted) -> Collection[models.MemoryRecord]:
         """Read records by id, and by external_id as it stands beside the envelope."""
         found = await self._library.call(stored.read_wanted, wanted)
         self._payloads.update(found)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 from openmem.errors import OMPError, ProviderError
 from openmem.protocol.clock import utc_now
 
@@ -73,8 +73,8 @@ def write(mem0: Any, staging: Staging, payloads: Mapping[str, Payload]) -> None:
 
 
 def remember(
-    mem0: Any, messages: list[dict[str, str]], user_id: str, embeds: Embeds, made: Callable[[str, str], Memory]
-) -> list[Memory]:
+    mem0: Any, messages: list[dict[str, str]], user_id: str, embeds: Embeds, made: Callable[[str, str], MemoryRecord]
+) -> list[MemoryRecord]:
     """Extract facts; made: from an id and a text to the memory that takes the place of mem0's record."""
     embedder, name, batch, undo = mem0.embedding_model, user_name(user_id), uuid4().hex, Undo()
     if isinstance(embedder, OurEmbedder):
@@ -92,13 +92,13 @@ def remember(
     return memories
 
 
-def replace(mem0: Any, memory: Memory, former: Payload, vector: Sequence[float] | None) -> None:
+def replace(mem0: Any, memory: MemoryRecord, former: Payload, vector: Sequence[float] | None) -> None:
     """Write a memory in the place of a record; some stores keep what a new payload does not name."""
     payload = payload_of(memory, former)
     _update(mem0, memory.id, payload | _cleared(former, payload), vector)
 
 
-def payload_of(memory: Memory, former: Payload) -> dict[str, Any]:
+def payload_of(memory: MemoryRecord, former: Payload) -> dict[str, Any]:
     """Write a memory as mem0's own add would; former: what it replaces."""
     return {
         **metadata_of(memory),
@@ -113,7 +113,7 @@ def payload_of(memory: Memory, former: Payload) -> dict[str, Any]:
     }
 
 
-def _insert(mem0: Any, memories: Sequence[Memory], vectors: Vectors, undo: Undo) -> None:
+def _insert(mem0: Any, memories: Sequence[MemoryRecord], vectors: Vectors, undo: Undo) -> None:
     undo.note(_remove, mem0, [memory.id for memory in memories])
     mem0.vector_store.insert(
         vectors=[[*map(float, vectors[memory.id])] for memory in memories],
@@ -186,7 +186,7 @@ def _events(staging: Staging) -> Sequence[dict[str, Any]]:
     return [*added, *changed, *(_event("DELETE", memory, None) for memory in staging.removed.values())]
 
 
-def _event(event: str, old: Memory | None, new: Memory | None) -> dict[str, Any]:
+def _event(event: str, old: MemoryRecord | None, new: MemoryRecord | None) -> dict[str, Any]:
     memory = new or old
     assert memory is not None  # noqa: S101
     return {

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 from uuid import UUID
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 from openmem.errors import InvalidRequestError
 from openmem.protocol.validation import check_json
 
@@ -108,7 +108,7 @@ def rounded(raw: float) -> float:
     return round(float(raw), 6)
 
 
-def metadata_of(memory: Memory) -> dict[str, Any]:
+def metadata_of(memory: MemoryRecord) -> dict[str, Any]:
     """Write a memory as metadata: its envelope, and what stands beside it."""
     kept = memory.model_dump(mode="json", exclude={"content", "status"}, exclude_none=True)
     kept |= memory.model_extra or {}  # with the nulls in it, as those of metadata
@@ -119,13 +119,13 @@ def metadata_of(memory: Memory) -> dict[str, Any]:
     return written if memory.external_id is None else written | {EXTERNAL_ID: memory.external_id}
 
 
-def own_of(memory: Memory) -> dict[str, Any]:
+def own_of(memory: MemoryRecord) -> dict[str, Any]:
     """List the fields of mem0's own that a memory carries in its extension."""
     extension = (memory.model_extra or {}).get(EXTENSION)
     return {name: extension[name] for name in OWN if name in extension} if isinstance(extension, Mapping) else {}
 
 
-def memory_of(stored: Stored) -> Memory:
+def memory_of(stored: Stored) -> MemoryRecord:
     """Read a memory: enveloped, or as mem0's alone where it has no envelope of its own."""
     kept = _opened(stored)
     if kept is not None and stored.user_id in user_names(str(kept.get("user_id"))):
@@ -151,7 +151,7 @@ def _opened(stored: Stored) -> dict[str, Any] | None:
     return kept if isinstance(kept, dict) else None
 
 
-def _enveloped(stored: Stored, kept: dict[str, Any]) -> Memory:
+def _enveloped(stored: Stored, kept: dict[str, Any]) -> MemoryRecord:
     own = _told(stored)
     if kept.pop("digest", None) != _digest(stored.text):  # an application of mem0's changed the text
         kept["updated_at"] = moment(stored.updated_at) or kept.get("updated_at")
@@ -159,14 +159,14 @@ def _enveloped(stored: Stored, kept: dict[str, Any]) -> Memory:
     kept["metadata"] = _metadata(stored.metadata, kept.get("metadata"))
     if own and isinstance(kept.setdefault(EXTENSION, {}), dict):
         kept[EXTENSION].update(own)
-    return Memory.model_validate({"id": stored.id, "status": "done", **kept, "content": stored.text})
+    return MemoryRecord.model_validate({"id": stored.id, "status": "done", **kept, "content": stored.text})
 
 
-def plain(stored: Stored) -> Memory:
+def plain(stored: Stored) -> MemoryRecord:
     """Read a memory of mem0's alone, whatever its application keeps beside it."""
     own = _told(stored)
     created = moment(stored.created_at) or moment(stored.updated_at) or _NEVER
-    return Memory.model_validate(
+    return MemoryRecord.model_validate(
         {
             "id": stored.id,
             "content": _UNREADABLE.sub("\ufffd", stored.text),

@@ -114,7 +114,7 @@ class HostedMem0Adapter(Adapter):
         """Close the connections."""
         await self._platform.close()
 
-    async def add(self, request: models.AddRequest) -> models.Memory:
+    async def add(self, request: models.AddRequest) -> models.MemoryRecord:
         """Store one memory; its status says whether it is there or queued."""
         memory = records.new_record(request, memory_id=new_memory_id(), now=self.clock(), embedding_model=None)
         return await self._ingestion.add(memory)
@@ -133,12 +133,12 @@ class HostedMem0Adapter(Adapter):
 
         return await in_chunks([[item] for item in request.items], add, PARALLEL)
 
-    async def get(self, request: models.GetRequest) -> models.Memory:
+    async def get(self, request: models.GetRequest) -> models.MemoryRecord:
         """Read one memory, whatever its state; a queued one as far as it has come."""
         queued = await self._ingestion.progress(request.id, request.user_id)
         return queued or (await self._row(request.id, request.user_id)).memory
 
-    async def update(self, request: models.UpdateRequest) -> models.Memory:
+    async def update(self, request: models.UpdateRequest) -> models.MemoryRecord:
         """Apply a merge patch; nothing changes where it is empty. Of two at the same time the later one wins."""
         row = await self._row(request.id, request.user_id)
         changes = records.changes_of(request)
@@ -271,5 +271,5 @@ def _wire(settings: HostedMem0Settings) -> Wire:
 
 def _best(
     scored: Sequence[Scored], request: models.SearchRequest, selected: Predicate
-) -> list[tuple[models.Memory, float]]:
+) -> list[tuple[models.MemoryRecord, float]]:
     return selection.best(((row.memory, score) for row, score in scored), request, selected)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 from openmem.errors import ConflictError, NotFoundError, ProviderError, RateLimitedError
 from openmem.protocol import records
 
@@ -25,7 +25,7 @@ KIND = "conversation"
 class Queued(NamedTuple):
     """A queued memory, and the event that tells how far it has come; extraction: it stands for a conversation."""
 
-    memory: Memory
+    memory: MemoryRecord
     event_id: str
     extraction: bool
 
@@ -37,7 +37,7 @@ class Ingestion:
         self._platform = platform
         self._queued: dict[str, Queued] = {}
 
-    async def add(self, memory: Memory) -> Memory:
+    async def add(self, memory: MemoryRecord) -> MemoryRecord:
         """Store a memory; its status says whether it is there or queued."""
         event = await self._platform.add(memory)
         if event.pending:
@@ -50,7 +50,9 @@ class Ingestion:
             raise ProviderError(message, remedy=remedy, written="nothing")
         return memory
 
-    async def extract(self, messages: Sequence[Mapping[str, Any]], whole: Memory, wait: float) -> Sequence[Memory]:
+    async def extract(
+        self, messages: Sequence[Mapping[str, Any]], whole: MemoryRecord, wait: float
+    ) -> Sequence[MemoryRecord]:
         """Extract facts; where that takes longer than `wait` seconds, one queued memory stands for the conversation."""
         event = await self._platform.extract(messages, whole)
         loop = asyncio.get_running_loop()
@@ -71,7 +73,7 @@ class Ingestion:
             )
         return facts
 
-    async def progress(self, memory_id: str, user_id: str | None) -> Memory | None:
+    async def progress(self, memory_id: str, user_id: str | None) -> MemoryRecord | None:
         """Read a memory that was queued when it was last seen; None where none was.
 
         A conversation that is done names its facts; without a record mem0 took a memory for one that it has: it failed.
@@ -101,7 +103,7 @@ class Ingestion:
         if memory is not None and memory.status == "queued":
             raise ConflictError(f"memory {memory_id} is still queued.", remedy="Call wait_for_ingest first.")
 
-    def _queue(self, memory: Memory, event: Event, *, extraction: bool) -> Memory:
+    def _queue(self, memory: MemoryRecord, event: Event, *, extraction: bool) -> MemoryRecord:
         """Remember that a memory is queued; the oldest is forgotten where there are too many."""
         queued = memory.model_copy(update={"status": "queued"})
         self._queued[memory.id] = Queued(queued, event.id, extraction)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 from openmem.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -88,7 +88,7 @@ class Platform:
         """Close the wire."""
         await self._wire.close()
 
-    async def add(self, memory: Memory) -> Event:
+    async def add(self, memory: MemoryRecord) -> Event:
         """Store a memory as it is; where the answer is lost, look whether it is there."""
         try:
             said = [{"role": "user", "content": memory.content}]
@@ -99,18 +99,18 @@ class Platform:
                 raise
             return Event("", "SUCCEEDED", [stored.id])
 
-    async def _stored(self, memory: Memory) -> Row | None:
+    async def _stored(self, memory: MemoryRecord) -> Row | None:
         try:
             return (await self.find([memory.id], memory.user_id)).get(memory.id)
         except OMPError:  # what was to be told before is still to be told
             return None
 
-    async def extract(self, messages: Sequence[Mapping[str, Any]], template: Memory) -> Event:
+    async def extract(self, messages: Sequence[Mapping[str, Any]], template: MemoryRecord) -> Event:
         """Let mem0 extract facts, each of which gets the fields of the template."""
         return await self._add(template, messages, metadata_of(template), infer=True)
 
     async def _add(
-        self, memory: Memory, messages: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any], *, infer: bool
+        self, memory: MemoryRecord, messages: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any], *, infer: bool
     ) -> Event:
         own = {name: value for name, value in own_of(memory).items() if name in (*FIXED, DATED)}
         body = {"messages": messages, "user_id": user_name(memory.user_id), "metadata": metadata, "infer": infer, **own}
@@ -171,7 +171,7 @@ class Platform:
 
         return self._read(answer, read)
 
-    async def put(self, row: Row, memory: Memory) -> None:
+    async def put(self, row: Row, memory: MemoryRecord) -> None:
         """Write a memory in the place of a record; InvalidRequestError where it changes what mem0 cannot."""
         before, after = own_of(row.memory), own_of(memory)
         for name in FIXED:
@@ -223,7 +223,7 @@ class _Page(NamedTuple):
     rows: Mapping[str, Mapping[str, Any]]
 
 
-def labelled(memory: Memory) -> dict[str, Any]:
+def labelled(memory: MemoryRecord) -> dict[str, Any]:
     """Write a memory as metadata by which its id finds it."""
     return metadata_of(memory) | {ID: memory.id}
 

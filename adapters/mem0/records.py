@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from openmem._generated.models import EmbeddingInfo, Memory
+from openmem._generated.models import EmbeddingInfo, MemoryRecord
 
 from ..kit.staging import Wanted
 from ..kit.vectors import unit
@@ -29,7 +29,7 @@ Payload = Mapping[str, Any]
 class Scored(NamedTuple):
     """A record with its score, as the store gives it."""
 
-    memory: Memory
+    memory: MemoryRecord
     score: float
 
 
@@ -60,7 +60,7 @@ def read_wanted(mem0: Any, wanted: Wanted) -> dict[str, Payload]:
     return found
 
 
-def every(mem0: Any, user_id: str) -> list[Memory]:
+def every(mem0: Any, user_id: str) -> list[MemoryRecord]:
     """Read all memories of a user."""
     found: dict[str, Payload] = {}
     for filters in _filters(user_id):
@@ -115,7 +115,7 @@ def vectors_of(mem0: Any, ids: Sequence[str]) -> dict[str, list[float]]:
     return {}
 
 
-def memories(found: Mapping[str, Payload]) -> Iterator[Memory]:
+def memories(found: Mapping[str, Payload]) -> Iterator[MemoryRecord]:
     """Read memories out of payloads; one that cannot be a memory is told of in the log, once, and left out."""
     for record_id, payload in found.items():
         user_id, text = _user(payload or {}), (payload or {}).get("data")
@@ -135,7 +135,7 @@ def listed(mem0: Any, filters: Mapping[str, Any] | None, most: int = EVERYTHING)
     return list(found[0]) if found and isinstance(found[0], (list, tuple)) else list(found or ())
 
 
-def _memory(record_id: str, text: str, user_id: str, payload: Payload) -> Memory:
+def _memory(record_id: str, text: str, user_id: str, payload: Payload) -> MemoryRecord:
     own = {name: payload[name] for name in OWN if payload.get(name) is not None}
     created, updated = payload.get("created_at"), payload.get("updated_at")
     beside = {name: value for name, value in payload.items() if name not in _MEM0S or _is_odd_date(name, value)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 
 from .envelope import ENVELOPE, ID, OWN, Stored, came_along, leave_out, memory_of
 
@@ -14,7 +14,7 @@ class Row(NamedTuple):
     """A record of mem0's, by its own id there, and the memory it holds."""
 
     id: str
-    memory: Memory
+    memory: MemoryRecord
     metadata: Mapping[str, Any]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from openmem._generated.models import Memory, SearchRequest, SearchResponse
+from openmem._generated.models import MemoryRecord, SearchRequest, SearchResponse
 from openmem.protocol import selection
 
 from ..kit.vectors import unit
@@ -59,11 +59,11 @@ class Search:
                 return SearchResponse(results=selection.results(best))
             depth *= 4
 
-    async def _unfound(self, rows: Sequence[Scored]) -> list[Memory]:
+    async def _unfound(self, rows: Sequence[Scored]) -> list[MemoryRecord]:
         found = {row.memory.id for row in rows}
         return [each for each in await self._call(records.every, self._request.user_id) if each.id not in found]
 
-    async def _scored(self, memories: Sequence[Memory], vector: Sequence[float]) -> list[Scored]:
+    async def _scored(self, memories: Sequence[MemoryRecord], vector: Sequence[float]) -> list[Scored]:
         if not memories:
             return []
         vectors = await self._embed([memory.content for memory in memories])

@@ -13,7 +13,7 @@ CHANGE = 25
 """Microseconds that it takes to store and index a small memory; to test or copy one takes about one."""
 
 
-def cost(request: Any, memory: models.Memory | None, user: int, log: int) -> int:
+def cost(request: Any, memory: models.MemoryRecord | None, user: int, log: int) -> int:
     """Estimate the microseconds of a request other than add, which takes its own weight, and get, its memory's.
 
     memory: the one whose id it names; user: the weight of all the user's memories; log: the entries of the user's log.
@@ -32,7 +32,7 @@ def cost(request: Any, memory: models.Memory | None, user: int, log: int) -> int
     return log if kind is models.AuditRequest else user
 
 
-def weight(item: models.Memory | models.AddRequest | models.UpdateRequest) -> int:
+def weight(item: models.MemoryRecord | models.AddRequest | models.UpdateRequest) -> int:
     """Estimate how many small memories one weighs, by the length of its content and the values in what is nested."""
     found = 1 + len(item.content or "") // 1000
     if item.metadata:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 from openmem.protocol import cursors, ranking
 
 from ..kit.vectors import Floats, VectorIndex
@@ -46,14 +46,14 @@ class UserIndex:
         """Return a copy of the vector of a memory, if it has one."""
         return None if self.index is None else self.index.get(memory_id)
 
-    def add(self, memory: Memory, vector: Floats | None) -> None:
+    def add(self, memory: MemoryRecord, vector: Floats | None) -> None:
         """Index a memory."""
         bisect.insort(self.order, cursors.position(memory))
         if memory.external_id is not None:
             self.external[memory.external_id] = memory.id
         self._index(memory, vector)
 
-    def change(self, old: Memory, new: Memory, vector: Floats | None) -> None:
+    def change(self, old: MemoryRecord, new: MemoryRecord, vector: Floats | None) -> None:
         """Index what is new about a memory."""
         if new.content != old.content:
             self._forget(old)
@@ -63,7 +63,7 @@ class UserIndex:
             if vector is not None and self.index is not None:
                 self.index.put(new.id, vector)
 
-    def discard(self, memory: Memory) -> None:
+    def discard(self, memory: MemoryRecord) -> None:
         """Remove all that is indexed of a memory."""
         del self.order[bisect.bisect_left(self.order, cursors.position(memory))]
         if memory.external_id is not None:
@@ -72,7 +72,7 @@ class UserIndex:
         if self.index is not None:
             self.index.discard(memory.id)
 
-    def _index(self, memory: Memory, vector: Floats | None) -> None:
+    def _index(self, memory: MemoryRecord, vector: Floats | None) -> None:
         key, postings = memory.id, self.postings
         weights = ranking.weights(ranking.terms(memory.content))
         least = self.least[key] = min(weights.values(), default=0.0)
@@ -88,7 +88,7 @@ class UserIndex:
         if vector is not None and self.index is not None:
             self.index.put(key, vector)
 
-    def _forget(self, memory: Memory) -> None:
+    def _forget(self, memory: MemoryRecord) -> None:
         for term in set(ranking.terms(memory.content)):
             posting = self._posting(term)
             del posting[memory.id]

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from openmem._generated.models import AddRequest, GetRequest, Memory, Stats
+from openmem._generated.models import AddRequest, GetRequest, MemoryRecord, Stats
 from openmem.protocol import cursors, records
 from openmem.protocol.tally import Tally
 
@@ -37,7 +37,7 @@ class Caller:
 PRESENT = Caller()
 CALLER: ContextVar[Caller | None] = ContextVar("openmem_caller", default=None)
 
-Before = tuple[str, Memory | None, Floats | None]
+Before = tuple[str, MemoryRecord | None, Floats | None]
 """A user, and the record and vector as they were before a change; no record where there was none."""
 
 
@@ -47,7 +47,7 @@ class Records:
     def __init__(self, dimension: int | None, audit_limit: int) -> None:
         self._dimension = dimension
         self._audit_limit = audit_limit
-        self._records: dict[str, Memory] = {}
+        self._records: dict[str, MemoryRecord] = {}
         self._users: dict[str, UserIndex] = {}
         self._nobody = UserIndex(dimension)
         self._logs: dict[str, deque[Logged]] = {}
@@ -119,7 +119,7 @@ class Records:
             user.add(self._records[memory_id], torn.vector(memory_id) if before is None else before[2])
         return user
 
-    def _touch(self, user: UserIndex, memory: Memory) -> None:
+    def _touch(self, user: UserIndex, memory: MemoryRecord) -> None:
         """Note how a record is before it changes."""
         if memory.id not in self._before:
             record = self._records.get(memory.id)
@@ -149,28 +149,28 @@ class Records:
             user = self._users[user_id] = UserIndex(self._dimension)
         return user
 
-    def get(self, memory_id: str) -> Memory | None:
+    def get(self, memory_id: str) -> MemoryRecord | None:
         return self._records.get(memory_id)
 
-    def by_external_id(self, user_id: str, external_id: str) -> Memory | None:
+    def by_external_id(self, user_id: str, external_id: str) -> MemoryRecord | None:
         memory_id = self._known(user_id).external.get(external_id)
         return self.get(memory_id) if memory_id else None
 
-    def insert(self, memory: Memory, vector: Sequence[float] | None) -> None:
+    def insert(self, memory: MemoryRecord, vector: Sequence[float] | None) -> None:
         user = self._user(memory.user_id)
         fitting = user.fitting(vector)
         self._touch(user, memory)
         self._records[memory.id] = records.compact(memory)
         user.add(memory, fitting)
 
-    def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
+    def replace(self, old: MemoryRecord, new: MemoryRecord, vector: Sequence[float] | None) -> None:
         user = self._user(old.user_id)
         fitting = user.fitting(vector)
         self._touch(user, old)
         self._records[new.id] = records.compact(new)
         user.change(old, new, fitting)
 
-    def remove(self, memory: Memory) -> None:
+    def remove(self, memory: MemoryRecord) -> None:
         user = self._user(memory.user_id)
         self._touch(user, memory)
         del self._records[memory.id]
@@ -178,7 +178,7 @@ class Records:
 
     def newest_first(
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
-    ) -> Iterator[Memory]:
+    ) -> Iterator[MemoryRecord]:
         order = self._known(user_id).order
         end = len(order) if after is None else bisect.bisect_left(order, after)
         if until is not None:
@@ -191,7 +191,7 @@ class Records:
                 raise asyncio.CancelledError
             yield self._records[memory_id]
 
-    def chain(self, memory: Memory) -> Iterable[Memory]:
+    def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         chain, waiting = {memory.id: memory}, [memory]
         while waiting:
             for each in linked(waiting.pop()):
@@ -209,13 +209,13 @@ class Records:
     def source(self, user_id: str) -> AbstractContextManager[UserIndex]:
         return nullcontext(self._known(user_id))
 
-    def load(self, user_id: str, keys: Sequence[str]) -> Iterator[tuple[str, Memory]]:
+    def load(self, user_id: str, keys: Sequence[str]) -> Iterator[tuple[str, MemoryRecord]]:
         for key in keys:
             if self._caller.gone:
                 raise asyncio.CancelledError
             yield key, self._records[key]
 
-    def hand_out(self, memory: Memory) -> Memory:
+    def hand_out(self, memory: MemoryRecord) -> MemoryRecord:
         return records.detached(memory)
 
     def log(self, user_id: str, entry: Logged) -> None:

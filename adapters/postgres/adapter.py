@@ -167,7 +167,7 @@ class PostgresAdapter(RemoteAdapter):
         await self.log_read(request.user_id, self.rules.entry("search", scope=request.scope))
         return response
 
-    async def chain(self, start: models.Memory) -> Collection[models.Memory]:
+    async def chain(self, start: models.MemoryRecord) -> Collection[models.MemoryRecord]:
         """Read a whole chain in one statement; NotFoundError where the memory was deleted meanwhile."""
         chain = _memories(await self._rows(reads.CHAIN, reads.chain_of(start), user_id=start.user_id))
         if all(memory.id != start.id for memory in chain):
@@ -193,7 +193,7 @@ class PostgresAdapter(RemoteAdapter):
         stored = [Logged(row[0].astimezone(UTC), *row[1:]) for row in rows]
         return audit_response(islice(with_kept(stored, kept), request.limit) if kept else stored)
 
-    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
+    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.MemoryRecord]:
         """Read records by id."""
         values = Bindings(ids=[*ids], user=user_id)
         sql = "SELECT record::text FROM openmem.memories WHERE id = ANY(%(ids)s)"
@@ -245,5 +245,5 @@ class PostgresAdapter(RemoteAdapter):
             raise translated(error, lost=session.closed) from error
 
 
-def _memories(rows: Sequence[Sequence[Any]]) -> list[models.Memory]:
+def _memories(rows: Sequence[Sequence[Any]]) -> list[models.MemoryRecord]:
     return [read_record(record) for (record,) in rows]

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 
 _MINUS_ZERO = "0.00"  # jsonb has no negative zero, keeps a zero's digits, and no other number of ours is written so
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|(?<![\d.])0\.00(?!\d)')
@@ -30,7 +30,7 @@ def json_text(value: Any) -> str:
     return json.dumps(value)
 
 
-def record_text(memory: Memory) -> str:
+def record_text(memory: MemoryRecord) -> str:
     """Write a record for jsonb."""
     text = memory.model_dump_json(exclude_none=True)
     odd = "e+" in text or "-0.0" in text
@@ -44,6 +44,6 @@ def as_written(text: str) -> str:
     return _TOKEN.sub(lambda found: "-0.0" if found[0] == _MINUS_ZERO else found[0], text)
 
 
-def read_record(text: str) -> Memory:
+def read_record(text: str) -> MemoryRecord:
     """Read a record from the text of its jsonb."""
-    return Memory.model_validate_json(as_written(text))
+    return MemoryRecord.model_validate_json(as_written(text))

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from openmem._generated.models import Memory, Stats
+from openmem._generated.models import MemoryRecord, Stats
 
 from .filters import Bindings
 
@@ -32,7 +32,7 @@ _TEXTS = """coalesce((SELECT jsonb_object_agg(word, n) FROM
     (SELECT word, count(*) AS n FROM m {words} WHERE word <> '' GROUP BY word) c), '{{}}')::text"""
 
 
-def chain_of(memory: Memory) -> Bindings:
+def chain_of(memory: MemoryRecord) -> Bindings:
     """Bind the parameters of CHAIN."""
     return Bindings(id=memory.id, user=memory.user_id)
 

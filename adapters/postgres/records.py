@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import AsyncCursor
 from psycopg.types.json import Jsonb
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 from openmem.errors import ConflictError
 
 from ..kit.remote import NotWritten
@@ -55,7 +55,7 @@ class PostgresTransaction:
         self._waiting = ""
         self._totals: list[tuple[str, int, str | None]] = []
 
-    async def read(self, wanted: Wanted) -> Collection[Memory]:
+    async def read(self, wanted: Wanted) -> Collection[MemoryRecord]:
         """Read records and lock their rows until the transaction ends.
 
         The first read locks in order and waits for other writers; whoever has locks already does not wait for more,
@@ -125,7 +125,7 @@ class PostgresTransaction:
             )
 
     async def _account(
-        self, staging: Staging, former: Sequence[Indexed], latter: Iterable[Memory]
+        self, staging: Staging, former: Sequence[Indexed], latter: Iterable[MemoryRecord]
     ) -> AsyncCursor[Any] | None:
         """Write the index of words, the audit log and, last, since writers wait for them, the statistics of users."""
         totals = Totals()
@@ -134,7 +134,7 @@ class PostgresTransaction:
         await store_entries(self._session, self._names, staging.entries)
         return await totals.store(self._session, self._names)
 
-    async def _insert(self, memory: Memory, vector: Sequence[float] | None) -> AsyncCursor[Any]:
+    async def _insert(self, memory: MemoryRecord, vector: Sequence[float] | None) -> AsyncCursor[Any]:
         marks = ", ".join(["%s"] * len(self._memories.columns))
         sql = f"INSERT INTO {self._memories.into} VALUES ({marks}) ON CONFLICT DO NOTHING"
         return await self._execute(sql, self._row(memory, vector))
@@ -151,14 +151,14 @@ class PostgresTransaction:
     async def _execute(self, sql: str, values: Sequence[Any]) -> AsyncCursor[Any]:
         return await self._session.execute(self._names(sql), values)
 
-    def _values(self, memory: Memory) -> list[Any]:
+    def _values(self, memory: MemoryRecord) -> list[Any]:
         key = self._key_of[memory.id]
         moments = (memory.created_at, memory.valid_from, memory.valid_to, memory.superseded_at)
         record = Jsonb(record_text(memory), dumps=str)
         names = (memory.user_id, memory.id, key, memory.external_id, memory.scope)
         return [*names, *moments, bool(memory.archived), record]
 
-    def _row(self, memory: Memory, vector: Sequence[float] | None) -> list[Any]:
+    def _row(self, memory: MemoryRecord, vector: Sequence[float] | None) -> list[Any]:
         row = self._values(memory)
         if self._vectors is not None:
             row.append(None if vector is None else self._vectors.value(vector))
@@ -181,11 +181,11 @@ def _entry_lines(entries: Iterable[tuple[str, Logged]]) -> Iterator[str]:
         )
 
 
-def _sorted(staging: Staging) -> list[Memory]:
+def _sorted(staging: Staging) -> list[MemoryRecord]:
     return sorted(staging.inserted.values(), key=lambda memory: (memory.user_id, memory.external_id or ""))
 
 
-def _reindexed(staging: Staging) -> tuple[list[Indexed], list[Memory]]:
+def _reindexed(staging: Staging) -> tuple[list[Indexed], list[MemoryRecord]]:
     """List what is to be taken out of the index of words, and what is to be put into it."""
     changed = [each for each in staging.replaced.values() if each.content != staging.read[each.id].content]
     former = [*(staging.read[each] for each in staging.removed), *(staging.read[each.id] for each in changed)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import errors
 
-from openmem._generated.models import EmbeddingInfo, Memory
+from openmem._generated.models import EmbeddingInfo, MemoryRecord
 from openmem.errors import ConfigurationError
 from openmem.protocol import ranking
 
@@ -168,7 +168,7 @@ class PostgresStore:
             await self.do("DELETE FROM openmem.postings")
         rows = await self.after(analysis.removeprefix(begun) if analysis.startswith(begun) else "")
         if rows:
-            words = ((key, indexed(Memory.model_validate_json(record))) for _, key, record in rows)
+            words = ((key, indexed(MemoryRecord.model_validate_json(record))) for _, key, record in rows)
             lines = [line for key, each in words for line in postings(each, key)]
             await append(self.session, self._names, POSTINGS, lines, "ON CONFLICT DO NOTHING")
             await self.set_meta("analysis", begun + rows[-1][0])

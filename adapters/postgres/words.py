@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from psycopg import AsyncCursor
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 from openmem.protocol import ranking
 
 from .schema import Names
@@ -26,7 +26,7 @@ LONGEST_TERM = 256
 class Indexed(NamedTuple):
     """A memory with its terms and the weight of each."""
 
-    memory: Memory
+    memory: MemoryRecord
     weights: Mapping[str, float]
 
 
@@ -42,7 +42,7 @@ def _digest(term: str) -> str:
     return "#" + blake2b(term.encode(), digest_size=16).hexdigest()  # no term begins with "#"
 
 
-def indexed(memory: Memory) -> Indexed:
+def indexed(memory: MemoryRecord) -> Indexed:
     """Work out what is indexed of a memory's words."""
     return Indexed(memory, ranking.weights(index_terms(memory.content)))
 

@@ -138,7 +138,7 @@ class QdrantBackend(RemoteAdapter):
         dropped = self.reads.dropped[request.user_id] or None
         return tally.stats().model_copy(update={"audit_dropped": dropped})
 
-    async def chain(self, start: models.Memory) -> Collection[models.Memory]:
+    async def chain(self, start: models.MemoryRecord) -> Collection[models.MemoryRecord]:
         """Read a chain: all of it but its head is among the user's superseded memories."""
         superseded = All((of_user(start.user_id), Range("superseded_at", low=-(2.0**63))))
         return await chain_of(start, self._store.pages(superseded), lambda ids: self.fetch(ids, start.user_id))
@@ -159,7 +159,7 @@ class QdrantBackend(RemoteAdapter):
                 break
         return audit_response(islice(with_kept(entries, kept), request.limit))
 
-    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.Memory]:
+    async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.MemoryRecord]:
         """Read records by id."""
         points = [point_id(each) for each in ids]
         rows = await self._store.engine.retrieve(self._store.memories, points, ("record",))
@@ -260,6 +260,6 @@ class QdrantEdgeAdapter(FolderBackend):
         return EdgeEngine(self.settings.path, private=self.settings.private)
 
 
-def _positioned(row: Row) -> tuple[cursors.Position, models.Memory]:
+def _positioned(row: Row) -> tuple[cursors.Position, models.MemoryRecord]:
     memory = memory_of(row.payload)
     return cursors.position(memory), memory

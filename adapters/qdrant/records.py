@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 from openmem.protocol.clock import micros
 from openmem.runtime.fork import Lock
 
@@ -85,7 +85,7 @@ def has_been(payload: Payload, revision: str) -> bool:
     return payload["revision"] == revision or revision in payload.get("earlier", ())
 
 
-def payload_of(memory: Memory, revision: Payload) -> Payload:
+def payload_of(memory: MemoryRecord, revision: Payload) -> Payload:
     """Write a memory: whole as text, in which numbers stay what they are, and beside it what is searched by."""
     values = memory.__dict__
     payload: Payload = {name: values[name] for name in _PLAIN if values[name] is not None}
@@ -99,12 +99,12 @@ def payload_of(memory: Memory, revision: Payload) -> Payload:
     return payload | {"record": memory.model_dump_json(exclude_none=True), **revision}
 
 
-def memory_of(payload: Payload) -> Memory:
+def memory_of(payload: Payload) -> MemoryRecord:
     """Read a memory."""
-    return Memory.model_validate_json(payload["record"])
+    return MemoryRecord.model_validate_json(payload["record"])
 
 
-def point_of(memory: Memory, words: Words, dense: Mapping[str, Sequence[float]], revision: Payload) -> Point:
+def point_of(memory: MemoryRecord, words: Words, dense: Mapping[str, Sequence[float]], revision: Payload) -> Point:
     """Write a memory with its vectors; dense: those of an embedder by name."""
     vectors: Vectors = {words_name(): words, **{name: dense_of(each) for name, each in dense.items()}}
     return Point(point_id(memory.id), payload_of(memory, revision), vectors)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from openmem._generated.models import EmbeddingInfo, Memory
+from openmem._generated.models import EmbeddingInfo, MemoryRecord
 from openmem.errors import ProviderError
 
 from ..kit.reembedding import Text, overtaken
@@ -141,7 +141,7 @@ async def _named_anew(store: QdrantStore, facts: Facts) -> int | None:
             return count
 
 
-def _renamed(row: Row, memory: Memory, model: str | None) -> Overwrite:
+def _renamed(row: Row, memory: MemoryRecord, model: str | None) -> Overwrite:
     renamed = memory.model_copy(update={"embedding_model": model})
     payload = payload_of(renamed, next_revision(row.payload, new_revision()))
     return Overwrite(row.id, payload, Match("revision", (row.payload["revision"],)))

@@ -15,7 +15,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
 
-from openmem._generated.models import Memory, SearchRequest, SearchResult
+from openmem._generated.models import MemoryRecord, SearchRequest, SearchResult
 from openmem.protocol import cursors, ranking, selection
 from openmem.runtime.bridge import offload
 
@@ -49,7 +49,7 @@ class Ranked(NamedTuple):
 class Found(NamedTuple):
     """The best of a round, in order; what the rest scores at most; and whether there is no rest."""
 
-    results: list[tuple[Memory, float]]
+    results: list[tuple[MemoryRecord, float]]
     bound: float
     complete: bool
 
@@ -71,7 +71,7 @@ class Search:
         if self._asked:
             self._words = Words([*self._asked], [1.0] * len(self._asked))
         self._fuses = self._dense is not None and request.query is not None and request.mode != "vector"
-        self._memories: dict[str, Memory | None] = {}
+        self._memories: dict[str, MemoryRecord | None] = {}
         """Memories by point; None where the request does not select them."""
         self._payloads: dict[str, Payload] = {}
         self._examined = set[str]()
@@ -134,14 +134,14 @@ class Search:
         scores = {row.id: row.score for row in rows}
         return Ranked(scores) if len(rows) < size else Ranked(scores, rows[-1].score, least, False)
 
-    def _memory(self, point: str) -> Memory | None:
+    def _memory(self, point: str) -> MemoryRecord | None:
         """Return a memory if the request selects it; read when it matters, since most of a deep list does not."""
         if point not in self._memories:
             memory = memory_of(self._payloads[point])
             self._memories[point] = memory if self._selected(memory) else None
         return self._memories[point]
 
-    def _read(self, point: str) -> Memory | None:
+    def _read(self, point: str) -> MemoryRecord | None:
         """Return a memory found by words if the request selects it, and see whether it has one that was not meant."""
         memory = self._memory(point)
         if memory is not None and self._exact is None and point not in self._examined:
@@ -198,9 +198,9 @@ class Search:
         open_ = (each for each in points if each not in hopeful and upper[each] > lower[each])
         return max((upper[each] for each in open_), default=-math.inf)
 
-    def _best(self, dense: Ranked, words: dict[str, float], highest: float) -> list[tuple[Memory, float]]:
+    def _best(self, dense: Ranked, words: dict[str, float], highest: float) -> list[tuple[MemoryRecord, float]]:
         """Take the best selected points, and all that tie with the last."""
-        limit, found, cosines = self._request.limit, list[tuple[Memory, float]](), dense.scores
+        limit, found, cosines = self._request.limit, list[tuple[MemoryRecord, float]](), dense.scores
         waiting = [
             (-self._score(cosines.get(each, dense.least), words.get(each, 0.0), highest), each)
             for each in {**cosines, **words}
@@ -227,7 +227,7 @@ def _most(dense: Ranked, among: Ranked) -> float:
     return dense.floor if among.complete else max(dense.floor, 0.0)
 
 
-def _in_order(found: list[tuple[Memory, float]]) -> list[tuple[Memory, float]]:
+def _in_order(found: list[tuple[MemoryRecord, float]]) -> list[tuple[MemoryRecord, float]]:
     """Sort best first, equal scores newest first; scores that differ by noise become equal."""
     found.sort(key=lambda pair: pair[1], reverse=True)
     head, even = math.inf, []

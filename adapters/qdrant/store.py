@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
-from openmem._generated.models import EmbeddingInfo, Memory
+from openmem._generated.models import EmbeddingInfo, MemoryRecord
 from openmem.errors import ConfigurationError, ProviderError
 from openmem.protocol import ranking
 
@@ -83,12 +83,12 @@ class QdrantStore:
         if self.engine.notes is not None:
             self.engine.notes[self.memories] = json.dumps(facts)
 
-    async def pages(self, condition: Native) -> AsyncIterator[list[Memory]]:
+    async def pages(self, condition: Native) -> AsyncIterator[list[MemoryRecord]]:
         """Read memories in no order."""
         async for rows in self._rows(self.memories, condition, RECORD):
             yield [memory_of(row.payload) for row in rows]
 
-    async def claimed(self, user_id: str, external_id: str) -> list[Memory]:
+    async def claimed(self, user_id: str, external_id: str) -> list[MemoryRecord]:
         """Read the memory that has an external_id, if there is one."""
         claims = await self.engine.retrieve(self.sidecar, [claim_id(user_id, external_id)], ("memory",))
         points = [point_id(claim.payload["memory"]) for claim in claims]

@@ -17,7 +17,7 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 from openmem.errors import ConflictError, OMPError, ProviderError, ProviderUnavailableError
 from openmem.runtime.bridge import finished, offload
 
@@ -77,7 +77,7 @@ class QdrantTransaction:
         """Payloads by memory id, as they were read."""
         self._locks = Locks(self._engine, self._memories, writer, self._read)
 
-    async def read(self, wanted: Wanted) -> Collection[Memory]:
+    async def read(self, wanted: Wanted) -> Collection[MemoryRecord]:
         """Read records by id, and by external_id through its claim."""
         await self._alone()
         with _nothing_written():
@@ -180,17 +180,17 @@ class QdrantTransaction:
             operations.append(Delete([point_id(each) for each in staging.removed], condition))
         return operations
 
-    async def _numbers(self, memories: Sequence[Memory]) -> Numbers:
+    async def _numbers(self, memories: Sequence[MemoryRecord]) -> Numbers:
         """Weigh the words of what is written and return their numbers."""
         brief = sum(len(each.content) for each in memories) < BRIEF
         return self._weigh(memories) if brief else await offload(self._weigh, memories)
 
-    def _weigh(self, memories: Sequence[Memory]) -> Numbers:
+    def _weigh(self, memories: Sequence[MemoryRecord]) -> Numbers:
         numbers = Numbers()
         self._words = {each.id: words_of(each.content, numbers) for each in memories}
         return numbers
 
-    def _point(self, memory: Memory, staging: Staging, revision: Payload) -> Point:
+    def _point(self, memory: MemoryRecord, staging: Staging, revision: Payload) -> Point:
         vector = staging.vectors.get(memory.id)
         dense = {self._dense: vector} if self._dense and vector is not None else {}
         return point_of(memory, self._words[memory.id], dense, revision)

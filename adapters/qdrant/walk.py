@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 
 from ..kit.changes import linked
 from .engine import Engine, Row
@@ -48,13 +48,15 @@ async def _equal(
 
 
 async def chain_of(
-    start: Memory, pages: AsyncIterator[list[Memory]], fetch: Callable[[Collection[str]], Awaitable[Collection[Memory]]]
-) -> Collection[Memory]:
+    start: MemoryRecord,
+    pages: AsyncIterator[list[MemoryRecord]],
+    fetch: Callable[[Collection[str]], Awaitable[Collection[MemoryRecord]]],
+) -> Collection[MemoryRecord]:
     """Read the supersession chain of a memory in few requests, however long it is.
 
     pages: memories among which the most of it is; what is not there yet is fetched by id.
     """
-    chain, known, missing = {start.id: start}, dict[str, Memory](), set(linked(start))
+    chain, known, missing = {start.id: start}, dict[str, MemoryRecord](), set(linked(start))
     while missing:
         known.update((each.id, each) for each in await anext(pages, ()))
         _follow(missing, known, chain)
@@ -65,7 +67,7 @@ async def chain_of(
     return chain.values()
 
 
-def _follow(missing: set[str], known: dict[str, Memory], chain: dict[str, Memory]) -> None:
+def _follow(missing: set[str], known: dict[str, MemoryRecord], chain: dict[str, MemoryRecord]) -> None:
     """Move what is known of the missing, and of what these lead to, into the chain."""
     while reached := {each for each in missing if each in known}:
         chain.update((each, known[each]) for each in reached)

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 from pathlib import Path
 
-from openmem._generated.models import EmbeddingInfo, Memory
+from openmem._generated.models import EmbeddingInfo, MemoryRecord
 from openmem.errors import ConfigurationError
 from openmem.protocol import ranking
 
@@ -96,4 +96,4 @@ def contents_after(store: Records, key: int, limit: int) -> list[Row]:
     """Read key, user and content of the memories after a key, in order of key."""
     query = "SELECT key, user, record FROM records WHERE key > ? ORDER BY key LIMIT ?"
     rows = store.connection.execute(query, (key, limit)).fetchall()
-    return [(key, user, Memory.model_validate_json(record).content) for key, user, record in rows]
+    return [(key, user, MemoryRecord.model_validate_json(record).content) for key, user, record in rows]

@@ -9,7 +9,7 @@ from functools import partial
 from sqlite3 import Connection, Cursor
 from typing import Any
 
-from openmem._generated.models import Memory, Stats
+from openmem._generated.models import MemoryRecord, Stats
 from openmem.protocol import cursors, ranking
 from openmem.protocol.clock import from_micros, micros
 
@@ -65,14 +65,14 @@ class Records:
         self._walks.append(walk)
         return walk
 
-    def get(self, memory_id: str) -> Memory | None:
+    def get(self, memory_id: str) -> MemoryRecord | None:
         found = self._one("SELECT record FROM records WHERE id = ?", memory_id)
-        return Memory.model_validate_json(found[0]) if found else None
+        return MemoryRecord.model_validate_json(found[0]) if found else None
 
-    def by_external_id(self, user_id: str, external_id: str) -> Memory | None:
+    def by_external_id(self, user_id: str, external_id: str) -> MemoryRecord | None:
         query = "SELECT record FROM records WHERE user = ? AND external_id = ?"
         found = self._one(query, self._user(user_id), external_id)
-        return Memory.model_validate_json(found[0]) if found else None
+        return MemoryRecord.model_validate_json(found[0]) if found else None
 
     def _hold_embedding(self) -> None:
         """Refuse to bring vectors of several models together: another client may have embedded the store anew."""
@@ -83,7 +83,7 @@ class Records:
             meta.set_embedding(self.connection, embedding)
         self._held = True
 
-    def insert(self, memory: Memory, vector: Sequence[float] | None) -> None:
+    def insert(self, memory: MemoryRecord, vector: Sequence[float] | None) -> None:
         self._hold_embedding()
         user = self._user(memory.user_id)
         key = self.connection.execute(_INSERT, row(memory, user)).lastrowid
@@ -92,7 +92,7 @@ class Records:
         if vector is not None:
             self._put_vector(key, user, vector)
 
-    def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
+    def replace(self, old: MemoryRecord, new: MemoryRecord, vector: Sequence[float] | None) -> None:
         if new.content != old.content or vector is not None:
             self._hold_embedding()
         key, user = self._key(old)
@@ -104,7 +104,7 @@ class Records:
             self.count(user, vectors=0 if self._has_vector(key) else 1, revised=True)
             self._put_vector(key, user, vector)
 
-    def remove(self, memory: Memory) -> None:
+    def remove(self, memory: MemoryRecord) -> None:
         key, user = self._key(memory)
         self.connection.execute("DELETE FROM records WHERE key = ?", (key,))
         self._forget_content(key, user, memory.content)
@@ -117,7 +117,7 @@ class Records:
                 old = "DELETE FROM removed WHERE user = ? AND revision <= ?"
                 self.connection.execute(old, (user, revision - KEPT))
 
-    def _key(self, memory: Memory) -> tuple[int, int]:
+    def _key(self, memory: MemoryRecord) -> tuple[int, int]:
         query = "SELECT key, user FROM records WHERE id = ? AND +user = ?"
         key, user = self._one(query, memory.id, self._user(memory.user_id))
         return key, user
@@ -153,7 +153,7 @@ class Records:
 
     def newest_first(
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
-    ) -> Iterator[Memory]:
+    ) -> Iterator[MemoryRecord]:
         query = "SELECT record FROM records WHERE user = ?"
         values: list[Any] = [self._user(user_id)]
         if after is not None:
@@ -164,12 +164,12 @@ class Records:
                 query += f" AND created_at {operator} ?"
                 values.append(micros(bound))
         for (record,) in self._walk(query + " ORDER BY created_at DESC, id DESC", values):
-            yield Memory.model_validate_json(record)
+            yield MemoryRecord.model_validate_json(record)
 
-    def chain(self, memory: Memory) -> Iterable[Memory]:
+    def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         user = self._user(memory.user_id)
         found = self.connection.execute(CHAIN, {"id": memory.id, "user": user}).fetchall()
-        return [Memory.model_validate_json(record) for (record,) in found]
+        return [MemoryRecord.model_validate_json(record) for (record,) in found]
 
     def stats(self, user_id: str, now: datetime) -> Stats:
         return counted(self.connection, user_id, self._user(user_id), now)
@@ -187,15 +187,15 @@ class Records:
             user = self._user(user_id) or 0
             yield UserIndex(self.connection, user, partial(cached.at, self.connection, user, self._hold_embedding))
 
-    def load(self, user_id: str, keys: Sequence[int]) -> Iterator[tuple[int, Memory]]:
+    def load(self, user_id: str, keys: Sequence[int]) -> Iterator[tuple[int, MemoryRecord]]:
         user = self._user(user_id)
         for start in range(0, len(keys), FEW):
             some = keys[start : start + FEW]
             query = f"SELECT key, record FROM records WHERE key IN ({','.join('?' * len(some))}) AND +user = ?"  # noqa: S608
             for key, record in self.connection.execute(query, (*some, user)).fetchall():
-                yield key, Memory.model_validate_json(record)
+                yield key, MemoryRecord.model_validate_json(record)
 
-    def hand_out(self, memory: Memory) -> Memory:
+    def hand_out(self, memory: MemoryRecord) -> MemoryRecord:
         return memory  # each is read or made afresh
 
     def log(self, user_id: str, entry: Logged) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from openmem._generated.models import EmbeddingInfo, Memory
+from openmem._generated.models import EmbeddingInfo, MemoryRecord
 from openmem.adapter import Embed
 from openmem.runtime.bridge import offload
 
@@ -116,7 +116,7 @@ def _lacking(store: Records, embedding: EmbeddingInfo, after: int, limit: int) -
     query = """SELECT key, record FROM records LEFT JOIN renewed ON memory = key
         WHERE key > ? AND memory IS NULL ORDER BY key LIMIT ?"""
     rows = store.connection.execute(query, (after, limit)).fetchall()
-    memories = [(key, Memory.model_validate_json(record)) for key, record in rows]
+    memories = [(key, MemoryRecord.model_validate_json(record)) for key, record in rows]
     return [Text(key, memory.id, memory.user_id, memory.content) for key, memory in memories]
 
 

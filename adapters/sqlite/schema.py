@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from sqlite3 import Connection
 
-from openmem._generated.models import Memory
+from openmem._generated.models import MemoryRecord
 from openmem.errors import ConfigurationError
 from openmem.protocol.clock import micros
 
@@ -29,7 +29,7 @@ COLUMNS = (
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def row(memory: Memory, user: int | None) -> tuple[object, ...]:
+def row(memory: MemoryRecord, user: int | None) -> tuple[object, ...]:
     """Return a memory as the columns have it, tags once each."""
     return (
         memory.id,
@@ -114,7 +114,7 @@ def _move(connection: Connection) -> bool:
     marks = ", ".join("?" * len(COLUMNS))
     connection.executemany(
         f"INSERT INTO records (key, {', '.join(COLUMNS)}) VALUES (?, {marks})",  # noqa: S608
-        [(key, *row(Memory.model_validate_json(record), user)) for key, user, record in rows],
+        [(key, *row(MemoryRecord.model_validate_json(record), user)) for key, user, record in rows],
     )
     connection.execute("DELETE FROM unmoved WHERE key <= ?", (rows[-1][0],))
     highest = connection.execute("SELECT max(key) FROM unmoved").fetchone()[0]

@@ -49,9 +49,9 @@ class Verbs(Protocol):
         vector: Sequence[float] | None = None,
         on_conflict: Literal["update", "replace", "skip", "error"] | None = None,
         **extensions: Any,
-    ) -> models.Memory:
+    ) -> models.MemoryRecord:
         """Store one memory; with an external_id that the user already has, update that memory."""
-        result: models.Memory = self._call(
+        result: models.MemoryRecord = self._call(
             "add",
             {
                 "content": content,
@@ -76,9 +76,9 @@ class Verbs(Protocol):
         )
         return result
 
-    def get(self, id: str, *, user_id: str | None = None) -> models.Memory:
+    def get(self, id: str, *, user_id: str | None = None) -> models.MemoryRecord:
         """Read one memory by id, whatever its state."""
-        result: models.Memory = self._call("get", {"id": id, "user_id": user_id})
+        result: models.MemoryRecord = self._call("get", {"id": id, "user_id": user_id})
         return result
 
     def update(
@@ -100,9 +100,9 @@ class Verbs(Protocol):
         vector: Sequence[float] | None = None,
         if_version: int | None = None,
         **extensions: Any,
-    ) -> models.Memory:
+    ) -> models.MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears."""
-        result: models.Memory = self._call(
+        result: models.MemoryRecord = self._call(
             "update",
             {
                 "id": id,
@@ -276,9 +276,9 @@ class Verbs(Protocol):
         )
         return result
 
-    def history(self, id: str, *, user_id: str | None = None) -> builtins.list[models.Memory]:
+    def history(self, id: str, *, user_id: str | None = None) -> builtins.list[models.MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first."""
-        result: builtins.list[models.Memory] = self._call("history", {"id": id, "user_id": user_id})
+        result: builtins.list[models.MemoryRecord] = self._call("history", {"id": id, "user_id": user_id})
         return result
 
     def stats(self, user_id: str) -> models.Stats:
@@ -294,9 +294,9 @@ class Verbs(Protocol):
         scope: str | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> builtins.list[models.Memory]:
+    ) -> builtins.list[models.MemoryRecord]:
         """Extract the facts of a conversation and store them as memories."""
-        result: builtins.list[models.Memory] = self._call(
+        result: builtins.list[models.MemoryRecord] = self._call(
             "remember", {"messages": messages, "user_id": user_id, "scope": scope, "tags": tags, "metadata": metadata}
         )
         return result
@@ -328,9 +328,9 @@ class AsyncVerbs(Protocol):
         vector: Sequence[float] | None = None,
         on_conflict: Literal["update", "replace", "skip", "error"] | None = None,
         **extensions: Any,
-    ) -> models.Memory:
+    ) -> models.MemoryRecord:
         """Store one memory; with an external_id that the user already has, update that memory."""
-        result: models.Memory = await self._call(
+        result: models.MemoryRecord = await self._call(
             "add",
             {
                 "content": content,
@@ -355,9 +355,9 @@ class AsyncVerbs(Protocol):
         )
         return result
 
-    async def get(self, id: str, *, user_id: str | None = None) -> models.Memory:
+    async def get(self, id: str, *, user_id: str | None = None) -> models.MemoryRecord:
         """Read one memory by id, whatever its state."""
-        result: models.Memory = await self._call("get", {"id": id, "user_id": user_id})
+        result: models.MemoryRecord = await self._call("get", {"id": id, "user_id": user_id})
         return result
 
     async def update(
@@ -379,9 +379,9 @@ class AsyncVerbs(Protocol):
         vector: Sequence[float] | None = None,
         if_version: int | None = None,
         **extensions: Any,
-    ) -> models.Memory:
+    ) -> models.MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears."""
-        result: models.Memory = await self._call(
+        result: models.MemoryRecord = await self._call(
             "update",
             {
                 "id": id,
@@ -555,9 +555,9 @@ class AsyncVerbs(Protocol):
         )
         return result
 
-    async def history(self, id: str, *, user_id: str | None = None) -> builtins.list[models.Memory]:
+    async def history(self, id: str, *, user_id: str | None = None) -> builtins.list[models.MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first."""
-        result: builtins.list[models.Memory] = await self._call("history", {"id": id, "user_id": user_id})
+        result: builtins.list[models.MemoryRecord] = await self._call("history", {"id": id, "user_id": user_id})
         return result
 
     async def stats(self, user_id: str) -> models.Stats:
@@ -573,9 +573,9 @@ class AsyncVerbs(Protocol):
         scope: str | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> builtins.list[models.Memory]:
+    ) -> builtins.list[models.MemoryRecord]:
         """Extract the facts of a conversation and store them as memories."""
-        result: builtins.list[models.Memory] = await self._call(
+        result: builtins.list[models.MemoryRecord] = await self._call(
             "remember", {"messages": messages, "user_id": user_id, "scope": scope, "tags": tags, "metadata": metadata}
         )
         return result
@@ -606,9 +606,9 @@ class UserVerbs(Protocol):
         vector: Sequence[float] | None = None,
         on_conflict: Literal["update", "replace", "skip", "error"] | None = None,
         **extensions: Any,
-    ) -> models.Memory:
+    ) -> models.MemoryRecord:
         """Store one memory; with an external_id that the user already has, update that memory."""
-        result: models.Memory = self._call(
+        result: models.MemoryRecord = self._call(
             "add",
             {
                 "content": content,
@@ -632,9 +632,9 @@ class UserVerbs(Protocol):
         )
         return result
 
-    def get(self, id: str) -> models.Memory:
+    def get(self, id: str) -> models.MemoryRecord:
         """Read one memory by id, whatever its state."""
-        result: models.Memory = self._call("get", {"id": id})
+        result: models.MemoryRecord = self._call("get", {"id": id})
         return result
 
     def update(
@@ -655,9 +655,9 @@ class UserVerbs(Protocol):
         vector: Sequence[float] | None = None,
         if_version: int | None = None,
         **extensions: Any,
-    ) -> models.Memory:
+    ) -> models.MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears."""
-        result: models.Memory = self._call(
+        result: models.MemoryRecord = self._call(
             "update",
             {
                 "id": id,
@@ -816,9 +816,9 @@ class UserVerbs(Protocol):
         )
         return result
 
-    def history(self, id: str) -> builtins.list[models.Memory]:
+    def history(self, id: str) -> builtins.list[models.MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first."""
-        result: builtins.list[models.Memory] = self._call("history", {"id": id})
+        result: builtins.list[models.MemoryRecord] = self._call("history", {"id": id})
         return result
 
     def stats(
@@ -835,9 +835,9 @@ class UserVerbs(Protocol):
         scope: str | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> builtins.list[models.Memory]:
+    ) -> builtins.list[models.MemoryRecord]:
         """Extract the facts of a conversation and store them as memories."""
-        result: builtins.list[models.Memory] = self._call(
+        result: builtins.list[models.MemoryRecord] = self._call(
             "remember", {"messages": messages, "scope": scope, "tags": tags, "metadata": metadata}
         )
         return result
@@ -868,9 +868,9 @@ class AsyncUserVerbs(Protocol):
         vector: Sequence[float] | None = None,
         on_conflict: Literal["update", "replace", "skip", "error"] | None = None,
         **extensions: Any,
-    ) -> models.Memory:
+    ) -> models.MemoryRecord:
         """Store one memory; with an external_id that the user already has, update that memory."""
-        result: models.Memory = await self._call(
+        result: models.MemoryRecord = await self._call(
             "add",
             {
                 "content": content,
@@ -894,9 +894,9 @@ class AsyncUserVerbs(Protocol):
         )
         return result
 
-    async def get(self, id: str) -> models.Memory:
+    async def get(self, id: str) -> models.MemoryRecord:
         """Read one memory by id, whatever its state."""
-        result: models.Memory = await self._call("get", {"id": id})
+        result: models.MemoryRecord = await self._call("get", {"id": id})
         return result
 
     async def update(
@@ -917,9 +917,9 @@ class AsyncUserVerbs(Protocol):
         vector: Sequence[float] | None = None,
         if_version: int | None = None,
         **extensions: Any,
-    ) -> models.Memory:
+    ) -> models.MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears."""
-        result: models.Memory = await self._call(
+        result: models.MemoryRecord = await self._call(
             "update",
             {
                 "id": id,
@@ -1080,9 +1080,9 @@ class AsyncUserVerbs(Protocol):
         )
         return result
 
-    async def history(self, id: str) -> builtins.list[models.Memory]:
+    async def history(self, id: str) -> builtins.list[models.MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first."""
-        result: builtins.list[models.Memory] = await self._call("history", {"id": id})
+        result: builtins.list[models.MemoryRecord] = await self._call("history", {"id": id})
         return result
 
     async def stats(
@@ -1099,9 +1099,9 @@ class AsyncUserVerbs(Protocol):
         scope: str | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> builtins.list[models.Memory]:
+    ) -> builtins.list[models.MemoryRecord]:
         """Extract the facts of a conversation and store them as memories."""
-        result: builtins.list[models.Memory] = await self._call(
+        result: builtins.list[models.MemoryRecord] = await self._call(
             "remember", {"messages": messages, "scope": scope, "tags": tags, "metadata": metadata}
         )
         return result

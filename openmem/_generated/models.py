@@ -29,7 +29,7 @@ class MemorySource(BaseModel):
     ] = None
 
 
-class Memory(BaseModel):
+class MemoryRecord(BaseModel):
     """
     A memory as stored.
     """
@@ -85,7 +85,7 @@ class MemoryPage(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    items: Annotated[list[Memory], Field(description="The memories of this page.")]
+    items: Annotated[list[MemoryRecord], Field(description="The memories of this page.")]
     next_cursor: Annotated[
         str | None,
         Field(description="Pass it to list for the next page; null on the last."),
@@ -100,7 +100,7 @@ class SearchResult(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    memory: Annotated[Memory, Field(description="The memory found.")]
+    memory: Annotated[MemoryRecord, Field(description="The memory found.")]
     score: Annotated[
         float,
         Field(description="Relevance, 0 to 1; Capabilities.features.scores says of what kind."),
@@ -118,7 +118,7 @@ class HistoryResponse(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    items: Annotated[list[Memory], Field(description="Oldest first.")]
+    items: Annotated[list[MemoryRecord], Field(description="Oldest first.")]
 
 
 class Citation(BaseModel):
@@ -249,7 +249,7 @@ class RememberResponse(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    items: Annotated[list[Memory], Field(description="The memories made.")]
+    items: Annotated[list[MemoryRecord], Field(description="The memories made.")]
 
 
 class ScoreKinds(BaseModel):
@@ -1072,7 +1072,7 @@ class BatchResult(BaseModel):
         extra="allow",
     )
     id: Annotated[str | None, Field(description="The memory concerned.")] = None
-    memory: Annotated[Memory | None, Field(description="The memory as stored.")] = None
+    memory: Annotated[MemoryRecord | None, Field(description="The memory as stored.")] = None
     error: Annotated[ErrorDetail | None, Field(description="Why the item failed.")] = None
 
 

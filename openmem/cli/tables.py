@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from openmem._generated.models import AuditEntry, ContextBlock, Memory, MemoryPage, SearchResult
+from openmem._generated.models import AuditEntry, ContextBlock, MemoryPage, MemoryRecord, SearchResult
 
 from .text import visible
 
 _COLUMNS: dict[type[BaseModel], tuple[str, ...]] = {
-    Memory: ("id", "created_at", "scope", "tags", "content"),
+    MemoryRecord: ("id", "created_at", "scope", "tags", "content"),
     SearchResult: ("score", "id", "scope", "content"),
     AuditEntry: ("timestamp", "action", "memory_id", "scope", "app", "request_id"),
 }

@@ -85,7 +85,7 @@ async def _stats(
 
 async def _pages(
     user_id: str, handler: Handler, capabilities: models.Capabilities
-) -> AsyncIterator[list[models.Memory]]:
+) -> AsyncIterator[list[models.MemoryRecord]]:
     limit = min((capabilities.limits and capabilities.limits.max_list_results) or 50, 500)
     include = list(STATES) if capabilities.features.temporal else None
     cursor = None

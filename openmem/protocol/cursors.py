@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from .._generated.models import ListRequest, Memory, MemoryPage
+from .._generated.models import ListRequest, MemoryPage, MemoryRecord
 from ..errors import InvalidRequestError
 
 Position = tuple[datetime, str]
@@ -57,18 +57,18 @@ def decode(request: ListRequest) -> Position | None:
     return moment, memory_id
 
 
-def position(memory: Memory) -> Position:
+def position(memory: MemoryRecord) -> Position:
     """Return where a memory stands among others: newest first is descending."""
     return memory.created_at, memory.id
 
 
-def page_after(after: Position | None, found: Iterable[Memory], limit: int) -> MemoryPage:
+def page_after(after: Position | None, found: Iterable[MemoryRecord], limit: int) -> MemoryPage:
     """Make the page that begins after a position, of all that there is, in whatever order."""
     ordered = sorted(found, key=position, reverse=True)
     return page([memory for memory in ordered if after is None or position(memory) < after], limit)
 
 
-def page(found: list[Memory], limit: int) -> MemoryPage:
+def page(found: list[MemoryRecord], limit: int) -> MemoryPage:
     """Make a page of what was found in order, one memory beyond the limit being the sign that there are more."""
     items = found[:limit]
     last = encode(position(items[-1])) if len(found) > limit else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from .._generated.models import Memory, MemorySource
+from .._generated.models import MemoryRecord, MemorySource
 from ..errors import InvalidRequestError, PayloadTooLargeError
 
 OPERATORS = ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "contains")
@@ -21,9 +21,9 @@ MAX_BYTES = 1 << 16
 DATES = frozenset({"created_at", "updated_at", "valid_from", "valid_to", "superseded_at"})
 LISTS = frozenset({"tags", "supersedes"})
 OBJECTS = frozenset({"metadata", "source"})
-FIELDS = frozenset(Memory.model_fields)
+FIELDS = frozenset(MemoryRecord.model_fields)
 
-Predicate = Callable[[Memory], bool]
+Predicate = Callable[[MemoryRecord], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def predicate(filter_: Filter) -> Predicate:
             return lambda memory: holds(value_at(memory, path), value)
 
 
-def value_at(memory: Memory, path: tuple[str, ...]) -> Any:
+def value_at(memory: MemoryRecord, path: tuple[str, ...]) -> Any:
     """Read a field, inside metadata, source or an extension by path; None where it is missing or null."""
     head, *rest = path
     value: Any = memory.__dict__.get(head) if head in FIELDS else (memory.model_extra or {}).get(head)

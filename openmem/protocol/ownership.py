@@ -35,7 +35,7 @@ def asked_by(request: Any) -> Asked:
 def foreign(asked: Asked, response: Any) -> bool:
     """Tell whether an answer holds anything but what was asked for."""
     kind, user_id, memory_id, owners = asked
-    if type(response) is models.Memory:  # by add, or by a verb that named it
+    if type(response) is models.MemoryRecord:  # by add, or by a verb that named it
         return user_id not in (None, response.user_id) or memory_id not in (None, response.id)
     if kind in MANY:
         return any(owner != user_id for owner in _owners(response, MANY[kind]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from .._generated.models import AddRequest, Memory, RememberRequest, UpdateRequest
+from .._generated.models import AddRequest, MemoryRecord, RememberRequest, UpdateRequest
 from ..errors import ConflictError, InvalidRequestError
 from .validation import check_size, check_validity
 
@@ -18,7 +18,7 @@ MAX_SUPERSEDES = 64
 _MUTABLE = ("tags", "supersedes", "source", "metadata")
 
 
-def new_record(request: AddRequest, *, memory_id: str, now: datetime, embedding_model: str | None) -> Memory:
+def new_record(request: AddRequest, *, memory_id: str, now: datetime, embedding_model: str | None) -> MemoryRecord:
     """Make the record that an add stores, version 1; it shares nothing that the caller could change."""
     values = request.__dict__
     fields = {name: values[name] for name in request.model_fields_set & CARRIED if values[name] is not None}
@@ -32,7 +32,7 @@ def new_record(request: AddRequest, *, memory_id: str, now: datetime, embedding_
 
 def new_fact(
     request: RememberRequest, content: str, *, memory_id: str, now: datetime, embedding_model: str | None
-) -> Memory:
+) -> MemoryRecord:
     """Make the record of what was said in a conversation, with the fields that the request gives to all of it."""
     fields = request.model_dump(exclude={"messages"}, exclude_none=True)
     add = AddRequest.model_construct(content=content, **fields)
@@ -45,7 +45,9 @@ def changes_of(request: UpdateRequest) -> dict[str, Any]:
     return copy.deepcopy(changes | (request.model_extra or {}))
 
 
-def patched(memory: Memory, changes: Mapping[str, Any], *, now: datetime, embedding_model: str | None) -> Memory:
+def patched(
+    memory: MemoryRecord, changes: Mapping[str, Any], *, now: datetime, embedding_model: str | None
+) -> MemoryRecord:
     """Apply a JSON Merge Patch (RFC 7396) to a record, version + 1; supersedes appends without duplicates.
 
     Raises InvalidRequestError when valid_to would not be after valid_from, or too many keys or ids would come together,
@@ -57,7 +59,7 @@ def patched(memory: Memory, changes: Mapping[str, Any], *, now: datetime, embedd
     return _next(memory, fields, changes, now=now, embedding_model=embedding_model)
 
 
-def repeated(memory: Memory, request: AddRequest, *, now: datetime, embedding_model: str | None) -> Memory:
+def repeated(memory: MemoryRecord, request: AddRequest, *, now: datetime, embedding_model: str | None) -> MemoryRecord:
     """Put what an add gives in place of what the record with its external_id holds, version + 1.
 
     What is given is stored as it is given, what is not stays; the record is current again, unless the request itself
@@ -82,8 +84,13 @@ def repeated(memory: Memory, request: AddRequest, *, now: datetime, embedding_mo
 
 
 def _next(
-    memory: Memory, fields: dict[str, Any], changes: Mapping[str, Any], *, now: datetime, embedding_model: str | None
-) -> Memory:
+    memory: MemoryRecord,
+    fields: dict[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    now: datetime,
+    embedding_model: str | None,
+) -> MemoryRecord:
     """Make the next version of a record, held to the bounds of all that it comes to."""
     check_validity(fields["valid_from"], fields["valid_to"])
     check_size(fields["metadata"], {name: value for name, value in fields.items() if name not in _BLANK})
@@ -93,7 +100,7 @@ def _next(
     fields["version"] = (memory.version or 1) + 1
     if "content" in changes:
         fields["embedding_model"] = embedding_model
-    return Memory.model_validate(fields)
+    return MemoryRecord.model_validate(fields)
 
 
 def _merged(fields: Mapping[str, Any], name: str, value: Any) -> tuple[str, Any]:
@@ -117,7 +124,7 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
-def check_version(memory: Memory, if_version: int | None) -> None:
+def check_version(memory: MemoryRecord, if_version: int | None) -> None:
     """Refuse with a conflict unless the record has the version the caller read."""
     if if_version is not None and memory.version != if_version:
         raise ConflictError(
@@ -126,27 +133,27 @@ def check_version(memory: Memory, if_version: int | None) -> None:
         )
 
 
-def begins(memory: Memory) -> datetime:
+def begins(memory: MemoryRecord) -> datetime:
     """Say from when a memory counts: valid_from, else created_at."""
     return memory.valid_from or memory.created_at
 
 
-def detached(memory: Memory) -> Memory:
+def detached(memory: MemoryRecord) -> MemoryRecord:
     """Copy a record so that a caller who changes the copy changes nothing stored."""
     return _assemble(memory.__dict__.copy(), memory.__pydantic_extra__)
 
 
-def compact(memory: Memory) -> Memory:
+def compact(memory: MemoryRecord) -> MemoryRecord:
     """Let a record that no caller ever holds share with all others what is alike in them: half of what it takes."""
     object.__setattr__(memory, "__pydantic_fields_set__", _EVERY)
     return memory
 
 
-_BLANK = dict.fromkeys(Memory.model_fields)
+_BLANK = dict.fromkeys(MemoryRecord.model_fields)
 _EVERY = set(_BLANK)
 
 
-def _assemble(values: dict[str, Any], extra: dict[str, Any] | None) -> Memory:
+def _assemble(values: dict[str, Any], extra: dict[str, Any] | None) -> MemoryRecord:
     """Make a record of every field's value, each valid already; pydantic's own ways take several times as long.
 
     values becomes the record's; what is in them that could be changed is copied.
@@ -154,7 +161,7 @@ def _assemble(values: dict[str, Any], extra: dict[str, Any] | None) -> Memory:
     for name in _MUTABLE:
         if values[name] is not None:
             values[name] = copy.deepcopy(values[name])
-    memory = Memory.__new__(Memory)
+    memory = MemoryRecord.__new__(MemoryRecord)
     object.__setattr__(memory, "__dict__", values)
     object.__setattr__(memory, "__pydantic_extra__", copy.deepcopy(extra) if extra else {})
     object.__setattr__(memory, "__pydantic_fields_set__", _EVERY.copy())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from .._generated.models import ContextRequest, ListRequest, Memory, SearchRequest, SearchResult
+from .._generated.models import ContextRequest, ListRequest, MemoryRecord, SearchRequest, SearchResult
 from . import cursors, filters
 
 Selection = ListRequest | SearchRequest | ContextRequest
 
 
-def states(memory: Memory, moment: datetime, *, past: bool = False) -> Iterator[str]:
+def states(memory: MemoryRecord, moment: datetime, *, past: bool = False) -> Iterator[str]:
     """Name the states that keep a memory out of reads at a moment.
 
     With past, a memory without valid_from begins at created_at; without it such a memory has always begun, so that a
@@ -43,7 +43,7 @@ def predicate(request: Selection, now: datetime) -> filters.Predicate:
     test = filters.predicate(filters.parse(request.filter)) if request.filter else None
     scope, tag, since, until = request.scope, request.tag, request.since, request.until
 
-    def selected(memory: Memory) -> bool:
+    def selected(memory: MemoryRecord) -> bool:
         if scope is not None and not in_scope(memory.scope, scope):
             return False
         if tag is not None and tag not in (memory.tags or ()):
@@ -68,8 +68,8 @@ def pinned(request: Selection) -> str | None:
 
 
 def best(
-    scored: Iterable[tuple[Memory, float]], request: SearchRequest, selected: filters.Predicate
-) -> list[tuple[Memory, float]]:
+    scored: Iterable[tuple[MemoryRecord, float]], request: SearchRequest, selected: filters.Predicate
+) -> list[tuple[MemoryRecord, float]]:
     """Take the best of what a search selects: by score, which may be below zero; ties newest first."""
     least = request.min_score or 0.0
     good = [(memory, score) for memory, score in scored if reported(score) >= least and selected(memory)]
@@ -82,6 +82,6 @@ def reported(score: float) -> float:
     return min(1.0, max(0.0, score))
 
 
-def results(found: Iterable[tuple[Memory, float]]) -> list[SearchResult]:
+def results(found: Iterable[tuple[MemoryRecord, float]]) -> list[SearchResult]:
     """Tell what was found, in its order."""
     return [SearchResult(memory=memory, score=reported(score)) for memory, score in found]

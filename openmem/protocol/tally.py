@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
-from .._generated.models import Memory, Stats
+from .._generated.models import MemoryRecord, Stats
 from .selection import states
 
 STATES = ("superseded", "expired", "upcoming", "archived")
@@ -20,7 +20,7 @@ class Tally:
         self._total = self._current = 0
         self._states, self._scopes, self._kinds, self._tags = (defaultdict[str, int](int) for _ in range(4))
 
-    def count(self, memories: Iterable[Memory]) -> None:
+    def count(self, memories: Iterable[MemoryRecord]) -> None:
         """Count some more."""
         now = self._now
         by_state, scopes, kinds, labels = self._states, self._scopes, self._kinds, self._tags

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from openmem import Adapter, Memory, ProviderUnavailableError, __version__, registry
-from openmem._generated.models import Memory as Record
+from openmem._generated.models import MemoryRecord
 from openmem._generated.verbs import VERBS
 from openmem.cli import main, verbs
 
@@ -125,7 +125,7 @@ def test_every_kind_of_field_reaches_the_record(store):
     assert record["metadata"] == {"deep": {"n": [1, None]}}
     assert (record["pinned"], record["archived"]) == (True, False)
     assert record["x-app"] == {"a": None}
-    Record.model_validate(record)
+    MemoryRecord.model_validate(record)
 
 
 def test_a_vector_is_a_json_array():

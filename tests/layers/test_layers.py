@@ -687,10 +687,10 @@ class Minimal(Adapter):
     def features(self) -> models.CapabilityFeatures:
         return self.inner.features()
 
-    async def add(self, request: models.AddRequest) -> models.Memory:
+    async def add(self, request: models.AddRequest) -> models.MemoryRecord:
         return await self.inner.add(request)
 
-    async def get(self, request: models.GetRequest) -> models.Memory:
+    async def get(self, request: models.GetRequest) -> models.MemoryRecord:
         return await self.inner.get(request)
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:

@@ -15,7 +15,7 @@ from support.scripted import Remote, Scripted, record
 MINE, THEIRS = record("m1"), record("m2", user_id="v")
 
 
-def _mixing(*memories: models.Memory) -> Scripted:
+def _mixing(*memories: models.MemoryRecord) -> Scripted:
     results = [models.SearchResult(memory=memory, score=0.5) for memory in memories]
     return Scripted(
         add=lambda request: memories[-1],

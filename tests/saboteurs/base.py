@@ -106,7 +106,7 @@ class KeepsTheDead(MemoryAdapter):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.dead: dict[str, models.Memory] = {}
+        self.dead: dict[str, models.MemoryRecord] = {}
 
     def _delete(self, request, store):
         memory = store.get(request.id)

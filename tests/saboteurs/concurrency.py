@@ -109,7 +109,7 @@ class VectorsAreNotWritten(Durable):
 
 @plant("DUR-2")
 class DeletionsComeBack(Durable):  # tombstones in memory only
-    dead: list[models.Memory] = []  # noqa: RUF012
+    dead: list[models.MemoryRecord] = []  # noqa: RUF012
 
     def _delete(self, request, store):
         self.dead.append(store.get(request.id))
@@ -172,7 +172,7 @@ class Slow(Durable):
             self.met[here].set()
         await self.met.setdefault(here, asyncio.Event()).wait()
 
-    def put(self, memory: models.Memory) -> None:
+    def put(self, memory: models.MemoryRecord) -> None:
         """Store a record as it is."""
         known = self._store.get(memory.id)
         if known is not None:

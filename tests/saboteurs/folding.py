@@ -28,7 +28,7 @@ class _FoldsUsers(MemoryAdapter):
         return self._echo(answer, asked)
 
     def _echo(self, answer, asked):
-        if isinstance(answer, models.Memory):
+        if isinstance(answer, models.MemoryRecord):
             return but(answer, user_id=asked)
         for each in getattr(answer, "results", None) or ():
             if each.memory is not None:

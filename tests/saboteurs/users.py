@@ -217,7 +217,7 @@ class RepeatedAddKeepsOldWords(MemoryAdapter):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.former: list[models.Memory] = []
+        self.former: list[models.MemoryRecord] = []
 
     def _add(self, request, store):
         known = store.by_external_id(request.user_id, request.external_id) if request.external_id else None

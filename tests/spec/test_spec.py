@@ -39,7 +39,7 @@ ROUTES_01 = {
 """Each route of OMP 0.1 and the names it takes on the wire."""
 
 FIELDS_01 = {
-    "Memory": "id content user_id created_at scope tags source confidence valid_from valid_to supersedes "
+    "MemoryRecord": "id content user_id created_at scope tags source confidence valid_from valid_to supersedes "
     "embedding_model updated_at status",
     "MemorySource": "app type ref",
     "MemoryPage": "items next_cursor",
@@ -57,7 +57,7 @@ FIELDS_01 = {
     "ErrorResponse": "error",
 }
 REQUIRED_01 = {
-    "Memory": {"id", "content", "user_id", "created_at"},
+    "MemoryRecord": {"id", "content", "user_id", "created_at"},
     "MemoryInput": {"content", "user_id"},
     "MemoryUpdate": set(),
     "MemoryPage": {"items"},
@@ -68,7 +68,7 @@ REQUIRED_01 = {
 }
 ENUMS_01 = {
     ("MemorySource", "type"): ["extracted", "explicit", "imported"],
-    ("Memory", "status"): ["queued", "indexing", "done", "failed"],
+    ("MemoryRecord", "status"): ["queued", "indexing", "done", "failed"],
     ("CapabilityFeatures", "scopes"): ["native", "tags", "none"],
 }
 CODES = {

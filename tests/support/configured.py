@@ -32,5 +32,5 @@ class Store(Adapter):
         found = {"host": url.hostname, "password": url.password}
         return {name: value for name, value in found.items() if value}
 
-    async def get(self, request: models.GetRequest) -> models.Memory:
+    async def get(self, request: models.GetRequest) -> models.MemoryRecord:
         raise RuntimeError("the store is not there")

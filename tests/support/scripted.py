@@ -64,6 +64,6 @@ def trap(features: models.CapabilityFeatures | None = None) -> Scripted:
     return Scripted(features, **{verb: unreachable for verb in VERBS if verb != "capabilities"})
 
 
-def record(memory_id: str = "m1", **fields: Any) -> models.Memory:
+def record(memory_id: str = "m1", **fields: Any) -> models.MemoryRecord:
     """Return a memory as an adapter might answer it."""
-    return models.Memory(**{"id": memory_id, "content": "text", "user_id": "u", "created_at": START, **fields})
+    return models.MemoryRecord(**{"id": memory_id, "content": "text", "user_id": "u", "created_at": START, **fields})

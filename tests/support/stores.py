@@ -10,7 +10,7 @@ from openmem import ConfigurationError, Memory
 from openmem._generated import models
 
 
-def everything(memory: Memory, user_id: str) -> list[models.Memory]:
+def everything(memory: Memory, user_id: str) -> list[models.MemoryRecord]:
     """Follow the pages to the end, every state included."""
     found, cursor = [], None
     while True:
