@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from . import urls
 from ._generated import models
+from ._generated.bounds import MAX_FILTER_BYTES, MAX_FILTER_CONDITIONS, MAX_METADATA_BYTES
 from ._generated.verbs import OMP_VERSION, VERB_OF, VERBS
 from .errors import UnsupportedCapabilityError
+from .model import Model
 from .protocol.clock import Clock, utc_now
-from .protocol.validation import MAX_FILTER_BYTES, MAX_FILTER_CONDITIONS, MAX_METADATA_BYTES
 from .runtime.bridge import Once
 from .runtime.fork import in_child
 
@@ -22,7 +23,7 @@ Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 """Texts in, one vector each out."""
 
 
-class Settings(BaseModel):
+class Settings(Model):
     """Options of an adapter; a subclass adds its own. Secrets are SecretStr."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -71,6 +72,10 @@ class Adapter:
         """How often a request may be repeated, where the adapter repeats them; set by the client."""
         self._opening = Once()
         in_child(self, type(self).forked)
+
+    def __repr__(self) -> str:
+        settings = vars(self).get("settings")  # which is not there yet where making it failed
+        return f"{type(self).__name__}({settings.__repr_str__(', ') if settings is not None else ''})"
 
     def forked(self) -> None:
         """Begin anew in a child of fork, where nothing that the parent has open may be used or closed."""

@@ -1,4 +1,4 @@
-"""Generate openmem/_generated from the spec: models, request models, verb table, client methods, clauses.
+"""Generate openmem/_generated from the spec: models, request models, verb table, bounds, client methods, clauses.
 
 Run `python spec/generate.py` after a change to the spec; `--check` compares the file set and every byte with what is
 on disk and exits 1 where they differ.
@@ -13,10 +13,13 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+import wording
 
 SPEC = Path(__file__).with_name("openapi.yaml")
 SEMANTICS = Path(__file__).with_name("semantics.md")
@@ -43,6 +46,7 @@ def generate(folder: Path) -> dict[str, bytes]:
     verbs = collect_verbs(spec)
     (folder / "models.py").write_text(models_source(spec, verbs, folder), "utf-8")
     (folder / "verbs.py").write_text(HEADER + verbs_source(spec, verbs), "utf-8")
+    (folder / "bounds.py").write_text(HEADER + bounds_source(spec), "utf-8")
     (folder / "clients.py").write_text(HEADER + clients_source(spec, verbs), "utf-8")
     (folder / "clauses.py").write_text(CLAUSES_HEADER + clauses_source(), "utf-8")
     docstring = '"""What spec/openapi.yaml says, as Python; written by spec/generate.py."""\n'
@@ -130,14 +134,25 @@ def collect_verbs(spec: Schema) -> dict[str, Schema]:
             operation = item.get(method)
             if operation and "x-verb" in operation:
                 add_route(spec, verbs, path, method, operation, item.get("parameters", []))
+    for verb in verbs.values():
+        verb["properties"] = {name: explained(spec, node) for name, node in verb["properties"].items()}
     return {name: verbs[name] for name in spec["components"]["schemas"]["Verb"]["enum"]}
+
+
+def explained(spec: Schema, node: Schema) -> Schema:
+    """Complete the description of a field by what its schema states."""
+    schema = resolve(spec, node)
+    parts = [resolve(spec, part) for part in schema.get("anyOf", ())]
+    return {**node, "description": wording.description({**schema, **({"anyOf": parts} if parts else {})})}
 
 
 def add_route(
     spec: Schema, verbs: dict[str, Schema], path: str, method: str, operation: Schema, shared: list[Schema]
 ) -> None:
     """Add one operation to its verb; the last operation of a verb names the sugar and its fields come first."""
-    verb = verbs.setdefault(operation["x-verb"], {"routes": [], "properties": {}, "required": set()})
+    verb = verbs.setdefault(
+        operation["x-verb"], {"routes": [], "properties": {}, "required": set(), "extensions": None}
+    )
     properties: Schema = {}
     required: set[str] = set()
     places: dict[str, tuple[str, str]] = {}
@@ -145,7 +160,8 @@ def add_route(
         parameter = resolve(spec, node)
         field: str = parameter.get("x-field") or parameter["name"]
         schema = parameter.get("schema") or parameter["content"]["application/json"]["schema"]
-        properties[field] = {**schema, "description": parameter["description"]}
+        beside = {key: parameter[key] for key in ("description", "x-needs") if key in parameter}
+        properties[field] = {**schema, **beside}
         places[field] = (parameter["in"], parameter["name"])
         required |= {field} if parameter.get("required") else set()
     body = operation.get("requestBody")
@@ -154,6 +170,7 @@ def add_route(
         properties |= schema["properties"]
         required |= set(schema["required"])
         verb["extra"] = schema.get("additionalProperties", False)
+        verb["extensions"] = schema.get("x-extensions")
     verb["routes"].append({"method": method.upper(), "path": path, "places": places, "body": bool(body)})
     verb["properties"] = {**properties, **{k: v for k, v in verb["properties"].items() if k not in properties}}
     verb["required"] = required
@@ -161,7 +178,8 @@ def add_route(
     content = success.get("content")
     verb["response"] = content["application/json"]["schema"]["$ref"].rpartition("/")[2] if content else None
     verb |= {"summary": operation["summary"], "unwrap": operation.get("x-unwrap")}
-    verb["positional"] = operation.get("x-positional", [])
+    verb |= {"safe": operation.get("x-safe", False), "needs": operation.get("x-needs")}
+    verb |= {"positional": operation.get("x-positional", []), "statuses": list(operation["responses"])}
 
 
 def request_name(verb: str) -> str:
@@ -184,17 +202,18 @@ def models_source(spec: Schema, verbs: dict[str, Schema], folder: Path) -> str:
             "required": sorted(verb["required"]),
             "properties": verb["properties"],
         }
-    inlined = json.loads(json.dumps(schemas), object_hook=lambda node: inline_scalars(spec, node))
-    document = {"openapi": "3.1.0", "info": spec["info"], "paths": {}, "components": {"schemas": inlined}}
-    source, target = folder / "schemas.json", folder / "models.py"
-    source.write_text(json.dumps(document), "utf-8")
+    components = {"schemas": inlined(spec, schemas)}
+    document = {"openapi": "3.1.0", "info": spec["info"], "paths": {}, "components": components}
+    schemas_file, target = folder / "schemas.json", folder / "models.py"
+    schemas_file.write_text(json.dumps(document), "utf-8")
     # The code generator formats by the nearest pyproject.toml above its output; without its own, bytes vary by place.
     (folder / "pyproject.toml").write_text("[tool.ruff]\nline-length = 88\n", "utf-8")
     subprocess.run(
         [
             *(sys.executable, "-m", "datamodel_code_generator"),
-            *("--input", str(source), "--input-file-type", "openapi", "--output", str(target)),
-            *("--output-model-type", "pydantic_v2.BaseModel", "--target-python-version", "3.11"),
+            *("--input", str(schemas_file), "--input-file-type", "openapi", "--output", str(target)),
+            *("--output-model-type", "pydantic_v2.BaseModel", "--base-class", "openmem.model.Model"),
+            *("--target-python-version", "3.11"),
             *("--use-annotated", "--field-constraints", "--snake-case-field", "--disable-timestamp"),
             *("--enum-field-as-literal", "all", "--use-schema-description", "--use-standard-collections"),
             *("--use-union-operator", "--disable-future-imports", "--formatters", "builtin"),
@@ -203,7 +222,8 @@ def models_source(spec: Schema, verbs: dict[str, Schema], folder: Path) -> str:
         ],
         check=True,
     )
-    return HEADER + '"""Models and request models."""\n' + strip_header(target.read_text("utf-8"))
+    source = strip_header(target.read_text("utf-8")).replace("from openmem.model ", "from ..model ")
+    return HEADER + '"""Models and request models."""\n' + source
 
 
 def wanted(name: str) -> bool:
@@ -213,16 +233,22 @@ def wanted(name: str) -> bool:
 
 SCALARS = (
     *("Id", "UserId", "Label", "QueryText", "Content", "ScopePath", "ScopeSelector", "SearchMode", "State"),
-    *("OnConflict", "Verb", "Vector", "Metadata", "Filter", "Fraction", "ErrorCode"),
+    *("OnConflict", "Verb", "Vector", "Metadata", "Filter", "Fraction", "Supersedes", "ErrorCode"),
 )
 MIXINS = ("MemoryFields", "Selection")
+
+
+def inlined(spec: Schema, tree: Schema) -> Schema:
+    """Inline the scalars anywhere in a tree of schemas."""
+    whole: Schema = json.loads(json.dumps(tree), object_hook=lambda node: inline_scalars(spec, node))
+    return whole
 
 
 def inline_scalars(spec: Schema, node: Schema) -> Schema:
     """Replace a $ref to a scalar schema by the schema, and scalar-or-null by one type, to read without indirection."""
     reference = node.get("$ref", "").rpartition("/")[2]
     if reference in SCALARS:
-        return resolve(spec, node)
+        return inlined(spec, resolve(spec, node))
     first, *rest = node.get("anyOf", [{}])
     if rest == [{"type": "null"}] and "type" in first and "enum" not in first:
         beside = {key: value for key, value in node.items() if key != "anyOf"}
@@ -242,6 +268,7 @@ def strip_header(source: str) -> str:
 
 VERBS_HEAD = '''"""The verb table: each verb's models and HTTP routes, and each error code's status and type."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -261,14 +288,22 @@ class Route:
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb: its models, the response field that clients return, and its routes, the plainest first."""
+    """One verb: its models, the response field that clients return, and its routes, the plainest first.
+
+    safe: it changes nothing. needs: the feature without which a provider does not have it.
+    """
 
     name: str
     summary: str
+    safe: bool
+    needs: str | None
     request: type[BaseModel]
     response: type[BaseModel] | None
     unwrap: str | None
     routes: tuple[Route, ...]
+
+    def __repr__(self) -> str:
+        return f"Verb({self.name!r})"
 
 
 '''
@@ -284,14 +319,45 @@ def verbs_source(spec: Schema, verbs: dict[str, Schema]) -> str:
             for route in verb["routes"]
         )
         response = f"models.{verb['response']}" if verb["response"] else "None"
-        request = f"models.{request_name(name)}"
-        lines.append(
-            f"{name!r}: Verb({name!r}, {verb['summary']!r}, {request}, {response}, {verb['unwrap']!r}, ({routes})),\n"
+        fields = (
+            *(repr(name), repr(verb["summary"]), repr(verb["safe"]), repr(verb["needs"])),
+            *(f"models.{request_name(name)}", response, repr(verb["unwrap"]), f"({routes})"),
         )
+        lines.append(f"{name!r}: Verb({', '.join(fields)}),\n")
     codes = spec["components"]["schemas"]["ErrorCode"]["x-codes"]
     table = {code: (entry["status"], entry["type"]) for code, entry in codes.items()}
     lines.append(f"}}\n\nERROR_CODES: dict[str, tuple[int, str]] = {table!r}\n")
     lines.append("\nVERB_OF: dict[type[BaseModel], Verb] = {verb.request: verb for verb in VERBS.values()}\n")
+    lines.append("\nREADS = frozenset(name for name, verb in VERBS.items() if verb.safe)\n")
+    lines.append('"""Verbs that change nothing."""\n')
+    needs = collect_needs(verbs)
+    of_fields = {field: need for field, need in needs.items() if isinstance(need, str)}
+    of_values = {field: need for field, need in needs.items() if isinstance(need, dict)}
+    lines.append(f'\nNEEDS: Mapping[str, str] = {of_fields!r}\n"""The feature that each field of a request needs."""\n')
+    lines.append(f"\nVALUES_NEED: Mapping[str, Mapping[str, str]] = {of_values!r}\n")
+    lines.append('"""The feature that each value of a field needs."""\n')
+    return "".join(lines)
+
+
+def collect_needs(verbs: dict[str, Schema]) -> Schema:
+    """Return field -> the feature it needs, which is the same in every verb."""
+    found: Schema = {}
+    for name, verb in verbs.items():
+        for field, schema in verb["properties"].items():
+            need = schema.get("x-needs")
+            if found.setdefault(field, need) != need:
+                raise SystemExit(f"{field} of {name} needs {need}, and {found[field]} in another verb: check x-needs.")
+    return {field: need for field, need in found.items() if need}
+
+
+def bounds_source(spec: Schema) -> str:
+    """Write the bounds of the spec's named scalars, for what no model holds to them."""
+    lines = ['"""The bounds that the spec sets: characters, items, keys, bytes, levels, conditions."""\n\n']
+    for name, schema in spec["components"]["schemas"].items():
+        words = re.findall("[A-Z][a-z]+", name)
+        for key, value in schema.items():
+            if bound := re.fullmatch(r"(?:x-)?max([A-Z]\w+)", key):
+                lines.append(f"MAX_{'_'.join([*words, bound[1]]).upper()} = {value}\n")
     return "".join(lines)
 
 
@@ -299,13 +365,14 @@ def verbs_source(spec: Schema, verbs: dict[str, Schema]) -> str:
 
 CLIENTS_HEAD = '''"""The client methods, typed: one class for each of sync and async, and for each bound to a user."""
 
-import builtins
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal, Protocol
+from typing import Any, List, Literal, Protocol  # List: in these classes, list is a verb
 
-from . import models
+from .models import {models}
 
 
 class Unset(Enum):
@@ -324,7 +391,8 @@ UNSET = Unset.UNSET
 
 def clients_source(spec: Schema, verbs: dict[str, Schema]) -> str:
     """Write the four method classes."""
-    parts = [CLIENTS_HEAD]
+    named = {name for name in spec["components"]["schemas"] if wanted(name)}
+    parts = []
     for colour, bound in (("sync", False), ("async", False), ("sync", True), ("async", True)):
         name = f"{'Async' if colour == 'async' else ''}{'User' if bound else ''}Verbs"
         of = "one user's memories" if bound else "memories"
@@ -332,7 +400,8 @@ def clients_source(spec: Schema, verbs: dict[str, Schema]) -> str:
         parts.append(f'\n\nclass {name}(Protocol):\n    """The verbs over {of}, {colour}."""\n\n')
         parts.append(f"    {call} _call(self, verb: str, fields: dict[str, Any]) -> Any: ...\n")
         parts += [method_source(spec, verb, parsed, colour, bound) for verb, parsed in verbs.items()]
-    return "".join(parts)
+    head = CLIENTS_HEAD.replace("{models}", ", ".join(sorted(named)))  # what is not used, the linter takes out
+    return head + "".join(parts)
 
 
 def method_source(spec: Schema, name: str, verb: Schema, colour: str, bound: bool) -> str:
@@ -349,12 +418,14 @@ def method_source(spec: Schema, name: str, verb: Schema, colour: str, bound: boo
         parameters += ["*", *(parameter(spec, name, verb, field) for field in keyword)]
     parameters += ["**extensions: Any"] if verb.get("extra") else []
     returns = return_type(spec, verb)
+    codes = spec["components"]["schemas"]["ErrorCode"]["x-codes"]
+    explanation = wording.docstring(verb, positional + keyword, codes, patches=name == "update")
     prefix, await_ = ("async ", "await ") if colour == "async" else ("", "")
     pairs = ", ".join(f"{field!r}: {field}" for field in positional + keyword)
     pairs += ", **extensions" if verb.get("extra") else ""
     lines = [
         f"\n    {prefix}def {name}(self, {', '.join(parameters)}) -> {returns}:",
-        f'        """{verb["summary"]}"""',
+        textwrap.indent(f'"""{explanation}\n"""', " " * 8),
     ]
     call = f"{await_}self._call({name!r}, {{{pairs}}})"
     if returns == "None":
@@ -382,16 +453,16 @@ def return_type(spec: Schema, verb: Schema) -> str:
     if not verb["response"]:
         return "None"
     if not verb["unwrap"]:
-        return f"models.{verb['response']}"
+        return str(verb["response"])
     wrapped = spec["components"]["schemas"][verb["response"]]["properties"][verb["unwrap"]]
-    return f"builtins.list[models.{wrapped['items']['$ref'].rpartition('/')[2]}]"
+    return f"List[{wrapped['items']['$ref'].rpartition('/')[2]}]"
 
 
 def python_type(spec: Schema, node: Schema) -> str:
     """Write a JSON schema as the Python type a caller may pass."""
     reference = node.get("$ref", "").rpartition("/")[2]
     if reference in ("MemorySource", "Message"):
-        return f"models.{reference} | Mapping[str, Any]"
+        return f"{reference} | Mapping[str, Any]"
     schema = resolve(spec, node)
     if "anyOf" in schema:
         return " | ".join(python_type(spec, part) for part in schema["anyOf"])

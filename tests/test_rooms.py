@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PLACES = {"openmem": "openmem", "adapters": "openmem.adapters", "conformance": "openmem.conformance"}
 ORDER = (
-    *("_generated", "errors", "runtime", "protocol", "types", "urls", "adapter", "embedding", "registry", "layers"),
-    *("adapters.kit", "adapters", "config", "client", "conformance", "cli"),
+    *("model", "_generated", "errors", "runtime", "protocol", "types", "urls", "adapter", "embedding", "registry"),
+    *("layers", "adapters.kit", "adapters", "config", "client", "conformance", "cli"),
 )
 """The rooms, each of which imports only from those before it. The package itself only hands on names."""
 

@@ -3,11 +3,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 from typing_extensions import TypeAliasType
 
+from ..model import Model
 
-class MemorySource(BaseModel):
+
+class MemorySource(Model):
     """
     Where a memory came from.
     """
@@ -29,7 +31,7 @@ class MemorySource(BaseModel):
     ] = None
 
 
-class MemoryRecord(BaseModel):
+class MemoryRecord(Model):
     """
     A memory as stored.
     """
@@ -77,7 +79,7 @@ class MemoryRecord(BaseModel):
     version: Annotated[int | None, Field(description="Counts changes from 1, for if_version.", ge=1)] = None
 
 
-class MemoryPage(BaseModel):
+class MemoryPage(Model):
     """
     One page of memories.
     """
@@ -92,7 +94,7 @@ class MemoryPage(BaseModel):
     ] = None
 
 
-class SearchResult(BaseModel):
+class SearchResult(Model):
     """
     A memory and how well it fits.
     """
@@ -107,21 +109,21 @@ class SearchResult(BaseModel):
     ]
 
 
-class SearchResponse(BaseModel):
+class SearchResponse(Model):
     model_config = ConfigDict(
         extra="allow",
     )
     results: Annotated[list[SearchResult], Field(description="Best first.")]
 
 
-class HistoryResponse(BaseModel):
+class HistoryResponse(Model):
     model_config = ConfigDict(
         extra="allow",
     )
     items: Annotated[list[MemoryRecord], Field(description="Oldest first.")]
 
 
-class Citation(BaseModel):
+class Citation(Model):
     """
     A memory that the context text cites.
     """
@@ -133,7 +135,7 @@ class Citation(BaseModel):
     score: Annotated[float, Field(description="Its relevance.")]
 
 
-class ContextBlock(BaseModel):
+class ContextBlock(Model):
     """
     Ranked memories as text for a prompt.
     """
@@ -149,7 +151,7 @@ class ContextBlock(BaseModel):
     ] = None
 
 
-class AuditEntry(BaseModel):
+class AuditEntry(Model):
     """
     One operation on a user's memories.
     """
@@ -185,14 +187,14 @@ class AuditEntry(BaseModel):
     request_id: Annotated[str | None, Field(description="Ties the entry to logs.")] = None
 
 
-class AuditResponse(BaseModel):
+class AuditResponse(Model):
     model_config = ConfigDict(
         extra="allow",
     )
     entries: Annotated[list[AuditEntry], Field(description="Most recent first.")]
 
 
-class Stats(BaseModel):
+class Stats(Model):
     """
     Counts of one user's memories; a memory may be in several states.
     """
@@ -218,7 +220,7 @@ class Stats(BaseModel):
     ] = None
 
 
-class Message(BaseModel):
+class Message(Model):
     """
     One turn of a conversation.
     """
@@ -245,14 +247,14 @@ class Message(BaseModel):
     ] = None
 
 
-class RememberResponse(BaseModel):
+class RememberResponse(Model):
     model_config = ConfigDict(
         extra="allow",
     )
     items: Annotated[list[MemoryRecord], Field(description="The memories made.")]
 
 
-class ScoreKinds(BaseModel):
+class ScoreKinds(Model):
     """
     What a score means in each mode: cosine, relative (to the best match of the query), fused, or the provider's own word.
     """
@@ -265,7 +267,7 @@ class ScoreKinds(BaseModel):
     hybrid: Annotated[str | None, Field(description="Kind of score in hybrid mode.")] = None
 
 
-class EmbeddingInfo(BaseModel):
+class EmbeddingInfo(Model):
     """
     The embedding a store was made with.
     """
@@ -277,7 +279,7 @@ class EmbeddingInfo(BaseModel):
     dimension: Annotated[int, Field(description="Length of its vectors.", ge=1)]
 
 
-class CapabilityFeatures(BaseModel):
+class CapabilityFeatures(Model):
     """
     Feature flags; absent means no.
     """
@@ -323,7 +325,7 @@ class CapabilityFeatures(BaseModel):
     token_counter: Annotated[str | None, Field(description="How context counts tokens.")] = None
 
 
-class CapabilityLimits(BaseModel):
+class CapabilityLimits(Model):
     """
     Limits; absent means none declared.
     """
@@ -343,7 +345,7 @@ class CapabilityLimits(BaseModel):
     ] = None
 
 
-class Capabilities(BaseModel):
+class Capabilities(Model):
     """
     What a provider supports.
     """
@@ -362,7 +364,7 @@ class Capabilities(BaseModel):
     limits: Annotated[CapabilityLimits | None, Field(description="Limits.")] = None
 
 
-class Health(BaseModel):
+class Health(Model):
     """
     State of the service.
     """
@@ -373,7 +375,7 @@ class Health(BaseModel):
     status: Annotated[str, Field(description="ok when the backend answers.")]
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(Model):
     """
     What went wrong and what to do about it.
     """
@@ -394,7 +396,7 @@ class ErrorDetail(BaseModel):
     ] = None
 
 
-class ErrorResponse(BaseModel):
+class ErrorResponse(Model):
     """
     The envelope of every failure.
     """
@@ -411,7 +413,7 @@ Tag = TypeAliasType("Tag", Annotated[str, Field(max_length=256, min_length=1, pa
 Supersede = TypeAliasType("Supersede", Annotated[str, Field(max_length=256, min_length=1, pattern="\\S")])
 
 
-class AddRequest(BaseModel):
+class AddRequest(Model):
     """
     Store one memory; with an external_id that the user already has, update that memory.
     """
@@ -422,7 +424,7 @@ class AddRequest(BaseModel):
     content: Annotated[
         str,
         Field(
-            description="The text, stored verbatim.",
+            description="The text, stored verbatim. Up to 100000 characters.",
             max_length=100000,
             min_length=1,
             pattern="\\S",
@@ -430,61 +432,94 @@ class AddRequest(BaseModel):
     ]
     user_id: Annotated[
         str,
-        Field(description="The owner.", max_length=256, min_length=1, pattern="\\S"),
+        Field(
+            description="The owner. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
     ]
     scope: Annotated[
         str | None,
         Field(
-            description="Slash path, e.g. 'ui/preferences'; no empty segment, no '*'.",
+            description="Slash path, e.g. 'ui/preferences', with no empty segment and no '*'; none when absent. Up to 1024 characters; needs features.scopes.",
             max_length=1024,
             min_length=1,
             pattern="^[^/*]+(/[^/*]+)*$",
         ),
     ] = None
-    tags: Annotated[list[Tag] | None, Field(description="Free labels.", max_length=64)] = None
-    source: Annotated[MemorySource | None, Field(description="Where it came from.")] = None
-    confidence: Annotated[float | None, Field(description="Certainty, 0 to 1.", ge=0.0, le=1.0)] = None
+    tags: Annotated[
+        list[Tag] | None,
+        Field(description="Free labels; none when absent. Up to 64 items.", max_length=64),
+    ] = None
+    source: Annotated[
+        MemorySource | None,
+        Field(
+            description="Where it came from: app, type (extracted, explicit or imported) and ref; not said when absent."
+        ),
+    ] = None
+    confidence: Annotated[
+        float | None,
+        Field(description="Certainty; not said when absent. 0 to 1.", ge=0.0, le=1.0),
+    ] = None
     valid_from: Annotated[
         AwareDatetime | None,
-        Field(description="When it becomes true, time zone included; at once when absent."),
+        Field(description="When it becomes true; at once when absent. Time zone included; needs features.temporal."),
     ] = None
     valid_to: Annotated[
         AwareDatetime | None,
-        Field(description="When it stops being true, time zone included; never when absent."),
+        Field(description="When it stops being true; never when absent. Time zone included; needs features.temporal."),
     ] = None
     supersedes: Annotated[
         list[Supersede] | None,
-        Field(description="Ids of memories this one replaces.", max_length=64),
+        Field(
+            description="Ids of memories this one replaces; none when absent. Up to 64 items; needs features.supports_supersession.",
+            max_length=64,
+        ),
     ] = None
     metadata: Annotated[
         dict[str, Any] | None,
-        Field(description="Your own JSON object.", max_length=256),
+        Field(
+            description="Your own JSON object; none when absent. Up to 256 keys, 1048576 bytes as JSON, 32 levels; needs features.supports_metadata.",
+            max_length=256,
+        ),
     ] = None
     kind: Annotated[
         str | None,
         Field(
-            description="fact, preference, event, conversation, document, instruction or your own word.",
+            description="fact, preference, event, conversation, document, instruction or your own word; none when absent. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
         ),
     ] = None
-    importance: Annotated[float | None, Field(description="Weight, 0 to 1.", ge=0.0, le=1.0)] = None
+    importance: Annotated[
+        float | None,
+        Field(description="Weight; not said when absent. 0 to 1.", ge=0.0, le=1.0),
+    ] = None
     external_id: Annotated[
         str | None,
         Field(
-            description="Your key, unique per user; adding it again updates.",
+            description="Your key, unique per user, by which adding again updates; none when absent. Up to 256 characters; needs features.supports_external_id.",
             max_length=256,
             min_length=1,
             pattern="\\S",
         ),
     ] = None
-    pinned: Annotated[bool | None, Field(description="Marked to be kept.")] = None
-    archived: Annotated[bool | None, Field(description="Put away; read only when included.")] = None
+    pinned: Annotated[
+        bool | None,
+        Field(description="Marked to be kept; not so when absent. Needs features.supports_archive."),
+    ] = None
+    archived: Annotated[
+        bool | None,
+        Field(
+            description="Put away, and read only when included; not so when absent. Needs features.supports_archive."
+        ),
+    ] = None
     vector: Annotated[
         list[float] | None,
         Field(
-            description="Embedding of the content, when you made it yourself.",
+            description="Embedding of the content, when you made it yourself; the embedder's when absent. 1 to 8192 numbers; needs features.supports_vectors.",
             max_length=8192,
             min_length=1,
         ),
@@ -492,12 +527,12 @@ class AddRequest(BaseModel):
     on_conflict: Annotated[
         Literal["update", "replace", "skip", "error"] | None,
         Field(
-            description="What becomes of the memory that has the external_id: update stores the fields given (as when absent), replace clears all others too, skip answers it as it is, error is a conflict."
+            description="What becomes of the memory that has the external_id: update stores the fields given (as when absent), replace clears all others too, skip answers it as it is, error is a conflict. Needs features.supports_external_id."
         ),
     ] = None
 
 
-class GetRequest(BaseModel):
+class GetRequest(Model):
     """
     Read one memory by id, whatever its state.
     """
@@ -507,12 +542,17 @@ class GetRequest(BaseModel):
     )
     id: Annotated[
         str,
-        Field(description="The memory's id.", max_length=256, min_length=1, pattern="\\S"),
+        Field(
+            description="The memory's id. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
     ]
     user_id: Annotated[
         str | None,
         Field(
-            description="The owner; a memory of another user answers not_found. Taken from the API key when the key is bound to a user.",
+            description="The owner; a memory of another user answers not_found. When absent, the user of the API key, else whoever owns it. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -520,7 +560,7 @@ class GetRequest(BaseModel):
     ] = None
 
 
-class UpdateRequest(BaseModel):
+class UpdateRequest(Model):
     """
     Change one memory by JSON Merge Patch: absent fields stay, null clears.
     """
@@ -530,12 +570,17 @@ class UpdateRequest(BaseModel):
     )
     id: Annotated[
         str,
-        Field(description="The memory's id.", max_length=256, min_length=1, pattern="\\S"),
+        Field(
+            description="The memory's id. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
     ]
     user_id: Annotated[
         str | None,
         Field(
-            description="The owner; a memory of another user answers not_found. Taken from the API key when the key is bound to a user.",
+            description="The owner; a memory of another user answers not_found. When absent, the user of the API key, else whoever owns it. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -544,7 +589,7 @@ class UpdateRequest(BaseModel):
     content: Annotated[
         str | None,
         Field(
-            description="New text; it is embedded anew.",
+            description="New text; it is embedded anew. Up to 100000 characters.",
             max_length=100000,
             min_length=1,
             pattern="\\S",
@@ -553,34 +598,53 @@ class UpdateRequest(BaseModel):
     scope: Annotated[
         str | None,
         Field(
-            description="New scope.",
+            description="New scope. Up to 1024 characters; needs features.scopes.",
             max_length=1024,
             min_length=1,
             pattern="^[^/*]+(/[^/*]+)*$",
         ),
     ] = None
-    tags: Annotated[list[Tag] | None, Field(description="New labels.", max_length=64)] = None
-    confidence: Annotated[float | None, Field(description="New certainty.", ge=0.0, le=1.0)] = None
-    valid_to: Annotated[AwareDatetime | None, Field(description="New end of validity.")] = None
+    tags: Annotated[
+        list[Tag] | None,
+        Field(description="New labels. Up to 64 items.", max_length=64),
+    ] = None
+    confidence: Annotated[float | None, Field(description="New certainty. 0 to 1.", ge=0.0, le=1.0)] = None
+    valid_to: Annotated[
+        AwareDatetime | None,
+        Field(description="New end of validity. Time zone included; needs features.temporal."),
+    ] = None
     supersedes: Annotated[
         list[Supersede] | None,
-        Field(description="Ids to append; null frees all.", max_length=64),
+        Field(
+            description="Ids to append; null frees all. Up to 64 items; needs features.supports_supersession.",
+            max_length=64,
+        ),
     ] = None
     metadata: Annotated[
         dict[str, Any] | None,
-        Field(description="Keys to merge; a null value removes its key."),
+        Field(
+            description="Keys to merge; a null value removes its key. Up to 256 keys, 1048576 bytes as JSON, 32 levels; needs features.supports_metadata."
+        ),
     ] = None
     kind: Annotated[
         str | None,
-        Field(description="New kind.", max_length=256, min_length=1, pattern="\\S"),
+        Field(
+            description="New kind. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
     ] = None
-    importance: Annotated[float | None, Field(description="New weight.", ge=0.0, le=1.0)] = None
-    pinned: Annotated[bool | None, Field(description="Pin or unpin.")] = None
-    archived: Annotated[bool | None, Field(description="Put away or bring back.")] = None
+    importance: Annotated[float | None, Field(description="New weight. 0 to 1.", ge=0.0, le=1.0)] = None
+    pinned: Annotated[bool | None, Field(description="Pin or unpin. Needs features.supports_archive.")] = None
+    archived: Annotated[
+        bool | None,
+        Field(description="Put away or bring back. Needs features.supports_archive."),
+    ] = None
     vector: Annotated[
         list[float] | None,
         Field(
-            description="Embedding of the new content, when you made it yourself.",
+            description="Embedding of the new content, when you made it yourself; the embedder's when absent. 1 to 8192 numbers; needs features.supports_vectors.",
             max_length=8192,
             min_length=1,
         ),
@@ -588,14 +652,14 @@ class UpdateRequest(BaseModel):
     if_version: Annotated[
         int | None,
         Field(
-            description="Refuse with a conflict unless the memory has this version.",
+            description="Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to 2147483647; needs features.supports_if_version.",
             ge=1,
             le=2147483647,
         ),
     ] = None
 
 
-class DeleteRequest(BaseModel):
+class DeleteRequest(Model):
     """
     Delete one memory; it is gone from every verb at once.
     """
@@ -605,12 +669,17 @@ class DeleteRequest(BaseModel):
     )
     id: Annotated[
         str,
-        Field(description="The memory's id.", max_length=256, min_length=1, pattern="\\S"),
+        Field(
+            description="The memory's id. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
     ]
     user_id: Annotated[
         str | None,
         Field(
-            description="The owner; a memory of another user answers not_found. Taken from the API key when the key is bound to a user.",
+            description="The owner; a memory of another user answers not_found. When absent, the user of the API key, else whoever owns it. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -619,14 +688,14 @@ class DeleteRequest(BaseModel):
     if_version: Annotated[
         int | None,
         Field(
-            description="Refuse with a conflict unless the memory has this version.",
+            description="Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to 2147483647; needs features.supports_if_version.",
             ge=1,
             le=2147483647,
         ),
     ] = None
 
 
-class ListRequest(BaseModel):
+class ListRequest(Model):
     """
     List one user's memories, newest first, a page at a time.
     """
@@ -637,7 +706,7 @@ class ListRequest(BaseModel):
     user_id: Annotated[
         str,
         Field(
-            description="The user whose memories are meant.",
+            description="The user whose memories are meant. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -646,7 +715,7 @@ class ListRequest(BaseModel):
     scope: Annotated[
         str | None,
         Field(
-            description="'a/b' selects itself and all below; 'a/*' all strictly below.",
+            description="Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to 1026 characters; needs features.scopes.",
             max_length=1026,
             min_length=1,
             pattern="^[^/*]+(/[^/*]+)*(/\\*)?$",
@@ -655,7 +724,7 @@ class ListRequest(BaseModel):
     tag: Annotated[
         str | None,
         Field(
-            description="Only memories with this tag.",
+            description="Only memories with this tag; any when absent. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -663,36 +732,51 @@ class ListRequest(BaseModel):
     ] = None
     since: Annotated[
         AwareDatetime | None,
-        Field(description="Only what was created at or after this moment, time zone included."),
+        Field(
+            description="Only what was created at or after this moment; however old when absent. Time zone included; needs features.temporal."
+        ),
     ] = None
     until: Annotated[
         AwareDatetime | None,
-        Field(description="Only what was created at or before this moment, time zone included."),
+        Field(
+            description="Only what was created at or before this moment; however new when absent. Time zone included; needs features.temporal."
+        ),
     ] = None
     filter: Annotated[
         dict[str, Any] | None,
-        Field(description="A filter as a JSON object.", max_length=64),
+        Field(
+            description="Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON, 16 levels; needs features.filters.",
+            max_length=64,
+        ),
     ] = None
     as_of: Annotated[
         AwareDatetime | None,
-        Field(description="Read what was current at this moment, time zone included."),
+        Field(
+            description="Read what was current at this moment; now when absent. Time zone included; needs features.temporal."
+        ),
     ] = None
     include: Annotated[
         list[Literal["superseded", "expired", "upcoming", "archived"]] | None,
-        Field(description="States to read besides current ones.", max_length=4),
+        Field(
+            description="States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up to 4 items; needs features.temporal.",
+            max_length=4,
+        ),
     ] = None
-    limit: Annotated[int, Field(description="Memories per page, 1 to 500.", ge=1, le=500)] = 50
+    limit: Annotated[
+        int,
+        Field(description="Memories per page. 1 to 500; 50 by default.", ge=1, le=500),
+    ] = 50
     cursor: Annotated[
         str | None,
         Field(
-            description="The next_cursor of the page before; it is bound to the query that made it.",
+            description="The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to 1024 characters.",
             max_length=1024,
             min_length=1,
         ),
     ] = None
 
 
-class SearchRequest(BaseModel):
+class SearchRequest(Model):
     """
     Find one user's memories by meaning, by words or by both, best first.
     """
@@ -703,7 +787,7 @@ class SearchRequest(BaseModel):
     query: Annotated[
         str | None,
         Field(
-            description="What to look for, in plain words; may be left out when a vector is given.",
+            description="What to look for, in plain words; may be absent where a vector is given. Up to 32768 characters.",
             max_length=32768,
             min_length=1,
             pattern="\\S",
@@ -712,7 +796,7 @@ class SearchRequest(BaseModel):
     user_id: Annotated[
         str,
         Field(
-            description="The user whose memories are meant.",
+            description="The user whose memories are meant. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -721,7 +805,7 @@ class SearchRequest(BaseModel):
     scope: Annotated[
         str | None,
         Field(
-            description="'a/b' selects itself and all below; 'a/*' all strictly below.",
+            description="Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to 1026 characters; needs features.scopes.",
             max_length=1026,
             min_length=1,
             pattern="^[^/*]+(/[^/*]+)*(/\\*)?$",
@@ -730,7 +814,7 @@ class SearchRequest(BaseModel):
     tag: Annotated[
         str | None,
         Field(
-            description="Only memories with this tag.",
+            description="Only memories with this tag; any when absent. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -738,41 +822,65 @@ class SearchRequest(BaseModel):
     ] = None
     since: Annotated[
         AwareDatetime | None,
-        Field(description="Only what was created at or after this moment."),
+        Field(
+            description="Only what was created at or after this moment; however old when absent. Time zone included; needs features.temporal."
+        ),
     ] = None
     until: Annotated[
         AwareDatetime | None,
-        Field(description="Only what was created at or before this moment."),
+        Field(
+            description="Only what was created at or before this moment; however new when absent. Time zone included; needs features.temporal."
+        ),
     ] = None
     filter: Annotated[
         dict[str, Any] | None,
-        Field(description="A filter over any field.", max_length=64),
+        Field(
+            description="Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON, 16 levels; needs features.filters.",
+            max_length=64,
+        ),
     ] = None
-    as_of: Annotated[AwareDatetime | None, Field(description="Read what was current at this moment.")] = None
+    as_of: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="Read what was current at this moment; now when absent. Time zone included; needs features.temporal."
+        ),
+    ] = None
     include: Annotated[
         list[Literal["superseded", "expired", "upcoming", "archived"]] | None,
-        Field(description="States to read besides current ones.", max_length=4),
+        Field(
+            description="States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up to 4 items; needs features.temporal.",
+            max_length=4,
+        ),
     ] = None
     mode: Annotated[
         Literal["vector", "keyword", "hybrid"] | None,
-        Field(description="How to rank; the best the provider has when absent."),
+        Field(
+            description="How to rank: vector is by meaning, keyword by words, hybrid by both; the best the provider has when absent. Needs features.vector_search, keyword_search or hybrid_search."
+        ),
     ] = None
-    limit: Annotated[int, Field(description="Results at the most, 1 to 100.", ge=1, le=100)] = 10
+    limit: Annotated[
+        int,
+        Field(description="Results at the most. 1 to 100; 10 by default.", ge=1, le=100),
+    ] = 10
     min_score: Annotated[
         float | None,
-        Field(description="Leave out results below this score.", ge=0.0, le=1.0),
+        Field(
+            description="Leave out results below this score; none is left out when absent. 0 to 1.",
+            ge=0.0,
+            le=1.0,
+        ),
     ] = None
     vector: Annotated[
         list[float] | None,
         Field(
-            description="Embedding of the query, when you made it yourself.",
+            description="Embedding of the query, when you made it yourself; the embedder's when absent. 1 to 8192 numbers; needs features.supports_vectors.",
             max_length=8192,
             min_length=1,
         ),
     ] = None
 
 
-class ContextRequest(BaseModel):
+class ContextRequest(Model):
     """
     Write the memories that fit a query and a token budget as cited text.
     """
@@ -783,7 +891,7 @@ class ContextRequest(BaseModel):
     query: Annotated[
         str,
         Field(
-            description="What the memories are needed for.",
+            description="What the memories are needed for. Up to 32768 characters.",
             max_length=32768,
             min_length=1,
             pattern="\\S",
@@ -792,7 +900,7 @@ class ContextRequest(BaseModel):
     user_id: Annotated[
         str,
         Field(
-            description="The user whose memories are meant.",
+            description="The user whose memories are meant. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -801,7 +909,7 @@ class ContextRequest(BaseModel):
     scope: Annotated[
         str | None,
         Field(
-            description="'a/b' selects itself and all below; 'a/*' all strictly below.",
+            description="Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to 1026 characters; needs features.scopes.",
             max_length=1026,
             min_length=1,
             pattern="^[^/*]+(/[^/*]+)*(/\\*)?$",
@@ -810,7 +918,7 @@ class ContextRequest(BaseModel):
     tag: Annotated[
         str | None,
         Field(
-            description="Only memories with this tag.",
+            description="Only memories with this tag; any when absent. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -818,36 +926,61 @@ class ContextRequest(BaseModel):
     ] = None
     since: Annotated[
         AwareDatetime | None,
-        Field(description="Only what was created at or after this moment."),
+        Field(
+            description="Only what was created at or after this moment; however old when absent. Time zone included; needs features.temporal."
+        ),
     ] = None
     until: Annotated[
         AwareDatetime | None,
-        Field(description="Only what was created at or before this moment."),
+        Field(
+            description="Only what was created at or before this moment; however new when absent. Time zone included; needs features.temporal."
+        ),
     ] = None
     filter: Annotated[
         dict[str, Any] | None,
-        Field(description="A filter over any field.", max_length=64),
+        Field(
+            description="Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON, 16 levels; needs features.filters.",
+            max_length=64,
+        ),
     ] = None
-    as_of: Annotated[AwareDatetime | None, Field(description="Read what was current at this moment.")] = None
+    as_of: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="Read what was current at this moment; now when absent. Time zone included; needs features.temporal."
+        ),
+    ] = None
     include: Annotated[
         list[Literal["superseded", "expired", "upcoming", "archived"]] | None,
-        Field(description="States to read besides current ones.", max_length=4),
+        Field(
+            description="States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up to 4 items; needs features.temporal.",
+            max_length=4,
+        ),
     ] = None
     mode: Annotated[
         Literal["vector", "keyword", "hybrid"] | None,
-        Field(description="How to rank; the best the provider has when absent."),
+        Field(
+            description="How to rank: vector is by meaning, keyword by words, hybrid by both; the best the provider has when absent. Needs features.vector_search, keyword_search or hybrid_search."
+        ),
     ] = None
     min_score: Annotated[
         float | None,
-        Field(description="Leave out results below this score.", ge=0.0, le=1.0),
+        Field(
+            description="Leave out results below this score; none is left out when absent. 0 to 1.",
+            ge=0.0,
+            le=1.0,
+        ),
     ] = None
     token_budget: Annotated[
         int,
-        Field(description="Tokens at the most, by the declared counter.", ge=1, le=1000000),
+        Field(
+            description="Tokens at the most, by the declared counter. 1 to 1000000; 500 by default.",
+            ge=1,
+            le=1000000,
+        ),
     ] = 500
 
 
-class AuditRequest(BaseModel):
+class AuditRequest(Model):
     """
     Read who did what to one user's memories, most recent first.
     """
@@ -858,7 +991,7 @@ class AuditRequest(BaseModel):
     user_id: Annotated[
         str,
         Field(
-            description="The user whose memories are meant.",
+            description="The user whose memories are meant. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -867,7 +1000,7 @@ class AuditRequest(BaseModel):
     app: Annotated[
         str | None,
         Field(
-            description="Only entries of this application (source.app of the memory concerned).",
+            description="Only entries of this application (source.app of the memory concerned); of all when absent. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -875,12 +1008,17 @@ class AuditRequest(BaseModel):
     ] = None
     since: Annotated[
         AwareDatetime | None,
-        Field(description="Only what was created at or after this moment, time zone included."),
+        Field(
+            description="Only entries of this moment or later; however old when absent. Time zone included; needs features.temporal."
+        ),
     ] = None
-    limit: Annotated[int, Field(description="Entries at the most, 1 to 1000.", ge=1, le=1000)] = 100
+    limit: Annotated[
+        int,
+        Field(description="Entries at the most. 1 to 1000; 100 by default.", ge=1, le=1000),
+    ] = 100
 
 
-class CapabilitiesRequest(BaseModel):
+class CapabilitiesRequest(Model):
     """
     Say what this provider supports.
     """
@@ -890,7 +1028,7 @@ class CapabilitiesRequest(BaseModel):
     )
 
 
-class AddManyRequest(BaseModel):
+class AddManyRequest(Model):
     """
     Store many memories; each item succeeds or fails alone, answered in order.
     """
@@ -901,7 +1039,7 @@ class AddManyRequest(BaseModel):
     items: Annotated[
         list[Any],
         Field(
-            description="Each a MemoryInput, judged alone.",
+            description="Each a MemoryInput, judged alone. 1 to 10000 items.",
             max_length=10000,
             min_length=1,
         ),
@@ -909,7 +1047,7 @@ class AddManyRequest(BaseModel):
     user_id: Annotated[
         str | None,
         Field(
-            description="Owner of the items; one that names another owner fails.",
+            description="Owner of the items, of which one that names another owner fails; each names its own when absent. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -917,7 +1055,7 @@ class AddManyRequest(BaseModel):
     ] = None
 
 
-class DeleteManyRequest(BaseModel):
+class DeleteManyRequest(Model):
     """
     Delete many memories by id; each item succeeds or fails alone, answered in order.
     """
@@ -928,7 +1066,7 @@ class DeleteManyRequest(BaseModel):
     ids: Annotated[
         list[Any],
         Field(
-            description="Ids of the memories to delete, each judged alone.",
+            description="Ids of the memories to delete, each judged alone. 1 to 10000 items.",
             max_length=10000,
             min_length=1,
         ),
@@ -936,7 +1074,7 @@ class DeleteManyRequest(BaseModel):
     user_id: Annotated[
         str | None,
         Field(
-            description="The owner; a memory of another user is not_found.",
+            description="The owner; a memory of another user is not_found. When absent, whoever owns each. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -944,7 +1082,7 @@ class DeleteManyRequest(BaseModel):
     ] = None
 
 
-class RelatedRequest(BaseModel):
+class RelatedRequest(Model):
     """
     Find the memories of the same user nearest to one memory, itself left out.
     """
@@ -954,12 +1092,17 @@ class RelatedRequest(BaseModel):
     )
     id: Annotated[
         str,
-        Field(description="The memory's id.", max_length=256, min_length=1, pattern="\\S"),
+        Field(
+            description="The memory's id. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
     ]
     user_id: Annotated[
         str | None,
         Field(
-            description="The owner; a memory of another user answers not_found. Taken from the API key when the key is bound to a user.",
+            description="The owner; a memory of another user answers not_found. When absent, the user of the API key, else whoever owns it. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -968,20 +1111,27 @@ class RelatedRequest(BaseModel):
     scope: Annotated[
         str | None,
         Field(
-            description="'a/b' selects itself and all below; 'a/*' all strictly below.",
+            description="Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to 1026 characters; needs features.scopes.",
             max_length=1026,
             min_length=1,
             pattern="^[^/*]+(/[^/*]+)*(/\\*)?$",
         ),
     ] = None
-    limit: Annotated[int, Field(description="Results at the most, 1 to 100.", ge=1, le=100)] = 10
+    limit: Annotated[
+        int,
+        Field(description="Results at the most. 1 to 100; 10 by default.", ge=1, le=100),
+    ] = 10
     min_score: Annotated[
         float | None,
-        Field(description="Leave out results below this score, 0 to 1.", ge=0.0, le=1.0),
+        Field(
+            description="Leave out results below this score; none is left out when absent. 0 to 1.",
+            ge=0.0,
+            le=1.0,
+        ),
     ] = None
 
 
-class HistoryRequest(BaseModel):
+class HistoryRequest(Model):
     """
     Walk the supersession chain that one memory belongs to, oldest first.
     """
@@ -991,12 +1141,17 @@ class HistoryRequest(BaseModel):
     )
     id: Annotated[
         str,
-        Field(description="The memory's id.", max_length=256, min_length=1, pattern="\\S"),
+        Field(
+            description="The memory's id. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
     ]
     user_id: Annotated[
         str | None,
         Field(
-            description="The owner; a memory of another user answers not_found. Taken from the API key when the key is bound to a user.",
+            description="The owner; a memory of another user answers not_found. When absent, the user of the API key, else whoever owns it. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -1004,7 +1159,7 @@ class HistoryRequest(BaseModel):
     ] = None
 
 
-class StatsRequest(BaseModel):
+class StatsRequest(Model):
     """
     Count one user's memories by state, scope, kind and tag.
     """
@@ -1015,7 +1170,7 @@ class StatsRequest(BaseModel):
     user_id: Annotated[
         str,
         Field(
-            description="The user whose memories are meant.",
+            description="The user whose memories are meant. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -1023,7 +1178,7 @@ class StatsRequest(BaseModel):
     ]
 
 
-class RememberRequest(BaseModel):
+class RememberRequest(Model):
     """
     Extract the facts of a conversation and store them as memories.
     """
@@ -1033,12 +1188,16 @@ class RememberRequest(BaseModel):
     )
     messages: Annotated[
         list[Message],
-        Field(description="The conversation, in order.", max_length=1000, min_length=1),
+        Field(
+            description="The conversation, in order. 1 to 1000 items.",
+            max_length=1000,
+            min_length=1,
+        ),
     ]
     user_id: Annotated[
         str,
         Field(
-            description="The owner of what is remembered.",
+            description="The owner of what is remembered. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -1047,7 +1206,7 @@ class RememberRequest(BaseModel):
     scope: Annotated[
         str | None,
         Field(
-            description="Scope of the memories made.",
+            description="Scope of the memories made; none when absent. Up to 1024 characters; needs features.scopes.",
             max_length=1024,
             min_length=1,
             pattern="^[^/*]+(/[^/*]+)*$",
@@ -1055,15 +1214,21 @@ class RememberRequest(BaseModel):
     ] = None
     tags: Annotated[
         list[Tag] | None,
-        Field(description="Labels of the memories made.", max_length=64),
+        Field(
+            description="Labels of the memories made; none when absent. Up to 64 items.",
+            max_length=64,
+        ),
     ] = None
     metadata: Annotated[
         dict[str, Any] | None,
-        Field(description="Metadata of the memories made.", max_length=256),
+        Field(
+            description="Metadata of the memories made; none when absent. Up to 256 keys, 1048576 bytes as JSON, 32 levels; needs features.supports_metadata.",
+            max_length=256,
+        ),
     ] = None
 
 
-class BatchResult(BaseModel):
+class BatchResult(Model):
     """
     What became of one item: a memory, an error, or the id of what was deleted.
     """
@@ -1076,7 +1241,7 @@ class BatchResult(BaseModel):
     error: Annotated[ErrorDetail | None, Field(description="Why the item failed.")] = None
 
 
-class BatchResponse(BaseModel):
+class BatchResponse(Model):
     model_config = ConfigDict(
         extra="allow",
     )

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from .. import urls
 from ..adapter import Adapter, Settings
 from ..errors import ConfigurationError
+from ..model import Model
 from ..registry import adapter_class
 from ..runtime.frames import without_locals
 from . import environment
@@ -35,7 +36,7 @@ _PARTS = {"dbname", "service", "passfile", "sslcert", "sslkey", "replica_url"}
 """What belongs to one backend besides: of no place farther than the one that names the backend."""
 
 
-class ClientOptions(BaseModel):
+class ClientOptions(Model):
     """Options that every backend takes; the clients' constructors name them too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
@@ -69,6 +70,9 @@ class Configuration:
     settings: Settings
     options: ClientOptions
     safe_url: str
+
+    def __repr__(self) -> str:
+        return f"Configuration({self.safe_url!r})"
 
     def make_embedder(self) -> embedding.Embedder | None:
         """Make the embedder that these options name; None where the backend has its own. Raises ConfigurationError."""

@@ -26,6 +26,9 @@ class Gated:
         self._embedder = embedder
         self.model, self.dimension, self.inline = embedder.model, embedder.dimension, embedder.inline
 
+    def __repr__(self) -> str:
+        return f"Gated({self.model!r}, dimension={self.dimension})"
+
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return a float32 array of shape (len(texts), dimension).
 

@@ -48,6 +48,9 @@ class LocalEmbedder:
         self._loading = Lock()
         self._loaded: _Model | None = None
 
+    def __repr__(self) -> str:
+        return f"LocalEmbedder({self.model!r}, dimension={self.dimension})"
+
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return a float32 array with one row a text; more than a few short texts leave the event loop free."""
         rows = np.zeros((len(texts), self.dimension), dtype=np.float32)

@@ -27,6 +27,9 @@ class WordEmbedder:
         self.dimension = dimension
         self.model = f"test-words-{dimension}"
 
+    def __repr__(self) -> str:
+        return f"WordEmbedder(dimension={self.dimension})"
+
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return the word counts of each text, scaled to unit length."""
         return [self._count(text) for text in texts]

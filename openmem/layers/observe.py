@@ -12,8 +12,9 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
+from openmem._generated.verbs import READS
 from openmem.errors import OMPError, ProviderError
-from openmem.runtime.calls import CURRENT, READS, Call, new_call
+from openmem.runtime.calls import CURRENT, Call, new_call
 from openmem.runtime.fork import importing
 
 logger = logging.getLogger("openmem")

@@ -8,7 +8,6 @@ from pydantic import BaseModel
 
 from openmem._generated.models import AddRequest
 from openmem._generated.verbs import VERB_OF
-from openmem.runtime.calls import READS
 from openmem.runtime.repeat import repeat
 
 from . import Handler
@@ -30,4 +29,4 @@ def retry(handler: Handler, retries: int) -> Handler:
 def _harmless(request: BaseModel) -> bool:
     if isinstance(request, AddRequest):
         return request.external_id is not None and request.on_conflict != "error"
-    return VERB_OF[type(request)].name in READS
+    return VERB_OF[type(request)].safe

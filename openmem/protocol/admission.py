@@ -8,28 +8,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from .._generated.models import Capabilities
-from .._generated.verbs import VERB_OF
+from .._generated.verbs import NEEDS, VALUES_NEED, VERB_OF
 from ..errors import InvalidRequestError, PayloadTooLargeError, UnsupportedCapabilityError
 
-NEEDS = {
-    "supersedes": "supports_supersession",
-    "external_id": "supports_external_id",
-    "on_conflict": "supports_external_id",
-    "if_version": "supports_if_version",
-    "archived": "supports_archive",
-    "pinned": "supports_archive",
-    "metadata": "supports_metadata",
-    "vector": "supports_vectors",
-    "scope": "scopes",
-    "filter": "filters",
-    "valid_from": "temporal",
-    "valid_to": "temporal",
-    "since": "temporal",
-    "until": "temporal",
-    "as_of": "temporal",
-    "include": "temporal",
-}
-"""The feature that each request field needs; asking without it is refused, since a dropped argument corrupts."""
+MODES = VALUES_NEED["mode"]
 
 
 class Admission:
@@ -38,30 +20,30 @@ class Admission:
     def __init__(self, capabilities: Capabilities) -> None:
         self.capabilities, self._features = capabilities, capabilities.features
         self._verbs = frozenset(capabilities.verbs) | {"capabilities"}
-        self._lacking = {
-            field: feature
-            for field, feature in NEEDS.items()
-            if getattr(self._features, feature) in (None, False, "none")
-        }
+        self._lacking = {field: feature for field, feature in NEEDS.items() if not self._has(feature)}
 
     def admit(self, request: BaseModel) -> None:
         """Raise UnsupportedCapabilityError for a verb, field or mode that is not offered, or a typed error of size."""
-        verb, values = VERB_OF[type(request)].name, request.__dict__
+        entry, values = VERB_OF[type(request)], request.__dict__
+        verb = entry.name
         if verb not in self._verbs:
             raise self._missing(verb)
-        if verb == "audit" and not self._features.supports_audit:
-            raise self._unsupported(verb, "Its features do not say supports_audit.")
+        if entry.needs and not self._has(entry.needs):
+            raise self._unsupported(verb, f"Its features do not say {entry.needs}.")
         for field in self._lacking.keys() & request.model_fields_set if self._lacking else ():
             if values.get(field) is not None:
                 raise self._lacks(verb, field)
-        if request.model_extra and not self._features.supports_metadata:
+        if request.model_extra and "metadata" in self._lacking:
             raise self._unsupported(f"{verb} with {', '.join(request.model_extra)}", "Leave extensions out.")
         mode = values.get("mode")
-        if mode is not None and not getattr(self._features, f"{mode}_search"):
+        if mode is not None and not self._has(MODES[mode]):
             raise self._unsupported(f"{mode} search", self._other_modes())
         self._admit_sizes(values)
         if "limit" in request.model_fields_set:
             self._admit_limit(verb, values["limit"])
+
+    def _has(self, feature: str) -> bool:
+        return getattr(self._features, feature) not in (None, False, "none")
 
     def _admit_limit(self, verb: str, limit: int) -> None:
         limits = self.capabilities.limits
@@ -99,7 +81,7 @@ class Admission:
         return self._unsupported(f"{verb} with {field}", f"Leave {field} out.")
 
     def _other_modes(self) -> str:
-        modes = [mode for mode in ("vector", "keyword", "hybrid") if getattr(self._features, f"{mode}_search")]
+        modes = [mode for mode, feature in MODES.items() if self._has(feature)]
         return f"Search by {' or '.join(modes)}." if modes else "Use list."
 
     def _unsupported(self, what: str, remedy: str) -> UnsupportedCapabilityError:

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from .._generated.bounds import MAX_FILTER_BYTES, MAX_FILTER_CONDITIONS, MAX_FILTER_DEPTH
 from .._generated.models import MemoryRecord, MemorySource
 from ..errors import InvalidRequestError, PayloadTooLargeError
 
 OPERATORS = ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "contains")
-MAX_DEPTH = 16
-MAX_CONDITIONS = 500
-MAX_BYTES = 1 << 16
-"""A filter's length as JSON in UTF-8."""
 DATES = frozenset({"created_at", "updated_at", "valid_from", "valid_to", "superseded_at"})
 LISTS = frozenset({"tags", "supersedes"})
 OBJECTS = frozenset({"metadata", "source"})
@@ -71,15 +68,16 @@ def parse(source: Mapping[str, Any]) -> Filter:
     """Read a filter written as JSON; several keys of one object must all hold.
 
     Raises InvalidRequestError for an unknown field, operator or value, naming the near miss, and PayloadTooLargeError
-    for more than MAX_CONDITIONS or MAX_BYTES.
+    for more than MAX_FILTER_CONDITIONS or MAX_FILTER_BYTES.
     """
     if isinstance(source, Parsed):
         return source.tree
     _check_size(source)
     tree = _parse(source, 0)
-    if (count := sum(1 for _ in conditions(tree))) > MAX_CONDITIONS:
+    if (count := sum(1 for _ in conditions(tree))) > MAX_FILTER_CONDITIONS:
         raise PayloadTooLargeError(
-            f"the filter has {count} conditions; {MAX_CONDITIONS} is the most.", remedy="Use 'in', or ask in parts."
+            f"the filter has {count} conditions; {MAX_FILTER_CONDITIONS} is the most.",
+            remedy="Use 'in', or ask in parts.",
         )
     return tree
 
@@ -102,15 +100,15 @@ def _check_size(source: Mapping[str, Any]) -> None:
     try:
         for piece in json.JSONEncoder(ensure_ascii=False, default=str).iterencode(source):
             size += len(piece.encode(errors="surrogatepass"))
-            if size > MAX_BYTES:
-                raise PayloadTooLargeError(f"the filter is over {MAX_BYTES} bytes long.", remedy="Ask in parts.")
+            if size > MAX_FILTER_BYTES:
+                raise PayloadTooLargeError(f"the filter is over {MAX_FILTER_BYTES} bytes long.", remedy="Ask in parts.")
     except (TypeError, ValueError, RecursionError):
         return
 
 
 def _parse(source: Mapping[str, Any], depth: int) -> Filter:
-    if depth > MAX_DEPTH:
-        raise _invalid(f"filter is nested deeper than {MAX_DEPTH}.", "Flatten it.")
+    if depth > MAX_FILTER_DEPTH:
+        raise _invalid(f"filter is nested deeper than {MAX_FILTER_DEPTH}.", "Flatten it.")
     if not isinstance(source, Mapping):
         raise _invalid("a filter must be an object.", 'Write {"field": value} or {"field": {"op": value}}.')
     parts = tuple(_entry(str(key), value, depth) for key, value in source.items())

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from .._generated.bounds import MAX_SUPERSEDES_ITEMS
 from .._generated.models import AddRequest, MemoryRecord, RememberRequest, UpdateRequest
 from ..errors import ConflictError, InvalidRequestError
 from .validation import check_size, check_validity
 
 CARRIED = frozenset(AddRequest.model_fields) - {"vector", "on_conflict"}
 PATCHED = frozenset(UpdateRequest.model_fields) - {"id", "user_id", "vector", "if_version"}
-MAX_SUPERSEDES = 64
-"""Ids that one record supersedes: the spec's bound."""
 _MUTABLE = ("tags", "supersedes", "source", "metadata")
 
 
@@ -94,8 +93,8 @@ def _next(
     """Make the next version of a record, held to the bounds of all that it comes to."""
     check_validity(fields["valid_from"], fields["valid_to"])
     check_size(fields["metadata"], {name: value for name, value in fields.items() if name not in _BLANK})
-    if len(fields["supersedes"] or ()) > MAX_SUPERSEDES:
-        raise InvalidRequestError(f"supersedes comes to over {MAX_SUPERSEDES} ids.", remedy="Supersede fewer.")
+    if len(fields["supersedes"] or ()) > MAX_SUPERSEDES_ITEMS:
+        raise InvalidRequestError(f"supersedes comes to over {MAX_SUPERSEDES_ITEMS} ids.", remedy="Supersede fewer.")
     fields["updated_at"] = max(now, memory.created_at)
     fields["version"] = (memory.version or 1) + 1
     if "content" in changes:

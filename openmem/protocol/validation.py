@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from .._generated.bounds import MAX_METADATA_BYTES, MAX_METADATA_DEPTH, MAX_METADATA_PROPERTIES
 from .._generated.models import (
     AddRequest,
     ContextRequest,
@@ -25,13 +26,7 @@ from ..errors import InvalidRequestError, PayloadTooLargeError
 from . import filters
 
 Request = TypeVar("Request", bound=BaseModel)
-MAX_JSON_DEPTH = 32
 _CHECKED_APART = ("filter", "items", "ids")
-MAX_METADATA = 256
-"""Keys of metadata: the spec's bound, which the code generator loses where null is allowed too."""
-MAX_METADATA_BYTES = 1 << 20
-"""Metadata and extensions of a memory together, as JSON in UTF-8."""
-MAX_FILTER_CONDITIONS, MAX_FILTER_BYTES = filters.MAX_CONDITIONS, filters.MAX_BYTES
 LARGE = 2_000
 """Values that are checked in a few milliseconds."""
 LARGEST = 3.4028235677973366e38
@@ -183,8 +178,8 @@ def check_vector(vector: Sequence[float]) -> None:
 
 def check_size(metadata: Any, extensions: Any) -> None:
     """Refuse metadata of too many keys, and metadata and extensions that are too large together; both are JSON."""
-    if metadata and len(metadata) > MAX_METADATA:
-        raise InvalidRequestError(f"metadata has over {MAX_METADATA} keys.", remedy="Group them in objects.")
+    if metadata and len(metadata) > MAX_METADATA_PROPERTIES:
+        raise InvalidRequestError(f"metadata has over {MAX_METADATA_PROPERTIES} keys.", remedy="Group them in objects.")
     size = sum(len(json.dumps(part, ensure_ascii=False).encode()) for part in (metadata, extensions) if part)
     if size > MAX_METADATA_BYTES:
         raise PayloadTooLargeError(
@@ -254,8 +249,8 @@ def check_json(name: str, value: Any, depth: int = 0) -> Any:
 
     Refuses what JSON does not bring back as it was: foreign types, NaN, keys that are not text, deep nesting.
     """
-    if depth > MAX_JSON_DEPTH:
-        raise InvalidRequestError(f"{name} is nested deeper than {MAX_JSON_DEPTH}.", remedy="Flatten it.")
+    if depth > MAX_METADATA_DEPTH:
+        raise InvalidRequestError(f"{name} is nested deeper than {MAX_METADATA_DEPTH}.", remedy="Flatten it.")
     if isinstance(value, Mapping):
         return {_key(name, key): check_json(f"{name}.{key}", item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):

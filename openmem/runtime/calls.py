@@ -9,9 +9,6 @@ from typing import NamedTuple
 
 from .ids import new_request_id
 
-READS = frozenset({"get", "list", "search", "context", "audit", "capabilities", "related", "history", "stats"})
-"""Verbs that change nothing."""
-
 
 class Call(NamedTuple):
     """One call of one verb, as the caller made it."""

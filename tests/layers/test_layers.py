@@ -32,11 +32,9 @@ from openmem import (
     UnsupportedCapabilityError,
 )
 from openmem._generated import models
-from openmem._generated.verbs import VERBS
+from openmem._generated.verbs import NEEDS, READS, VERBS
 from openmem.adapters.memory import MemoryAdapter
 from openmem.embedding.testing import WordEmbedder
-from openmem.protocol.admission import NEEDS
-from openmem.runtime.calls import READS
 from support.clocks import START
 from support.processes import run
 from support.scripted import EMBEDDING, Remote, Scripted, record, trap, unreachable

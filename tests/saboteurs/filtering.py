@@ -102,9 +102,9 @@ def values_as_patterns():
 
 @plant("FIL-7")
 def filters_of_any_size():
-    return mock.patch.multiple(filters, MAX_CONDITIONS=10**9, MAX_BYTES=10**9)
+    return mock.patch.multiple(filters, MAX_FILTER_CONDITIONS=10**9, MAX_FILTER_BYTES=10**9)
 
 
 @plant("FIL-7")
 def fewer_conditions_than_declared():
-    return mock.patch.object(filters, "MAX_CONDITIONS", 400)
+    return mock.patch.object(filters, "MAX_FILTER_CONDITIONS", 400)

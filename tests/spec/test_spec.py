@@ -16,8 +16,8 @@ import yaml
 from openapi_spec_validator import validate
 
 from openmem import errors
-from openmem._generated.verbs import ERROR_CODES, OMP_VERSION, VERBS
-from openmem.protocol import validation
+from openmem._generated import bounds, models
+from openmem._generated.verbs import ERROR_CODES, NEEDS, OMP_VERSION, VALUES_NEED, VERBS
 
 ROOT = Path(__file__).parents[2]
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "spec" / "openapi.yaml").read_text("utf-8"))
@@ -266,8 +266,41 @@ def test_the_bounds_are_noticed_where_they_lack() -> None:
     assert list(unbounded(loose, "x")) == ["x.a has no maxLength", "x.b has no maxItems"]
 
 
-def test_the_bound_that_the_generator_loses_is_the_specs() -> None:
-    assert SCHEMAS["Metadata"]["maxProperties"] == validation.MAX_METADATA
+def test_the_bounds_that_no_model_holds_are_the_specs() -> None:
+    metadata, filter_ = SCHEMAS["Metadata"], SCHEMAS["Filter"]
+    assert metadata["maxProperties"] == bounds.MAX_METADATA_PROPERTIES
+    assert metadata["x-maxBytes"] == bounds.MAX_METADATA_BYTES
+    assert metadata["x-maxDepth"] == bounds.MAX_METADATA_DEPTH
+    assert filter_["x-maxConditions"] == bounds.MAX_FILTER_CONDITIONS
+    assert filter_["x-maxBytes"] == bounds.MAX_FILTER_BYTES
+    assert filter_["x-maxDepth"] == bounds.MAX_FILTER_DEPTH
+    assert SCHEMAS["Supersedes"]["maxItems"] == bounds.MAX_SUPERSEDES_ITEMS
+
+
+def test_every_operation_of_a_safe_verb_is_marked_and_every_get_is_safe() -> None:
+    for route, operation in OPERATIONS.items():
+        if verb := operation.get("x-verb"):
+            assert operation.get("x-safe", False) is VERBS[verb].safe, route
+            assert VERBS[verb].safe or not route.startswith("get "), route
+
+
+def test_what_a_request_needs_is_a_feature() -> None:
+    features = models.CapabilityFeatures.model_fields.keys()
+    needed = {*NEEDS.values(), *(feature for each in VALUES_NEED.values() for feature in each.values())}
+    assert needed | {verb.needs for verb in VERBS.values() if verb.needs} <= features
+    assert {"scopes", "temporal", "supports_metadata", "vector_search"} <= needed
+    assert VERBS["audit"].needs == "supports_audit"
+
+
+def test_a_need_that_is_marked_in_one_verb_only_is_refused(copy: Path) -> None:
+    spec = copy / "spec" / "openapi.yaml"
+    before = spec.read_text("utf-8")
+    spec.write_text(before.replace('ScopePath", x-needs: scopes, ', 'ScopePath", ', 1), "utf-8")
+    result = check(copy)
+    spec.write_text(before, "utf-8")
+    assert result.returncode == 1
+    assert "scope of " in result.stderr
+    assert "check x-needs" in result.stderr
 
 
 @pytest.mark.parametrize("route", OPERATIONS)
