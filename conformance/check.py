@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .harness import Harness
 
@@ -17,8 +17,8 @@ class Check:
     id: str
     clause: str
     title: str
-    requires: tuple[str, ...]
-    run: Run
+    requires: tuple[str, ...] = field(repr=False)
+    run: Run = field(repr=False)
 
     @property
     def group(self) -> str:

@@ -34,11 +34,11 @@ class Result:
     clause: str
     colour: str
     outcome: Outcome
-    message: str
-    seconds: float
-    expected: str = ""
+    message: str = field(repr=False)
+    seconds: float = field(repr=False)
+    expected: str = field(default="", repr=False)
     """What was due where it is not good, and what came instead."""
-    got: str = ""
+    got: str = field(default="", repr=False)
 
 
 @dataclass
@@ -49,15 +49,15 @@ class Report:
     """
 
     target: str
-    header: Header
-    only: tuple[str, ...] = ()
+    header: Header = field(repr=False)
+    only: tuple[str, ...] = field(default=(), repr=False)
     planned: int = 0
     provider: str = ""
-    capabilities: Capabilities | None = None
-    results: list[Result] = field(default_factory=list)
-    could_not_run: str = ""
+    capabilities: Capabilities | None = field(default=None, repr=False)
+    results: list[Result] = field(default_factory=list, repr=False)
+    could_not_run: str = field(default="", repr=False)
     complete: bool = False
-    left: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list, repr=False)
     """Users of whom memories may be left in the provider."""
 
     @property

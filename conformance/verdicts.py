@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import BaseModel
+
 from openmem.errors import (
     ConflictError,
     InvalidRequestError,
@@ -19,6 +23,13 @@ def told(error: BaseException) -> str:
     """Write an error with its cause, which is what the provider or its driver said."""
     kind = "" if isinstance(error, OMPError) else f"{type(error).__name__}: "
     return f"{kind}{error}" + (f" <- {error.__cause__!r}" if error.__cause__ else "")
+
+
+def whole(answer: Any) -> str:
+    """Write all that an answer holds, of which a model's repr is a short line."""
+    if not isinstance(answer, BaseModel):
+        return repr(answer)
+    return f"{type(answer).__name__}({answer.model_dump(exclude_none=True, warnings=False)})"
 
 
 class Failure(AssertionError):

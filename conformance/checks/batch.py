@@ -10,6 +10,7 @@ from openmem.types import BatchResult
 
 from ..check import check
 from ..harness import Harness
+from ..verdicts import whole
 from ._shared import add_all, declared, delete_all, found, modes, most_listed, rich
 
 ADD = ("add_many",)
@@ -18,16 +19,18 @@ APART = {"id", "user_id", "created_at", "updated_at"}
 
 
 def _hold_error(h: Harness, result: BatchResult, code: str, what: str) -> None:
-    h.require(result.error is not None and result.memory is None, f"{what} was taken: {result}")
+    h.require(result.error is not None and result.memory is None, f"{what} was taken: {whole(result)}")
     if result.error is not None:
-        h.require(result.error.code == code, f"{what} failed with {result.error.code}, not {code}: {result.error}")
-        h.require(result.error.message and result.error.type, f"{what} failed without a message: {result.error}")
+        h.require(
+            result.error.code == code, f"{what} failed with {result.error.code}, not {code}: {whole(result.error)}"
+        )
+        h.require(result.error.message and result.error.type, f"{what} failed without a message: {whole(result.error)}")
 
 
 def _stored(h: Harness, result: BatchResult, content: str) -> str:
     memory = result.memory
     good = result.error is None and memory is not None and memory.content == content and result.id == memory.id
-    h.require(good, f"the item {content!r} is answered by {result}")
+    h.require(good, f"the item {content!r} is answered by {whole(result)}")
     return result.id or ""
 
 
@@ -177,7 +180,9 @@ async def deletes_fail_alone(h: Harness) -> None:
     h.require(len(results) == len(order), f"{len(order)} ids got {len(results)} answers.")
     for place, (each, result) in enumerate(zip(order, results, strict=True)):
         if place in (1, 5):
-            h.require(result.id == each and result.error is None, f"the delete of {each} is answered by {result}")
+            h.require(
+                result.id == each and result.error is None, f"the delete of {each} is answered by {whole(result)}"
+            )
         else:
             _hold_error(h, result, "not_found", f"delete {place}")
     h.expect(await h.all_ids(), ids[2:3], among=ids, what="list")

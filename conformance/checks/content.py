@@ -12,6 +12,7 @@ from openmem.types import MemoryRecord
 from ..check import check
 from ..harness import Harness
 from ..probes import declared
+from ..verdicts import whole
 from ._shared import ALIKE, longest, most, most_listed, rich
 
 BROKEN = ("U+0000 \x00 inside", "\x00", "a lone \ud800 surrogate", "\udfff")
@@ -241,7 +242,7 @@ async def keeps_every_field_together(h: Harness) -> None:
     """Store a record with everything set and read it by every verb."""
     record = await h.add(f"fact {h.marker()}", **rich(h))
     for verb, stored in await _stored(h, record):
-        h.require(stored == record, f"{verb} answers {stored!r}, add answered {record!r}")
+        h.require(stored == record, f"{verb} answers {whole(stored)}, add answered {whole(record)}")
     for name, value in rich(h).items():
         if name not in ("valid_from", "valid_to", "source"):
             shown = {**record.model_dump(), **(record.model_extra or {})}[name]

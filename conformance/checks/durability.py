@@ -9,7 +9,7 @@ from openmem.errors import ConfigurationError, NotFoundError, OMPError
 
 from ..check import check
 from ..harness import Client, Harness
-from ..verdicts import Failure
+from ..verdicts import Failure, whole
 from ._shared import crowd, declared, found, longest, modes, most, rich
 from .content import TYPED, labels, same, verbatim
 
@@ -46,7 +46,7 @@ async def records_outlive_clients(h: Harness) -> None:
     for record in before:
         after = await h.memory.get(record.id, user_id=h.user)
         kept = same(after.model_dump(mode="json"), record.model_dump(mode="json"))
-        h.require(kept, f"reopened, {record!r} reads as {after!r}")
+        h.require(kept, f"reopened, {whole(record)} reads as {whole(after)}")
     ids, current = h.ids(before), [record.id for record in before if not record.archived]
     h.expect(await h.all_ids(), current, among=ids, what="list", all_expected=current == ids)
     for mode in modes(h):
@@ -65,7 +65,7 @@ async def changes_outlive_clients(h: Harness) -> None:
     changed = await h.memory.update(record.id, user_id=h.user, content=new, kind="changed")
     await h.reopen()
     stored = await h.memory.get(record.id, user_id=h.user)
-    h.require(stored == changed, f"reopened, {changed!r} reads as {stored!r}")
+    h.require(stored == changed, f"reopened, {whole(changed)} reads as {whole(stored)}")
     again = await h.memory.update(record.id, user_id=h.user, kind="again")
     h.require(again.version == (changed.version or 1) + 1, f"version {again.version} follows {changed.version}.")
 
@@ -136,7 +136,7 @@ async def clients_see_each_other(h: Harness) -> None:
         h.require(await _ids(h, other) == [kept.id], "a second client does not list what is there.")
         record = await h.add(f"{word} first")
         mine, theirs = [await each.get(record.id, user_id=h.user) for each in (h.memory, other)]
-        h.require(mine == theirs, f"two clients read {mine!r} and {theirs!r}")
+        h.require(mine == theirs, f"two clients read {whole(mine)} and {whole(theirs)}")
         both = [record.id, kept.id]
         h.expect(await _ids(h, other), both, among=both, what="list of the other", all_expected=True)
         results = h.ids(await other.search(word, h.user))
@@ -165,7 +165,8 @@ async def clients_see_changes(h: Harness) -> None:
         again = await other.update(record.id, user_id=h.user, kind="changed")
         h.require(again.version == (changed.version or 1) + 1, f"version {again.version} follows {changed.version}.")
         h.require(
-            (again.content, again.tags) == (changed.content, [h.own("one")]), f"the first change is lost: {again!r}"
+            (again.content, again.tags) == (changed.content, [h.own("one")]),
+            f"the first change is lost: {whole(again)}",
         )
         h.require(await h.memory.get(record.id, user_id=h.user) == again, "the first client reads what was before.")
 

@@ -10,6 +10,7 @@ from openmem.errors import ConflictError, InvalidRequestError
 
 from ..check import check
 from ..harness import Harness
+from ..verdicts import whole
 from ._shared import ALIKE, add_all, found, rich
 
 KEYS = ["supports_external_id"]
@@ -73,7 +74,9 @@ async def external_ids_are_upserted(h: Harness) -> None:
     h.require(beside.id != first.id, "keys that differ by case are one record")
     h.expect(await h.all_ids(), [first.id, beside.id], among=[first.id, beside.id], what="list", all_expected=True)
     stored = await h.memory.get(first.id, user_id=h.user)
-    h.require((stored.content, stored.external_id) == (h.own("at last"), h.own("k 1/é")), f"get answers {stored!r}")
+    h.require(
+        (stored.content, stored.external_id) == (h.own("at last"), h.own("k 1/é")), f"get answers {whole(stored)}"
+    )
 
 
 @check("IDN-3", "external_ids match by code points", requires=KEYS)
@@ -123,7 +126,9 @@ async def repeated_adds_leave_the_rest(h: Harness) -> None:
     again = await h.add(h.own("at last"), external_id=h.own("key"), confidence=0.75)
     for record in (again, await h.memory.get(again.id, user_id=h.user)):
         h.require(record.tags == [h.own("a")], f"a field that was not given became {record.tags}")
-        h.require((record.content, record.confidence) == (h.own("at last"), 0.75), f"given fields became {record!r}")
+        h.require(
+            (record.content, record.confidence) == (h.own("at last"), 0.75), f"given fields became {whole(record)}"
+        )
         h.require(record.version in (None, 2), f"version is {record.version} after two adds")
 
 
@@ -210,7 +215,7 @@ async def superseded_records_stay_so(h: Harness) -> None:
     first = await h.add(h.own("at first"), external_id=h.own("key"))
     successor = await h.add(h.own("successor"), supersedes=[first.id])
     again = await h.add(h.own("at last"), external_id=h.own("key"))
-    h.require((again.id, again.superseded_by) == (first.id, successor.id), f"the answer is {again!r}")
+    h.require((again.id, again.superseded_by) == (first.id, successor.id), f"the answer is {whole(again)}")
     h.expect(await h.all_ids(), [successor.id], among=[first.id, successor.id], what="list")
 
 
@@ -222,7 +227,7 @@ async def conflicts_are_replaced(h: Harness) -> None:
     for record in (again, await h.memory.get(again.id, user_id=h.user)):
         h.require((record.id, record.created_at) == (first.id, first.created_at), "id or created_at is another")
         given = (record.content, record.tags) == (h.own("at last"), [h.own("new")])
-        h.require(given, f"given fields became {record!r}")
+        h.require(given, f"given fields became {whole(record)}")
         kept = {name for name in rich(h) if name != "tags" and record.model_dump().get(name) not in (None, False)}
         h.require(not kept, f"{', '.join(sorted(kept))} stayed")
         h.require(record.version in (None, 2), f"version is {record.version}")
@@ -247,7 +252,7 @@ async def conflicts_are_skipped(h: Harness) -> None:
     first = await h.add(h.own("at first"), external_id=h.own("key"), tags=[h.own("a")])
     other: dict[str, Any] = {"external_id": h.own("key"), "tags": [h.own("b")], "on_conflict": "skip"}
     again = await h.memory.add(h.own("at last"), h.user, **other)
-    h.require(again == first, f"the answer is {again!r}")
+    h.require(again == first, f"the answer is {whole(again)}")
     h.require(await h.memory.get(first.id, user_id=h.user) == first, "the stored record changed")
     new = await h.memory.add(h.own("other"), h.user, external_id=h.own("another"), on_conflict="skip")
     h.require(new.content == h.own("other"), "a key that was not there was not stored")
@@ -267,12 +272,12 @@ async def conflicts_in_a_batch(h: Harness) -> None:
     ids = [result.id for result in results]
     h.require(ids[:2] == [kept.id, replaced.id] and ids[2], f"the batch is answered by {results}")
     stored = await h.memory.get(kept.id, user_id=h.user)
-    h.require(stored == kept, f"skipped, {kept!r} became {stored!r}")
+    h.require(stored == kept, f"skipped, {whole(kept)} became {whole(stored)}")
     stored = await h.memory.get(replaced.id, user_id=h.user)
     given = (stored.content, stored.tags or None, stored.confidence)
-    h.require(given == (h.own("at last"), None, None), f"replaced, the record is {stored!r}")
+    h.require(given == (h.own("at last"), None, None), f"replaced, the record is {whole(stored)}")
     new = await h.memory.get(ids[2] or "", user_id=h.user)
-    h.require(new.content == h.own("at last"), f"a key that was not there is {new!r}")
+    h.require(new.content == h.own("at last"), f"a key that was not there is {whole(new)}")
 
 
 @check("IDN-7", "on_conflict=error is a conflict that names the record", requires=KEYS)
@@ -288,8 +293,8 @@ async def conflicts_are_refused(h: Harness) -> None:
     if "add_many" in h.capabilities.verbs:
         items = [{"content": h.own("x"), "external_id": each, "on_conflict": "error"} for each in (key, h.own("new"))]
         bad, good = await h.memory.add_many(items, user_id=h.user)
-        h.require(bad.error and bad.error.code == "conflict", f"the item is answered with {bad!r}")
-        h.require(good.id and not good.error, f"the item beside it is answered with {good!r}")
+        h.require(bad.error and bad.error.code == "conflict", f"the item is answered with {whole(bad)}")
+        h.require(good.id and not good.error, f"the item beside it is answered with {whole(good)}")
 
 
 @check("IDN-5", "created_at and updated_at are equal at first, version is 1")

@@ -9,6 +9,7 @@ from openmem.types import MemoryRecord
 
 from ..check import check
 from ..harness import Harness
+from ..verdicts import whole
 from ._shared import ALIKE, found, modes
 
 LOOKALIKES = ("{}x", "{} ", " {}", "{}%", "{}_", "{}*", "{}/", "%{}", "_{}", "*{}", "x{}", "{}.", "{}é")
@@ -46,7 +47,7 @@ async def _two_owners(h: Harness) -> tuple[str, MemoryRecord, MemoryRecord]:
 
 async def _untouched(h: Harness, record: MemoryRecord) -> None:
     now = await h.memory.get(record.id, user_id=record.user_id)
-    h.require(now == record, f"another user's call changed the record from {record!r} to {now!r}")
+    h.require(now == record, f"another user's call changed the record from {whole(record)} to {whole(now)}")
 
 
 @check("OWN-1", "user_id comes back as given")
