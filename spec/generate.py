@@ -310,7 +310,7 @@ class Verb:
 
 
 def verbs_source(spec: Schema, verbs: dict[str, Schema]) -> str:
-    """Write the verb table and the error table."""
+    """Write the verb table, the error table and the table of needs."""
     lines = [VERBS_HEAD, f'OMP_VERSION = "{spec["info"]["version"].rpartition(".")[0]}"\n\n']
     lines.append("VERBS: dict[str, Verb] = {\n")
     for name, verb in verbs.items():
@@ -330,13 +330,19 @@ def verbs_source(spec: Schema, verbs: dict[str, Schema]) -> str:
     lines.append("\nVERB_OF: dict[type[BaseModel], Verb] = {verb.request: verb for verb in VERBS.values()}\n")
     lines.append("\nREADS = frozenset(name for name, verb in VERBS.items() if verb.safe)\n")
     lines.append('"""Verbs that change nothing."""\n')
+    return "".join(lines) + needs_source(verbs)
+
+
+def needs_source(verbs: dict[str, Schema]) -> str:
+    """Write which features fields and their values need."""
     needs = collect_needs(verbs)
     of_fields = {field: need for field, need in needs.items() if isinstance(need, str)}
     of_values = {field: need for field, need in needs.items() if isinstance(need, dict)}
-    lines.append(f'\nNEEDS: Mapping[str, str] = {of_fields!r}\n"""The feature that each field of a request needs."""\n')
-    lines.append(f"\nVALUES_NEED: Mapping[str, Mapping[str, str]] = {of_values!r}\n")
-    lines.append('"""The feature that each value of a field needs."""\n')
-    return "".join(lines)
+    return (
+        f'\nNEEDS: Mapping[str, str] = {of_fields!r}\n"""The feature that each field of a request needs."""\n'
+        f"\nVALUES_NEED: Mapping[str, Mapping[str, str]] = {of_values!r}\n"
+        '"""The feature that each value of a field needs."""\n'
+    )
 
 
 def collect_needs(verbs: dict[str, Schema]) -> Schema:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+import openmem
 from openmem import UNSET, AsyncMemory, Memory
 from openmem._generated import models
 from openmem._generated.verbs import NEEDS, VALUES_NEED, VERBS
@@ -122,6 +123,7 @@ def test_the_errors_that_the_spec_declares_are_named(client: type, verb: str) ->
     for status in {"400", "404", "409", "413", "504"} & STATUSES[verb]:
         for code in [code for code, entry in CODES.items() if str(entry["status"]) == status]:
             assert f"{code.replace('_', '')}error" in raised.lower()
+    assert set(re.findall(r"\w+Error", raised)) <= set(openmem.__all__)
     assert ("NotFoundError" in raised) is ("404" in STATUSES[verb])
 
 
