@@ -222,7 +222,6 @@ class QdrantAdapter(QdrantBackend):
             creation=given.model_dump(
                 include={"shard_number", "replication_factor", "write_consistency_factor"}, exclude_none=True
             ),
-            retries=lambda: self.retries,
         )
 
 
