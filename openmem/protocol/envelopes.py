@@ -13,7 +13,7 @@ from .._generated.models import ErrorDetail, ErrorResponse
 from .._generated.verbs import ERROR_CODES, Verb
 from ..errors import BY_CODE, OMPError, ProviderError, Written, from_detail
 from .clock import retry_after
-from .messages import JSON, HTTPResponse, Pairs, content_type, identified, read_json, request_id, values, write_json
+from .messages import JSON, HTTPResponse, Pairs, content_type, identified, read_json, request_id_of, values, write_json
 
 _CREATED = 201
 _BODY: Pairs = (("Content-Type", JSON),)
@@ -31,15 +31,15 @@ _UNSAID = {status: code for code, statuses in _MEANT.items() for status in statu
 _BY_STATUS = _UNSAID | {status: code for code, (status, _) in reversed(ERROR_CODES.items())}
 
 
-def encode_response(verb: Verb, answer: BaseModel | None, identity: str | None = None) -> HTTPResponse:
-    """Write what a verb answers; ProviderError for what is not JSON. identity: the id of the request."""
+def encode_response(verb: Verb, answer: BaseModel | None, request_id: str | None = None) -> HTTPResponse:
+    """Write what a verb answers; ProviderError for what is not JSON. request_id: of the request that is answered."""
     success = verb.routes[0].success
-    if answer is None:
-        return HTTPResponse(success[0], identified(identity))
+    if verb.response is None:
+        return HTTPResponse(success[0], identified(request_id))
     first = getattr(answer, "version", None) in (None, 1)
     status = _CREATED if first and _CREATED in success else success[0]
     try:
-        return HTTPResponse(status, (*_BODY, *identified(identity)), write_json(answer))
+        return HTTPResponse(status, (*_BODY, *identified(request_id)), write_json(answer))
     except ValueError as error:
         raise ProviderError(f"the answer cannot be written: {error}.") from None
 
@@ -78,7 +78,7 @@ def _unreadable(response: HTTPResponse, why: str) -> ProviderError:
     return ProviderError(
         f"the server's answer {why}.",
         remedy="Check that the URL is that of an OMP server.",
-        request_id=request_id(response.headers),
+        request_id=request_id_of(response.headers),
     )
 
 
@@ -129,7 +129,7 @@ def _detail(response: HTTPResponse) -> ErrorDetail | None:
         message=message,
         type=ERROR_CODES[code][1],
         provider=_one_of(said.get("provider"), None),
-        request_id=_one_of(said.get("request_id"), None) or request_id(response.headers),
+        request_id=_one_of(said.get("request_id"), None) or request_id_of(response.headers),
         written=_one_of(said.get("written"), get_args(Written)),
     )
 
@@ -149,7 +149,7 @@ def _unsaid(response: HTTPResponse, pause: float | None) -> OMPError:
     return BY_CODE[code](
         f"the server answered {response.status} without saying why.",
         remedy="Check that the URL is that of an OMP server." if code == ProviderError.code else "",
-        request_id=request_id(response.headers),
+        request_id=request_id_of(response.headers),
         retry_after=pause,
         written="nothing" if refused else None,
     )

@@ -62,7 +62,7 @@ def encode_request(request: BaseModel, request_id: str | None = None) -> HTTPReq
     """
     verb = VERB_OF[type(request)]
     clears = any(route.method == "PATCH" for route in verb.routes)
-    given = {name: request.__dict__[name] for name in request.model_fields_set & request.__dict__.keys()}
+    given = {name: value for name, value in request.__dict__.items() if name in request.model_fields_set}
     fields = {name: value for name, value in given.items() if clears or value is not None}
     try:
         return _plainest(verb, fields | (request.model_extra or {}), identified(request_id))
@@ -73,7 +73,7 @@ def encode_request(request: BaseModel, request_id: str | None = None) -> HTTPReq
 
 
 def _plainest(verb: Verb, fields: Fields, headers: Pairs) -> HTTPRequest:
-    """Write it by the first route that takes it without objects in a long query, or where none does, by the first."""
+    """Write it by the first route that takes it in a short query without objects, or in a body; else by the first."""
     able = [route for route in verb.routes if route.body or fields.keys() <= route.places.keys()]
     for route in able:
         written = _write(route, fields, headers)

@@ -72,15 +72,15 @@ def content_type(headers: Pairs) -> tuple[str, str]:
     return kind.strip(), given.get("charset", "utf-8").strip('"')
 
 
-def request_id(headers: Pairs) -> str | None:
+def request_id_of(headers: Pairs) -> str | None:
     """Return the id that a message names itself by; None where there is none that is safe to log and to repeat."""
     found = values(headers, REQUEST_ID)
     return found[0] if len(found) == 1 and _REQUEST_ID.fullmatch(found[0]) else None
 
 
-def identified(identity: str | None) -> Pairs:
+def identified(request_id: str | None) -> Pairs:
     """Write the header of a request id; none for an id that no header may hold."""
-    return ((REQUEST_ID, identity),) if identity and _REQUEST_ID.fullmatch(identity) else ()
+    return ((REQUEST_ID, request_id),) if request_id and _REQUEST_ID.fullmatch(request_id) else ()
 
 
 def escaped(text: str) -> str:
