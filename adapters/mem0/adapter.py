@@ -21,7 +21,7 @@ from ..kit.remote import RemoteAdapter, Transaction
 from ..kit.staging import Staging, Wanted
 from ..kit.store import Logged
 from . import changes
-from . import records as stored
+from . import reads as stored
 from .library import Library, home
 from .search import Search
 from .settings import Mem0Settings

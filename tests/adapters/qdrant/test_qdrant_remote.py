@@ -195,7 +195,7 @@ def test_a_lock_of_a_process_that_died_is_waited_for_and_then_taken_over(
             assert caught.value.written == "nothing"
         assert naps, "the other writer is waited for"
         assert memory.get(record.id) == record
-        monkeypatch.setattr("openmem.adapters.qdrant.records.ABANDONED", -2.0)
+        monkeypatch.setattr("openmem.adapters.qdrant.points.ABANDONED", -2.0)
         assert memory.update(record.id, tags=["x"]).version == 2
         memory.delete(record.id)
         assert memory.list("u").items == []
