@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import raw_embedded
+import raw_inprocess
 import raw_mem0
 import raw_postgres
 import raw_qdrant
@@ -119,11 +119,11 @@ class Table:
         print(f"{ours} {column} / {raw}: {mine / theirs:.2f}")
 
 
-def embedded(table: Table, data: Data, folder: Path) -> None:
+def in_process(table: Table, data: Data, folder: Path) -> None:
     """Measure memory:// and sqlite://."""
-    numpy_row = table.add(raw_embedded.numpy_scan(data))
+    numpy_row = table.add(raw_inprocess.numpy_scan(data))
     memory_row = table.add(ours("memory://", data))
-    table.add(raw_embedded.sqlite(data, folder / "raw.db"))
+    table.add(raw_inprocess.sqlite(data, folder / "raw.db"))
     table.add(ours(f"sqlite:///{folder}/ours.db", data))
     allowed = 4 * numpy_row[3] + 0.1
     print(f"memory:// vector / (4 x raw numpy + 0.1 ms): {memory_row[3] / allowed:.2f}")
@@ -177,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", type=int, default=10_000)
     parser.add_argument("--dimension", type=int, default=256)
-    parser.add_argument("--engines", nargs="+", default=["embedded", "postgres", "qdrant", "mem0"])
+    parser.add_argument("--engines", nargs="+", default=["inprocess", "postgres", "qdrant", "mem0"])
     parser.add_argument("--postgres", metavar="URL", help="an empty database; without it Postgres is left out")
     arguments = parser.parse_args()
     data = make_data(arguments.memories, arguments.dimension)
@@ -186,8 +186,8 @@ def main() -> None:
     gc.freeze()  # the data and the imports are the benchmark's own: no engine is to be billed for looking through them
     table = Table()
     with tempfile.TemporaryDirectory() as folder:
-        if "embedded" in arguments.engines:
-            embedded(table, data, Path(folder))
+        if "inprocess" in arguments.engines:
+            in_process(table, data, Path(folder))
         if "postgres" in arguments.engines and arguments.postgres:
             postgres(table, data, arguments.postgres)
         if "qdrant" in arguments.engines:

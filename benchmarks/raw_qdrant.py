@@ -15,8 +15,8 @@ import qdrant_edge as edge
 from data import NOTHING, TOP, Data, Row, median_ms, rate
 from qdrant_client import QdrantClient, models
 
-from openmem.adapters.qdrant import records
 from openmem.adapters.qdrant.engine import Point, Words, words_name
+from openmem.adapters.qdrant.points import MEMORY_INDEXES, point_of
 from openmem.adapters.qdrant.words import Numbers, words_of
 from openmem.protocol.clock import micros
 from openmem.types import MemoryRecord
@@ -64,7 +64,7 @@ def shard(data: Data, folder: Path) -> Row:
     engine = edge.EdgeShard.create(
         str(folder), edge.EdgeConfig(vectors={"dense": dense}, sparse_vectors={words_name(): words})
     )
-    for field, kind in records.MEMORY_INDEXES.items():
+    for field, kind in MEMORY_INDEXES.items():
         schema: Any = {"keyword": edge.PayloadSchemaType.Keyword, "integer": edge.PayloadSchemaType.Integer}.get(kind)
         schema = schema or (
             edge.KeywordIndexParams(is_tenant=True) if kind == "tenant" else edge.PayloadSchemaType.Float
@@ -108,7 +108,7 @@ def _points(data: Data) -> list[Point]:
     known = {"embedding_model": "precomputed", "status": "done", "version": 1}
     numbers = Numbers()
     return [
-        records.point_of(
+        point_of(
             MemoryRecord.model_validate(
                 {"id": f"mem_{n:026x}", "content": data.texts[n], "user_id": data.users[n], **moments, **known}
             ),

@@ -13,6 +13,7 @@ from openmem.adapter import Adapter
 from openmem.client import AsyncMemory, Memory
 from openmem.embedding import info, resolve
 from openmem.errors import ConfigurationError
+from openmem.layers.forms import FORMS
 from openmem.protocol.ownership import asked_by, foreign
 from openmem.types import Capabilities, CapabilityFeatures
 
@@ -51,12 +52,12 @@ class Backend:
 
     def _connect(self) -> None:
         self.client = self._watched()
-        self.memory, self.raw = Client(self.client, self._calls), self.client._core.adapter
+        self.memory, self.raw = Client(self.client, self._calls), self.client.adapter
 
     def _watched(self, **options: Any) -> AsyncMemory | Memory:
         """Make a client whose requests are counted, and their answers looked at."""
         client = _client(self._target, self.colour, self.clock, {**self._settings, **options})
-        handle = client._core.adapter.handle
+        handle = client.adapter.handle
 
         async def watched(request: Any) -> Any:
             self.reached += 1
@@ -72,15 +73,17 @@ class Backend:
                 self.leaks.append(VERB_OF[type(request)].name)
             return answer
 
-        client._core.adapter.handle = watched  # type: ignore[method-assign]
+        client.adapter.handle = watched  # type: ignore[method-assign]
         return client
 
-    def _claim_every_feature(self) -> None:
+    def _claim_everything(self) -> None:
+        """Have the adapter claim every feature, and every verb but those it lacks that are made of others."""
         describe = self.raw.capabilities
 
         async def claiming(request: CapabilitiesRequest) -> Capabilities:
             native = await describe(request)
-            return native.model_copy(update={"features": _every_feature(native.features)})
+            verbs = [verb for verb in VERBS if verb in native.verbs or verb not in FORMS]
+            return native.model_copy(update={"verbs": verbs, "features": _every_feature(native.features)})
 
         self.raw.capabilities = claiming  # type: ignore[method-assign]
 
@@ -88,12 +91,8 @@ class Backend:
         """Reach the backend; with admit_everything the guard lets undeclared verbs and features through."""
         self._admit_everything = admit_everything
         if admit_everything:
-            self._claim_every_feature()
+            self._claim_everything()
         self.capabilities: Capabilities = await self.memory.capabilities()
-        if admit_everything:
-            self.capabilities = self.client._core._capabilities = self.capabilities.model_copy(
-                update={"verbs": [*VERBS]}
-            )
         await self.reach()
 
     async def reach(self) -> None:
@@ -136,7 +135,7 @@ class Backend:
         """Delete what was written, once nothing more is; again: also what could not be deleted before."""
         await self._calls.settle(SETTLED)
         if self._traces.left:
-            if self.client._core.closed:  # an interrupt came between closing and opening
+            if self.client.closed:  # an interrupt came between closing and opening
                 self._connect()
             await self._traces.remove(self.memory, self.capabilities, again=again)
 

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
         UnsupportedCapabilityError,
         UnsupportedProviderError,
     )
+    from .layers import Handler, Layer
     from .registry import register_adapter
+    from .runtime.calls import Call, Principal, current_call
     from .types import (
         AuditEntry,
         BatchResult,
@@ -60,6 +62,7 @@ __all__ = [
     "AsyncUserMemory",
     "AuditEntry",
     "BatchResult",
+    "Call",
     "Capabilities",
     "CapabilityFeatures",
     "CapabilityLimits",
@@ -72,9 +75,11 @@ __all__ = [
     "Embedder",
     "EmbeddingInfo",
     "ErrorDetail",
+    "Handler",
     "IngestionTimeoutError",
     "InternalError",
     "InvalidRequestError",
+    "Layer",
     "Memory",
     "MemoryInput",
     "MemoryPage",
@@ -85,6 +90,7 @@ __all__ = [
     "NotFoundError",
     "OMPError",
     "PayloadTooLargeError",
+    "Principal",
     "ProviderError",
     "ProviderUnavailableError",
     "RateLimitedError",
@@ -97,6 +103,7 @@ __all__ = [
     "UnsupportedCapabilityError",
     "UnsupportedProviderError",
     "UserMemory",
+    "current_call",
     "register_adapter",
 ]
 
@@ -106,8 +113,13 @@ _HOMES = {
     "Settings": "adapter",
     "AsyncMemory": "client",
     "AsyncUserMemory": "client",
+    "Call": "runtime.calls",
+    "Handler": "layers",
+    "Layer": "layers",
     "Memory": "client",
+    "Principal": "runtime.calls",
     "UserMemory": "client",
+    "current_call": "runtime.calls",
     "Embedder": "embedding",
     "register_adapter": "registry",
 }

@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from . import urls
 from ._generated import models
 from ._generated.bounds import MAX_FILTER_BYTES, MAX_FILTER_CONDITIONS, MAX_METADATA_BYTES
-from ._generated.verbs import OMP_VERSION, VERB_OF, VERBS
+from ._generated.verbs import VERB_OF, VERBS
 from .errors import UnsupportedCapabilityError
 from .model import Model
+from .protocol.capabilities import capabilities
 from .protocol.clock import Clock, utc_now
+from .runtime import calls
 from .runtime.bridge import Once
 from .runtime.fork import in_child
 
@@ -64,18 +66,17 @@ class Adapter:
         self.settings = settings or self.settings_type()
         self.embedding = embedding
         self.clock = clock
-        self.embed: Embed | None = None
-        """The client's embedder, for a backend that makes texts of its own; set by the client."""
-        self.embedded_by: models.EmbeddingInfo | None = None
-        """Which embedder that is: clients of one adapter have the same."""
-        self.retries = 0
-        """How often a request may be repeated, where the adapter repeats them; set by the client."""
         self._opening = Once()
         in_child(self, type(self).forked)
 
     def __repr__(self) -> str:
         settings = vars(self).get("settings")  # which is not there yet where making it failed
         return f"{type(self).__name__}({settings.__repr_str__(', ') if settings is not None else ''})"
+
+    @property
+    def embed(self) -> Embed | None:
+        """The embedder of the client that calls, for a backend that makes texts of its own; None without one."""
+        return calls.services().embed
 
     def forked(self) -> None:
         """Begin anew in a child of fork, where nothing that the parent has open may be used or closed."""
@@ -94,6 +95,14 @@ class Adapter:
     def embeds_itself(cls, settings: Settings) -> bool:
         """Say whether the backend makes its own vectors, so that the client needs no embedder."""
         return False
+
+    def verbs(self) -> Collection[str]:
+        """Name the verbs that the backend has: those the class overrides, unless a subclass knows better."""
+        return [verb for verb in VERBS if verb != "capabilities" and _overrides(type(self), verb)]
+
+    def remedies(self) -> Mapping[str, str]:
+        """Say what to do for a verb that `verbs` leaves out of those the class overrides."""
+        return {}
 
     def features(self) -> models.CapabilityFeatures:
         """Say what the backend supports; what is not named is not supported."""
@@ -138,11 +147,10 @@ class Adapter:
         return await getattr(self, VERB_OF[type(request)].name)(request)
 
     async def capabilities(self, request: models.CapabilitiesRequest) -> models.Capabilities:
-        """Say what this backend supports: the verbs are those the class overrides."""
-        native = [verb for verb in VERBS if verb != "capabilities" and _overrides(type(self), verb)]
-        return models.Capabilities(
-            omp_version=OMP_VERSION, provider=self.name, verbs=native, features=self.features(), limits=self.limits()
-        )
+        """Say what this backend supports of itself."""
+        remedies = self.remedies()
+        extensions: dict[str, Any] = {"x-remedies": dict(remedies)} if remedies else {}
+        return capabilities(self.name, self.verbs(), self.features(), self.limits(), **extensions)
 
     async def add(self, request: models.AddRequest) -> models.MemoryRecord:
         """Store one memory."""

@@ -171,11 +171,13 @@ def add_route(
         required |= set(schema["required"])
         verb["extra"] = schema.get("additionalProperties", False)
         verb["extensions"] = schema.get("x-extensions")
-    verb["routes"].append({"method": method.upper(), "path": path, "places": places, "body": bool(body)})
+    success = {int(code): value for code, value in operation["responses"].items() if code.startswith("2")}
+    verb["routes"].append(
+        {"method": method.upper(), "path": path, "places": places, "body": bool(body), "success": tuple(success)}
+    )
     verb["properties"] = {**properties, **{k: v for k, v in verb["properties"].items() if k not in properties}}
     verb["required"] = required
-    success = next(value for code, value in operation["responses"].items() if code.startswith("2"))
-    content = success.get("content")
+    content = next(iter(success.values())).get("content")
     verb["response"] = content["application/json"]["schema"]["$ref"].rpartition("/")[2] if content else None
     verb |= {"summary": operation["summary"], "unwrap": operation.get("x-unwrap")}
     verb |= {"safe": operation.get("x-safe", False), "needs": operation.get("x-needs")}
@@ -278,12 +280,16 @@ from . import models
 
 @dataclass(frozen=True)
 class Route:
-    """One HTTP spelling of a verb: places maps a field to (path, query or header; name on the wire)."""
+    """One HTTP spelling of a verb: places maps a field to (path, query or header; name on the wire).
+
+    success: the statuses of what it answers.
+    """
 
     method: str
     path: str
     places: dict[str, tuple[str, str]]
     body: bool
+    success: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -314,10 +320,7 @@ def verbs_source(spec: Schema, verbs: dict[str, Schema]) -> str:
     lines = [VERBS_HEAD, f'OMP_VERSION = "{spec["info"]["version"].rpartition(".")[0]}"\n\n']
     lines.append("VERBS: dict[str, Verb] = {\n")
     for name, verb in verbs.items():
-        routes = "".join(
-            f"Route({route['method']!r}, {route['path']!r}, {route['places']!r}, {route['body']}), "
-            for route in verb["routes"]
-        )
+        routes = "".join(f"Route({', '.join(map(repr, route.values()))}), " for route in verb["routes"])
         response = f"models.{verb['response']}" if verb["response"] else "None"
         fields = (
             *(repr(name), repr(verb["summary"]), repr(verb["safe"]), repr(verb["needs"])),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from support.engines import store  # noqa: F401  a fixture
 from support.mem0_platform import mem, platform  # noqa: F401  fixtures
 from support.servers import database, postgres, postgres_url, servers  # noqa: F401  fixtures
 

@@ -111,3 +111,40 @@ def test_no_private_name_of_another_module_is_imported(folder: str) -> None:
         and each.of.rpartition(".")[0] != each.by.rpartition(".")[0]
     ]
     assert taken == []
+
+
+LIBRARIES = {"_exit", "_fields", "_make", "_replace"}
+"""Private by their looks alone: os._exit, and what named tuples have."""
+
+
+def folder_of(module: str) -> str:
+    return module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+
+
+def private_names(tree: ast.AST) -> tuple[set[str], set[tuple[str, int]]]:
+    """List the private names that a module defines, and the private attributes that it asks of others, with lines."""
+    defined, asked = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            defined.add(node.id)
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            defined.add(node.attr) if own else asked.add((node.attr, node.lineno))
+    return defined, asked
+
+
+def test_no_private_name_of_another_room_is_used() -> None:
+    found = {module: private_names(ast.parse(path.read_text("utf-8"))) for module, path in MODULES.items()}
+    own: dict[str, set[str]] = {}
+    for module, (defined, _) in found.items():
+        own.setdefault(folder_of(module), set()).update(defined)
+    ours = set().union(*own.values())  # what no room defines belongs to a library
+    taken = [
+        f"{module}:{line} uses {name}"
+        for module, (_, asked) in found.items()
+        for name, line in sorted(asked)
+        if name in ours - own[folder_of(module)] - LIBRARIES
+    ]
+    assert taken == []

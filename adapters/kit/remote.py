@@ -67,9 +67,7 @@ class RemoteAdapter(NativeAdapter):
     def forked(self) -> None:
         """Become, in a child of fork, an adapter made anew."""
         leave_to_parent(self.__dict__.copy())
-        embed, retries = self.embed, self.retries
         type(self).__init__(self, self.settings, embedding=self.embedding, clock=self.clock)
-        self.embed, self.retries = embed, retries
 
     @abstractmethod
     def transaction(self, users: Collection[str]) -> AbstractAsyncContextManager[Transaction]:

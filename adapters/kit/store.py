@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from openmem.protocol import cursors
-from openmem.types import AuditRequest, AuditResponse, Memory, Stats
+from openmem.types import AuditRequest, AuditResponse, MemoryRecord, Stats
 
 from .search import Source
 
@@ -38,22 +38,22 @@ def audit_response(entries: Iterable[Logged]) -> AuditResponse:
 class Records(Protocol):
     """What a change reads and writes, over all users."""
 
-    def get(self, memory_id: str) -> Memory | None:
+    def get(self, memory_id: str) -> MemoryRecord | None:
         """Read a record."""
 
-    def by_external_id(self, user_id: str, external_id: str) -> Memory | None:
+    def by_external_id(self, user_id: str, external_id: str) -> MemoryRecord | None:
         """Read the record that has a user's external_id."""
 
-    def insert(self, memory: Memory, vector: Sequence[float] | None) -> None:
+    def insert(self, memory: MemoryRecord, vector: Sequence[float] | None) -> None:
         """Store a new record and index it."""
 
-    def replace(self, old: Memory, new: Memory, vector: Sequence[float] | None) -> None:
+    def replace(self, old: MemoryRecord, new: MemoryRecord, vector: Sequence[float] | None) -> None:
         """Store a changed record; index it anew where the content differs."""
 
-    def remove(self, memory: Memory) -> None:
+    def remove(self, memory: MemoryRecord) -> None:
         """Remove a record and all that is indexed of it."""
 
-    def hand_out(self, memory: Memory) -> Memory:
+    def hand_out(self, memory: MemoryRecord) -> MemoryRecord:
         """Return what a caller may keep and change: a copy, where the store keeps the record itself."""
 
     def log(self, user_id: str, entry: Logged) -> None:
@@ -61,14 +61,14 @@ class Records(Protocol):
 
 
 class Store(Records, Protocol):
-    """A transaction of an embedded backend."""
+    """A transaction of a backend in this process."""
 
     def newest_first(
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
-    ) -> Iterator[Memory]:
+    ) -> Iterator[MemoryRecord]:
         """Walk a user's records by created_at, then id, descending, from after a position; bounds inclusive."""
 
-    def chain(self, memory: Memory) -> Iterable[Memory]:
+    def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         """Read the supersession chain that a memory belongs to, itself included, in any order."""
 
     def stats(self, user_id: str, now: datetime) -> Stats:
@@ -77,7 +77,7 @@ class Store(Records, Protocol):
     def source(self, user_id: str) -> AbstractContextManager[Source[Any]]:
         """Hold a user's search index still for one search."""
 
-    def load(self, user_id: str, keys: Sequence[Any]) -> Iterator[tuple[Any, Memory]]:
+    def load(self, user_id: str, keys: Sequence[Any]) -> Iterator[tuple[Any, MemoryRecord]]:
         """Read the records of keys of the user's search index."""
 
     def logged(self, user_id: str) -> Iterator[Logged]:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from openmem import errors
 from openmem.protocol.clock import retry_after
 from openmem.runtime.bridge import offload
+from openmem.runtime.calls import services
 from openmem.runtime.fork import in_child, leave_to_parent
 from openmem.runtime.repeat import repeat
 
@@ -75,12 +76,11 @@ class Wire:
             raise errors.ConfigurationError("api_key is empty or holds more than a key.", remedy="Give the key alone.")
         self._authorization, self._key = authorization, key
         self._client: httpx.AsyncClient | None = None
-        self._retries = 0
         in_child(self, Wire._forked)
 
-    async def open(self, retries: int) -> None:
-        """Make the client, in a thread: it reads the certificates of the system. retries: of each request."""
-        self._client, self._retries = await offload(self._connect), retries
+    async def open(self) -> None:
+        """Make the client, in a thread: it reads the certificates of the system."""
+        self._client = await offload(self._connect)
 
     def _forked(self) -> None:
         """Leave the connections to the parent; the child opens its own."""
@@ -117,7 +117,7 @@ class Wire:
                 raise
             return None
 
-        return await repeat(attempt, self._retries, harmless=route.does != "change")
+        return await repeat(attempt, services().retries, harmless=route.does != "change")
 
     async def _once(self, route: Route, body: Any, query: Mapping[str, Any] | None, path: str) -> Any:
         client = self._opened()

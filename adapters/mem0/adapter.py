@@ -21,7 +21,7 @@ from ..kit.remote import RemoteAdapter, Transaction
 from ..kit.staging import Staging, Wanted
 from ..kit.store import Logged
 from . import changes
-from . import records as stored
+from . import reads as stored
 from .library import Library, home
 from .search import Search
 from .settings import Mem0Settings
@@ -94,13 +94,13 @@ class Mem0Adapter(RemoteAdapter):
     def _provider(self) -> str:
         return str((self._config.get("vector_store") or {}).get("provider", "qdrant"))
 
-    async def capabilities(self, request: models.CapabilitiesRequest) -> models.Capabilities:
-        """Say what this backend supports; remember needs a language model."""
-        native = await super().capabilities(request)
-        if "llm" in self._config:
-            return native
-        verbs = [verb for verb in native.verbs if verb != "remember"]
-        return native.model_copy(update={"verbs": verbs, "x-remedies": {"remember": NO_MODEL}})
+    def verbs(self) -> Collection[str]:
+        """Leave out remember where there is no language model."""
+        return [verb for verb in super().verbs() if verb != "remember" or "llm" in self._config]
+
+    def remedies(self) -> Mapping[str, str]:
+        """Say how to get the language model."""
+        return {} if "llm" in self._config else {"remember": NO_MODEL}
 
     async def open(self) -> None:
         """Import mem0, open its store and hold it to the embedding."""

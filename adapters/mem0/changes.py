@@ -16,7 +16,7 @@ from openmem.protocol.clock import utc_now
 from ..kit.staging import Staging
 from .envelope import BATCH, metadata_of, own_of, user_name
 from .library import OurEmbedder
-from .records import Payload, listed, read, vectors_of
+from .reads import Payload, listed, read, vectors_of
 
 logger = logging.getLogger("openmem")
 

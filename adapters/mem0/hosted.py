@@ -108,7 +108,7 @@ class HostedMem0Adapter(Adapter):
         """Make the HTTP client; nothing is sent."""
         if self.settings.api_key is None:
             raise ConfigurationError("mem0's platform needs a key.", remedy="Give api_key=…, or set OPENMEM_API_KEY.")
-        await self._platform.open(self.retries)
+        await self._platform.open()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -80,9 +80,9 @@ class Platform:
         self._wire = wire
         self._page_size = page_size
 
-    async def open(self, retries: int) -> None:
+    async def open(self) -> None:
         """Open the wire."""
-        await self._wire.open(retries)
+        await self._wire.open()
 
     async def close(self) -> None:
         """Close the wire."""

@@ -14,9 +14,9 @@ from openmem._generated.models import MemoryRecord, SearchRequest, SearchRespons
 from openmem.protocol import selection
 
 from ..kit.vectors import unit
-from . import records
+from . import reads
 from .envelope import rounded
-from .records import Scored
+from .reads import Scored
 
 DEPTH = 60
 """Rows that a search reads at first, as mem0's own does."""
@@ -48,10 +48,10 @@ class Search:
             vector = (await self._embed([request.query or ""]))[0]
         depth = max(DEPTH, 4 * request.limit)
         while True:
-            rows, floor, complete = await self._call(records.nearest, vector, request.user_id, depth)
+            rows, floor, complete = await self._call(reads.nearest, vector, request.user_id, depth)
             if complete and not self._whole:
                 rest = await self._unfound(rows)
-                complete = not rest or depth > records.EVERYTHING
+                complete = not rest or depth > reads.EVERYTHING
                 rows += await self._scored(rest, vector) if complete else []
             best = selection.best(rows, request, self._selected)
             # What was not read scores no better than what was, and may be as good as an equal score.
@@ -61,7 +61,7 @@ class Search:
 
     async def _unfound(self, rows: Sequence[Scored]) -> list[MemoryRecord]:
         found = {row.memory.id for row in rows}
-        return [each for each in await self._call(records.every, self._request.user_id) if each.id not in found]
+        return [each for each in await self._call(reads.every, self._request.user_id) if each.id not in found]
 
     async def _scored(self, memories: Sequence[MemoryRecord], vector: Sequence[float]) -> list[Scored]:
         if not memories:

@@ -32,13 +32,13 @@ from .failures import translated
 from .filters import Bindings, selected
 from .index import IndexBuilder
 from .jsonb import read_record
-from .records import Keys, PostgresTransaction
 from .reembedding import Renewal
 from .schema import Names
 from .search import Search, Sizes, needed
 from .sessions import GRACE, Session, closed_unless_done, connect
 from .settings import PostgresSettings
 from .store import PostgresStore
+from .transaction import Keys, PostgresTransaction
 from .vectors import Vectors
 
 LAST_ENTRIES = 2.0

@@ -28,7 +28,7 @@ from .clients import RemoteEngine
 from .engine import Engine, Row
 from .filters import All, Match, Range, of_user, selecting
 from .local import LocalEngine
-from .records import Writer, entries_of, log_fields, memory_of, point_id
+from .points import Writer, entries_of, log_fields, memory_of, point_id
 from .reembedding import QdrantReembedding, finish
 from .search import Search
 from .settings import FolderSettings, QdrantSettings
@@ -222,7 +222,6 @@ class QdrantAdapter(QdrantBackend):
             creation=given.model_dump(
                 include={"shard_number", "replication_factor", "write_consistency_factor"}, exclude_none=True
             ),
-            retries=lambda: self.retries,
         )
 
 

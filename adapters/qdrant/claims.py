@@ -16,7 +16,7 @@ from ..kit.remote import NotWritten
 from ..kit.staging import Key
 from .engine import Delete, Engine, Insert, Mark, Payload, Point
 from .filters import All, Match, Native, Range
-from .records import ABANDONED, PAUSE, Writer, claim_id
+from .points import ABANDONED, PAUSE, Writer, claim_id
 
 
 class Claims:

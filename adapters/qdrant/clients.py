@@ -22,6 +22,7 @@ from openmem.errors import (
     RateLimitedError,
     UnauthorizedError,
 )
+from openmem.runtime.calls import services
 from openmem.runtime.repeat import repeat
 
 from .engine import Held, Layout, Nearest, Operation, Row, Words
@@ -162,11 +163,10 @@ class RemoteEngine(ClientEngine):
         timeout: int,
         exact: bool,
         creation: Mapping[str, int],
-        retries: Callable[[], int],
     ) -> None:
         host = f"[{host}]" if ":" in host else host
         self._host, self._port, self._tls, self._key, self._timeout = host, port, tls, api_key, timeout
-        self._exact, self._creation, self._retries = exact, creation, retries
+        self._exact, self._creation = exact, creation
         self._place = f"{host}:{port}"
         self._client: AsyncQdrantClient | None = None
 
@@ -214,7 +214,7 @@ class RemoteEngine(ClientEngine):
                 lost = lost or isinstance(failure, RateLimitedError)  # of several operations it may refuse the second
                 raise failure from error
 
-        return await repeat(send, self._retries(), harmless=True)
+        return await repeat(send, services().retries, harmless=True)
 
     def shape(self, layout: Layout) -> dict[str, Any]:
         """Add what spreads a collection over a cluster, and one graph for each user in place of one for all."""

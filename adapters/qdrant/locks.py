@@ -11,7 +11,7 @@ from openmem.errors import OMPError, ProviderUnavailableError
 from .claims import lost
 from .engine import Engine, Mark, Payload
 from .filters import Match
-from .records import ABANDONED, REVISION, Writer, new_lock, next_revision, point_id
+from .points import ABANDONED, REVISION, Writer, new_lock, next_revision, point_id
 
 MOST = 64
 """Locks given up in vain that are remembered; beyond them the oldest become free by age."""

@@ -18,7 +18,7 @@ from . import store as stores
 from .engine import Embed, Overwrite, Row, portions
 from .facts import Facts, is_for, new_name, written
 from .filters import Has, Match, Not
-from .records import PAUSE, REVISED, Writer, dense_of, memory_of, new_revision, next_revision, payload_of, point_id
+from .points import PAUSE, REVISED, Writer, dense_of, memory_of, new_revision, next_revision, payload_of, point_id
 from .store import QdrantStore
 
 END = ""

@@ -22,7 +22,7 @@ from openmem.runtime.bridge import offload
 from ..kit.vectors import unit
 from .engine import DENSE, Engine, Nearest, Payload, Row, Words, words_name
 from .filters import Ids, Native, of_user, selecting
-from .records import RECORD, dense_of, memory_of
+from .points import RECORD, dense_of, memory_of
 from .store import QdrantStore
 from .words import mistaken, number_of
 

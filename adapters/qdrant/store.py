@@ -16,7 +16,7 @@ from ..kit.base import newer_schema, other_embedding
 from .engine import DENSE, TERMS, Embed, Engine, Insert, Layout, Mark, Payload, Point, Row, portions, words_name
 from .facts import Facts, new_name, written
 from .filters import Has, Match, Native, Not, Range
-from .records import (
+from .points import (
     FACTS,
     MEMORY_INDEXES,
     RECORD,

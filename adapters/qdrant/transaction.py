@@ -28,7 +28,7 @@ from .claims import Claims, lost
 from .engine import Delete, Insert, Operation, Overwrite, Payload, Point, Row, Words
 from .filters import Match
 from .locks import Locks, revision_of, unsent
-from .records import (
+from .points import (
     PAUSE,
     REVISED,
     REVISION,

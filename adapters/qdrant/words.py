@@ -16,7 +16,7 @@ from openmem.protocol import ranking
 
 from .engine import Engine, Insert, Nearest, Point, Words, words_name
 from .filters import All
-from .records import NAMESPACE, RECORD, memory_of
+from .points import NAMESPACE, RECORD, memory_of
 
 KNOWN = 131_072
 """Numbers whose terms are remembered."""

@@ -11,12 +11,16 @@ from . import models
 
 @dataclass(frozen=True)
 class Route:
-    """One HTTP spelling of a verb: places maps a field to (path, query or header; name on the wire)."""
+    """One HTTP spelling of a verb: places maps a field to (path, query or header; name on the wire).
+
+    success: the statuses of what it answers.
+    """
 
     method: str
     path: str
     places: dict[str, tuple[str, str]]
     body: bool
+    success: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ VERBS: dict[str, Verb] = {
         models.AddRequest,
         models.MemoryRecord,
         None,
-        (Route("POST", "/memories", {}, True),),
+        (Route("POST", "/memories", {}, True, (200, 201)),),
     ),
     "get": Verb(
         "get",
@@ -60,7 +64,7 @@ VERBS: dict[str, Verb] = {
         models.GetRequest,
         models.MemoryRecord,
         None,
-        (Route("GET", "/memories/{id}", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, False),),
+        (Route("GET", "/memories/{id}", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, False, (200,)),),
     ),
     "update": Verb(
         "update",
@@ -70,7 +74,7 @@ VERBS: dict[str, Verb] = {
         models.UpdateRequest,
         models.MemoryRecord,
         None,
-        (Route("PATCH", "/memories/{id}", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, True),),
+        (Route("PATCH", "/memories/{id}", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, True, (200,)),),
     ),
     "delete": Verb(
         "delete",
@@ -86,6 +90,7 @@ VERBS: dict[str, Verb] = {
                 "/memories/{id}",
                 {"id": ("path", "id"), "user_id": ("header", "X-User-Id"), "if_version": ("query", "if_version")},
                 False,
+                (204,),
             ),
         ),
     ),
@@ -114,6 +119,7 @@ VERBS: dict[str, Verb] = {
                     "cursor": ("query", "cursor"),
                 },
                 False,
+                (200,),
             ),
         ),
     ),
@@ -144,8 +150,9 @@ VERBS: dict[str, Verb] = {
                     "min_score": ("query", "min_score"),
                 },
                 False,
+                (200,),
             ),
-            Route("POST", "/memories/search", {}, True),
+            Route("POST", "/memories/search", {}, True, (200,)),
         ),
     ),
     "context": Verb(
@@ -156,7 +163,7 @@ VERBS: dict[str, Verb] = {
         models.ContextRequest,
         models.ContextBlock,
         None,
-        (Route("POST", "/context", {}, True),),
+        (Route("POST", "/context", {}, True, (200,)),),
     ),
     "audit": Verb(
         "audit",
@@ -177,6 +184,7 @@ VERBS: dict[str, Verb] = {
                     "limit": ("query", "limit"),
                 },
                 False,
+                (200,),
             ),
         ),
     ),
@@ -188,7 +196,7 @@ VERBS: dict[str, Verb] = {
         models.CapabilitiesRequest,
         models.Capabilities,
         None,
-        (Route("GET", "/capabilities", {}, False),),
+        (Route("GET", "/capabilities", {}, False, (200,)),),
     ),
     "add_many": Verb(
         "add_many",
@@ -198,7 +206,7 @@ VERBS: dict[str, Verb] = {
         models.AddManyRequest,
         models.BatchResponse,
         "results",
-        (Route("POST", "/memories/batch", {}, True),),
+        (Route("POST", "/memories/batch", {}, True, (200,)),),
     ),
     "delete_many": Verb(
         "delete_many",
@@ -208,7 +216,7 @@ VERBS: dict[str, Verb] = {
         models.DeleteManyRequest,
         models.BatchResponse,
         "results",
-        (Route("POST", "/memories/delete", {}, True),),
+        (Route("POST", "/memories/delete", {}, True, (200,)),),
     ),
     "related": Verb(
         "related",
@@ -230,6 +238,7 @@ VERBS: dict[str, Verb] = {
                     "min_score": ("query", "min_score"),
                 },
                 False,
+                (200,),
             ),
         ),
     ),
@@ -241,7 +250,15 @@ VERBS: dict[str, Verb] = {
         models.HistoryRequest,
         models.HistoryResponse,
         "items",
-        (Route("GET", "/memories/{id}/history", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, False),),
+        (
+            Route(
+                "GET",
+                "/memories/{id}/history",
+                {"id": ("path", "id"), "user_id": ("header", "X-User-Id")},
+                False,
+                (200,),
+            ),
+        ),
     ),
     "stats": Verb(
         "stats",
@@ -251,7 +268,7 @@ VERBS: dict[str, Verb] = {
         models.StatsRequest,
         models.Stats,
         None,
-        (Route("GET", "/stats", {"user_id": ("query", "user_id")}, False),),
+        (Route("GET", "/stats", {"user_id": ("query", "user_id")}, False, (200,)),),
     ),
     "remember": Verb(
         "remember",
@@ -261,7 +278,7 @@ VERBS: dict[str, Verb] = {
         models.RememberRequest,
         models.RememberResponse,
         "items",
-        (Route("POST", "/remember", {}, True),),
+        (Route("POST", "/remember", {}, True, (200,)),),
     ),
 }
 

@@ -12,5 +12,8 @@ from openmem._generated.models import Capabilities
 Handler = Callable[[BaseModel], Awaitable[Any]]
 """The one signature: a request model in, its response model out."""
 
+Layer = Callable[[Handler], Handler]
+"""Wraps a handler in one that does something before or after it."""
+
 Describe = Callable[[], Awaitable[Capabilities]]
 """Says what the stack supports, emulated verbs included."""

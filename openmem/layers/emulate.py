@@ -7,31 +7,41 @@ from typing import Any
 from pydantic import BaseModel
 
 from openmem._generated import models
-from openmem._generated.verbs import VERB_OF, VERBS
-from openmem.layers.forms import FORMS
+from openmem._generated.verbs import VERB_OF
+from openmem.layers.forms import FORMS, Form
+from openmem.protocol.capabilities import capabilities
 from openmem.protocol.clock import Clock
-from openmem.protocol.context import TOKEN_COUNTER
 
 from . import Handler
 
 
-def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> tuple[Handler, models.Capabilities]:
-    """Wrap a handler; return it with the capabilities that the two have together."""
-    supplied = {
+def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> Handler:
+    """Wrap a handler; native: what it supports of itself."""
+    supplied, both = _supplied(native), together(native)
+
+    async def emulating(request: BaseModel) -> Any:
+        form = supplied.get(VERB_OF[type(request)].name)
+        return await (form(request, handler, both, clock) if form else handler(request))
+
+    return emulating
+
+
+def together(native: models.Capabilities) -> models.Capabilities:
+    """Say what a backend and this layer support together."""
+    return capabilities(
+        native.provider,
+        native.verbs,
+        native.features,
+        native.limits,
+        emulated=[*(native.emulated or ()), *_supplied(native)],
+        omp_version=native.omp_version,
+        **(native.model_extra or {}),
+    )
+
+
+def _supplied(native: models.Capabilities) -> dict[str, Form]:
+    return {
         verb: form
         for verb, (needs, form) in FORMS.items()
         if verb not in native.verbs and all(need in native.verbs for need in needs)
     }
-    both = [verb for verb in VERBS if verb in native.verbs or verb in supplied]
-    features = native.features.model_copy()
-    if "context" in supplied:
-        features.token_counter = TOKEN_COUNTER
-    together = native.model_copy(
-        update={"verbs": both, "emulated": [*(native.emulated or ()), *supplied], "features": features}
-    )
-
-    async def emulating(request: BaseModel) -> Any:
-        form = supplied.get(VERB_OF[type(request)].name)
-        return await (form(request, handler, together, clock) if form else handler(request))
-
-    return emulating, together

@@ -17,7 +17,7 @@ from openmem._generated.models import (
 )
 from openmem.errors import InvalidRequestError, OMPError, ProviderError
 from openmem.protocol.admission import Admission
-from openmem.protocol.validation import check, is_large, parse
+from openmem.protocol.validation import check, given, is_large, parse
 from openmem.runtime.bridge import offload
 from openmem.runtime.calls import CURRENT
 
@@ -96,8 +96,7 @@ def _admitted(item: Any, user_id: str | None, admission: Admission) -> AddReques
     if isinstance(item, Mapping):
         fields = item if user_id is None or "user_id" in item else {**item, "user_id": user_id}
     elif isinstance(item, AddRequest):  # it may have been changed since it was made
-        fields = {name: value for name, value in item.__dict__.items() if name in item.model_fields_set}
-        fields |= item.model_extra or {}
+        fields = given(item)
     else:
         raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy="Give a dict or a MemoryInput.")
     request = parse(AddRequest, fields)

@@ -14,7 +14,7 @@ from typing import Any
 
 from openmem._generated.verbs import READS
 from openmem.errors import OMPError, ProviderError
-from openmem.runtime.calls import CURRENT, Call, new_call
+from openmem.runtime.calls import CURRENT, Call
 from openmem.runtime.fork import importing
 
 logger = logging.getLogger("openmem")
@@ -26,9 +26,9 @@ class observe:
     The outermost layer, round the making of the request too: a malformed one is signed and logged like any other.
     """
 
-    def __init__(self, verb: str, provider: str) -> None:
-        self._call = new_call(verb, provider)
-        self._span = _span(self._call) if _traced() else None
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._span = _span(call) if _traced() else None
 
     def __enter__(self) -> None:
         self._token = CURRENT.set(self._call)

@@ -21,13 +21,19 @@ def owner(handler: Handler) -> Handler:
     """Wrap a handler; raises ProviderError for an answer that is another user's, or none to this verb."""
 
     async def owned(request: BaseModel) -> Any:
-        asked, due = asked_by(request), DUE[type(request)]
+        asked = asked_by(request)
         response = await handler(request)
-        if due is not None and type(response) is not due and not isinstance(response, due):
-            raise ProviderError(f"the provider answered {type(response).__name__}, not {due.__name__}.")
+        check_kind(request, response, "the provider")
         if foreign(asked, response):
             logger.error("the provider answered with other users' memories than was asked for; they are withheld")
             withhold(asked, response)
         return response
 
     return owned
+
+
+def check_kind(request: BaseModel, response: Any, whose: str) -> None:
+    """Raise ProviderError for a response that is none to the verb; whose: who answered."""
+    due = DUE[type(request)]
+    if due is not None and type(response) is not due and not isinstance(response, due):
+        raise ProviderError(f"{whose} answered {type(response).__name__}, not {due.__name__}.")

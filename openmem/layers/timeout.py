@@ -26,7 +26,7 @@ BATCHES = (AddManyRequest, DeleteManyRequest)
 
 
 class Timeout:
-    """Gives a call up after `seconds`, also one that does not end when it is cancelled."""
+    """Wraps a handler; gives a call up after `seconds`, also one that does not end when it is cancelled."""
 
     def __init__(self, handler: Handler, seconds: float) -> None:
         self._handler, self._seconds = handler, seconds

@@ -49,6 +49,23 @@ def parse(model: type[Request], fields: Mapping[str, Any]) -> Request:
         raise _from_pydantic(error, model) from None  # the original would repeat the rejected values
 
 
+def given(request: BaseModel) -> dict[str, Any]:
+    """Return the fields that a request was given, extensions included."""
+    fields = {name: value for name, value in request.__dict__.items() if name in request.model_fields_set}
+    return fields | (request.model_extra or {})
+
+
+def made_anew(request: Any) -> BaseModel:
+    """Make a request of the same fields: this one may have been changed since it was made, and is its maker's.
+
+    Raises InvalidRequestError for what is no request.
+    """
+    for verb in VERBS.values():
+        if isinstance(request, verb.request):
+            return parse(verb.request, given(request))
+    raise InvalidRequestError(f"{type(request).__name__} is no request.", remedy="Give one of openmem.types.")
+
+
 def _from_pydantic(error: ValidationError, model: type[BaseModel]) -> InvalidRequestError:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or model.__name__

@@ -1,13 +1,29 @@
-"""What is known of the call under way: its request id, the verb, the provider, and until when it may take."""
+"""What is known of the call under way: its request id, verb and provider, who calls, and until when it may take."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
 from .ids import new_request_id
+
+
+class Principal(NamedTuple):
+    """Who calls: the name that a key stands for, and what it is granted."""
+
+    name: str
+    grants: frozenset[str] = frozenset()
+
+
+class Services(NamedTuple):
+    """What a client lends the adapter for a call, whichever of the adapter's clients it is."""
+
+    embed: Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]] | None = None
+    """Texts in, one vector each out."""
+    retries: int = 0
+    """How often a request may be repeated."""
 
 
 class Call(NamedTuple):
@@ -16,6 +32,20 @@ class Call(NamedTuple):
     request_id: str
     verb: str
     provider: str
+    services: Services = Services()
+    principal: Principal | None = None
+
+
+def new_call(
+    verb: str,
+    provider: str,
+    services: Services = Services(),  # noqa: B008  immutable
+    *,
+    request_id: str | None = None,
+    principal: Principal | None = None,
+) -> Call:
+    """Make a call, with a fresh request id unless it has one already."""
+    return Call(request_id or new_request_id(), verb, provider, services, principal)
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("openmem_call", default=None)
@@ -24,9 +54,15 @@ NOTED: ContextVar[bool] = ContextVar("openmem_noted", default=False)
 """Whether the call under way has its audit entry, of an earlier one of its requests."""
 
 
-def new_call(verb: str, provider: str) -> Call:
-    """Make a call with a fresh request id."""
-    return Call(new_request_id(), verb, provider)
+def current_call() -> Call | None:
+    """Return the call under way; None outside of any."""
+    return CURRENT.get()
+
+
+def services() -> Services:
+    """Return what the client of the call under way lends; nothing where an adapter is used by itself."""
+    call = CURRENT.get()
+    return Services() if call is None else call.services
 
 
 def deadline() -> float | None:

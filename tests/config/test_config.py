@@ -520,8 +520,8 @@ def test_a_secret_is_never_shown(name: str, caplog: pytest.LogCaptureFixture) ->
     memory = SECRETIVE[name]()
     with pytest.raises(OMPError) as caught:
         memory.get("m1")
-    shown = [repr(memory), str(memory), repr(memory.for_user("u")), repr(memory._core.adapter.settings)]
-    shown += [repr(memory._core.options), "".join(traceback.format_exception(caught.value)), caplog.text]
+    shown = [repr(memory), str(memory), repr(memory.for_user("u")), repr(memory.adapter.settings)]
+    shown += [repr(memory.options), "".join(traceback.format_exception(caught.value)), caplog.text]
     assert not [text for text in shown if HIDDEN in text]
 
 

@@ -14,7 +14,6 @@ import pytest
 from pydantic import SecretStr
 
 from openmem import (
-    Adapter,
     AsyncMemory,
     ConfigurationError,
     CopyError,
@@ -23,13 +22,9 @@ from openmem import (
     UnsupportedProviderError,
     registry,
 )
-from openmem.adapters.memory import MemoryAdapter
 from openmem.adapters.postgres import PostgresSettings
 from openmem.config import ClientOptions
-from openmem.embedding import info
-from openmem.embedding.testing import WordEmbedder
 from support.configured import Store
-from support.scripted import Scripted
 
 CLIENTS: list[type[Memory] | type[AsyncMemory]] = [Memory, AsyncMemory]
 URL = "postgres://u:p@db.example/app"
@@ -63,7 +58,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ],
 )
 def test_postgres_is_named_by_url_or_dsn(client: Any, arguments: tuple[str, ...], options: dict[str, Any]) -> None:
-    settings = client(*arguments, **options)._core.adapter.settings
+    settings = client(*arguments, **options).adapter.settings
     assert isinstance(settings, PostgresSettings)
     assert (settings.host, settings.user, settings.dbname) == ("db.example", "u", "app")
 
@@ -80,15 +75,15 @@ def test_postgres_is_named_by_url_or_dsn(client: Any, arguments: tuple[str, ...]
     ],
 )
 def test_mem0_is_named_by_its_key_and_host(client: Any, options: dict[str, Any], host: str, https: bool) -> None:
-    settings = client("mem0", api_key="k", **options)._core.adapter.settings
+    settings = client("mem0", api_key="k", **options).adapter.settings
     assert (settings.host, settings.https, settings.api_key) == (host, https, SecretStr("k"))
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_use_openai_chooses_its_embedder(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
-    memory = client(provider="memory", use_openai=True)
-    assert (memory._core.embedder.model, memory._core.embedder.dimension) == ("text-embedding-3-small", 1536)
+    embedding = client(provider="memory", use_openai=True).adapter.embedding
+    assert (embedding.model, embedding.dimension) == ("text-embedding-3-small", 1536)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -138,11 +133,11 @@ def test_keywords_reach_the_options(client: Any) -> None:
     Path("openmem.toml").write_text('default = "p"\n[profiles.p]\nurl = "store://h"\ntimeout = 9\nretries = 9')
     given = {"embedder": "openai:m", "embedder_url": "http://h/v1", "embedder_api_key": "k", "embedder_dimension": 4}
     memory = client.from_config(**given, timeout=3.5, pool_size=7)
-    options = memory._core.options
+    options = memory.options
     assert (options.embedder, options.embedder_url, options.embedder_dimension) == ("openai:m", "http://h/v1", 4)
     assert (options.embedder_api_key, options.timeout, options.retries) == (SecretStr("k"), 3.5, 9)
-    assert memory._core.adapter.settings.pool_size == 7
-    assert client.from_config("p", embedder_api_key=None)._core.options.timeout == 9
+    assert memory.adapter.settings.pool_size == 7
+    assert client.from_config("p", embedder_api_key=None).options.timeout == 9
 
 
 # --- over an adapter --------------------------------------------------------------------------------------------
@@ -164,44 +159,6 @@ def test_keywords_reach_the_options(client: Any) -> None:
 def test_a_client_of_an_adapter_refuses_what_it_cannot_use(client: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         client(Store(), **options)
-
-
-def _embedder_of(adapter: Adapter) -> Any:
-    return adapter.embed.__self__.model if adapter.embed else None  # type: ignore[attr-defined]
-
-
-def test_clients_of_one_adapter_have_the_same_embedder_or_none() -> None:
-    adapter = Scripted()
-    first = Memory(adapter, embedder="test:16")
-    Memory(adapter)
-    assert _embedder_of(adapter) == "test-words-16"
-    Memory(adapter, embedder=WordEmbedder(dimension=16))
-    with pytest.raises(ConfigurationError, match=r"has the embedder test-words-16 \(16 dimensions\), not test-words-8"):
-        Memory(adapter, embedder="test:8")
-    assert _embedder_of(adapter) == "test-words-16"
-    second = Memory(adapter, embedder="test:16")
-    first.close()
-    assert _embedder_of(adapter) == "test-words-16"
-    second.close()
-    assert _embedder_of(adapter) is None
-    Memory(adapter, embedder="test:8")
-    assert _embedder_of(adapter) == "test-words-8"
-
-
-def test_a_client_has_the_embedder_its_adapter_was_made_for() -> None:
-    adapter = MemoryAdapter(embedding=info(WordEmbedder(dimension=16)))
-    Memory(adapter)
-    Memory(adapter, embedder="test:16").add("green tea", "u")
-    with pytest.raises(ConfigurationError, match="has the embedder test-words-16"):
-        Memory(adapter, embedder="test:8")
-
-
-def test_a_client_that_is_refused_changes_nothing_of_the_adapter() -> None:
-    adapter = Scripted()
-    Memory(adapter, embedder="test:16", retries=7)
-    with pytest.raises(ConfigurationError):
-        Memory(adapter, embedder="test:8", retries=1)
-    assert adapter.retries == 7
 
 
 # --- copies -----------------------------------------------------------------------------------------------------

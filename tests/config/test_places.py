@@ -161,8 +161,9 @@ README = (
 @pytest.mark.parametrize("embedder", ["none", "test", WordEmbedder(dimension=8)])
 def test_an_embedder_in_code_drops_the_options_of_the_one_in_the_profile(embedder: Any) -> None:
     _write(README)
-    assert Memory.from_config("prod", embedder=embedder)._core.options.embedder_api_key is None
-    assert Memory.from_config("prod")._core.embedder.dimension == 8
+    assert Memory.from_config("prod", embedder=embedder).options.embedder_api_key is None
+    made = Memory.from_config("prod").capabilities().features.embedding
+    assert made is not None and made.dimension == 8
 
 
 def test_a_key_of_the_environment_waits_for_an_embedder_that_takes_it(

@@ -111,7 +111,7 @@ def test_two_checks_of_one_id_are_refused() -> None:
         check("OWN-2", "again")(lists_own_records_only)
 
 
-# --- the embedded backends conform ------------------------------------------------------------------------------
+# --- the backends in this process conform ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("embedder", ["test", "none"])

@@ -278,26 +278,25 @@ def test_a_closed_client_does_not_open() -> None:
         memory.open()
 
 
-def test_closing_releases_all_of_it_and_then_tells() -> None:
+def test_closing_releases_all_of_it_and_then_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(Remote):
         async def close(self) -> None:
             await super().close()
             raise ValueError("the disk is full")
 
-    class Made(WordEmbedder):
-        closed = 0
+    closed: list[WordEmbedder] = []
 
-        async def close(self) -> None:
-            self.closed += 1
+    async def close(embedder: WordEmbedder) -> None:
+        closed.append(embedder)
 
-    made, adapter = Made(), Broken()
+    monkeypatch.setattr(WordEmbedder, "close", close)
+    adapter = Broken()
     memory = Memory(adapter, embedder="test")
-    memory._core.embedder = made
     with pytest.raises(ProviderError, match="ValueError"):
         memory.close()
-    assert (adapter.closed, made.closed) == (1, 1)
+    assert (adapter.closed, len(closed)) == (1, 1)
     memory.close()
-    assert adapter.closed == 1
+    assert (adapter.closed, len(closed)) == (1, 1)
 
 
 def test_a_write_that_takes_too_long_is_not_repeated() -> None:
@@ -629,7 +628,7 @@ class Small(Scripted):
     ],
 )
 def test_what_is_too_large_is_refused_before_the_adapter(call: Callable[[Memory], Any], error: type[OMPError]) -> None:
-    adapter = Small(ALL.model_copy(update={"max_content_length": 10}), **trap().verbs)
+    adapter = Small(ALL.model_copy(update={"max_content_length": 10}), **trap().scripts)
     with pytest.raises(error):
         call(Memory(adapter))
     assert adapter.reached == []

@@ -129,7 +129,7 @@ class Turncoat(Scripted):
 
 @pytest.mark.parametrize("verb", ["list", "search"])
 def test_what_was_asked_for_is_noted_before_the_adapter_has_it(verb: str) -> None:
-    memory = Memory(Turncoat(**_mixing(THEIRS).verbs))
+    memory = Memory(Turncoat(**_mixing(THEIRS).scripts))
     found: Any = memory.list("u").items if verb == "list" else memory.search("x", "u")
     assert found == []
 
@@ -141,7 +141,7 @@ ODD: list[Any] = [None, 7, "text", {"id": "m1", "content": "x", "user_id": "u"},
 @pytest.mark.parametrize("verb", ["add", "get", "update", "stats", "search", "history"])
 def test_an_answer_of_another_kind_is_an_error(verb: str, answer: Any) -> None:
     arguments = {"add": ("x", "u"), "get": ("m1",), "update": ("m1",), "stats": ("u",), "history": ("m1",)}
-    memory: Any = Memory(Scripted(**{**_mixing(MINE).verbs, verb: lambda request: answer}))
+    memory: Any = Memory(Scripted(**{**_mixing(MINE).scripts, verb: lambda request: answer}))
     with pytest.raises(ProviderError, match="the provider answered"):
         getattr(memory, verb)(*arguments.get(verb, ("x", "u")), **({"kind": "y"} if verb == "update" else {}))
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from unittest import mock
 
-from openmem import client
 from openmem._generated import models
 from openmem.adapters import memory
 from openmem.adapters.kit.changes import Rules
+from openmem.client import core
 
 
 class MemoryAdapter(memory.MemoryAdapter):
@@ -97,8 +97,8 @@ class Bends(MemoryAdapter):
 
 
 def asking(change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> AbstractContextManager[Any]:
-    build = client.build
-    return mock.patch.object(client, "build", lambda verb, fields: build(verb, change(verb, dict(fields))))
+    build = core.build
+    return mock.patch.object(core, "build", lambda verb, fields: build(verb, change(verb, dict(fields))))
 
 
 class KeepsTheDead(MemoryAdapter):

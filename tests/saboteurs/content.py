@@ -8,8 +8,8 @@ from unittest import mock
 
 import numpy as np
 
-from openmem import client
 from openmem._generated import models
+from openmem._generated.verbs import VERBS
 from openmem.protocol import filters
 
 from .base import Bends, MemoryAdapter, asking, plant
@@ -236,7 +236,7 @@ def integers_of_any_size():
 @plant("CON-8", "ERR-2")
 def unknown_fields_are_dropped():
     def known(verb, fields):
-        allowed = client.VERBS[verb].request.model_fields
+        allowed = VERBS[verb].request.model_fields
         return {name: value for name, value in fields.items() if name in allowed or name.startswith("x-")}
 
     return asking(known)

@@ -6,9 +6,10 @@ import re
 from datetime import timedelta
 from unittest import mock
 
-from openmem import NotFoundError, OMPError, client
+from openmem import NotFoundError, OMPError
 from openmem._generated import models
 from openmem.adapters.kit import base
+from openmem.client import core
 from openmem.protocol import records
 
 from .base import MemoryAdapter, but, plant
@@ -101,12 +102,12 @@ class UsersByPrefix(_RenamesUsers):
 
 @plant("OWN-5")
 def anonymous_users():
-    build = client.build
+    build = core.build
 
     def lenient(verb, fields):
         return build(verb, {**fields, "user_id": "nobody"} if fields.get("user_id", "x").strip() == "" else fields)
 
-    return mock.patch.object(client, "build", lenient)
+    return mock.patch.object(core, "build", lenient)
 
 
 @plant("IDN-3")

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from typing import Any
 from unittest import mock
 
-from openmem import InvalidRequestError, NotFoundError, client
+from openmem import InvalidRequestError, NotFoundError
 from openmem._generated import models
+from openmem.client import bound, core
 from openmem.protocol import context
-from openmem.runtime import calls
 
 from .base import MemoryAdapter, asking, but, plant
 
@@ -218,7 +218,8 @@ class UnknownIdIsACrash(MemoryAdapter):
 
 @plant("ERR-1")
 def request_ids_repeat():
-    return mock.patch("openmem.layers.observe.new_call", lambda verb, provider: calls.Call("same", verb, provider))
+    right = core.new_call
+    return mock.patch.object(core, "new_call", lambda *given, **own: right(*given, **own)._replace(request_id="same"))
 
 
 @plant("ERR-1")
@@ -228,7 +229,7 @@ def errors_without_remedy():
 
 @plant("SYN-1")
 def the_bound_view_forgets_its_user():
-    return mock.patch.object(client, "_bound", lambda verb, fields, user_id: {**fields, "user_id": f"{user_id} "})
+    return mock.patch.object(bound, "bound_fields", lambda verb, fields, user_id: {**fields, "user_id": f"{user_id} "})
 
 
 @plant("ERR-4")

@@ -41,7 +41,7 @@ def counted(before):
 
 def reembed(embed=NEW.embed):
     async def work():
-        adapter = opened(used, NEW)._core.adapter
+        adapter = opened(used, NEW).adapter
         try:
             return await adapter.reembed(embed)
         finally:

@@ -23,16 +23,15 @@ class Scripted(Adapter):
     def __init__(self, features: models.CapabilityFeatures | None = None, **verbs: Any) -> None:
         super().__init__()
         self.declared = features or MemoryAdapter(embedding=EMBEDDING).features()
-        self.verbs = verbs
+        self.scripts = verbs
         self.reached: list[Any] = []
         self.opened = self.closed = 0
 
     def features(self) -> models.CapabilityFeatures:
         return self.declared
 
-    async def capabilities(self, request: models.CapabilitiesRequest) -> models.Capabilities:
-        native = await super().capabilities(request)
-        return native.model_copy(update={"verbs": [verb for verb in VERBS if verb in self.verbs]})
+    def verbs(self) -> list[str]:
+        return [*self.scripts]
 
     async def open(self) -> None:
         self.opened += 1
@@ -44,7 +43,7 @@ class Scripted(Adapter):
         await self._opening.run(self.open)
         self.reached.append(request)
         verb = next(name for name, verb in VERBS.items() if verb.request is type(request))
-        answer = self.verbs[verb](request)
+        answer = self.scripts[verb](request)
         return await answer if isinstance(answer, Coroutine) else answer
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from openmem import Memory
 from openmem.adapters import memory as adapter
 from openmem.adapters.memory.indexes import UserIndex
+from openmem.embedding.testing import WordEmbedder
 from openmem.runtime import bridge
 from support.interrupts import Countdown, at_bytecodes, at_calls
 from support.stores import everything
@@ -93,7 +94,7 @@ class Stand:
         return {record.id: record for record in self.records()}
 
     def logged(self) -> int:
-        log = self.memory._core.adapter._store._logs["u"]  # type: ignore[attr-defined]
+        log = self.memory.adapter._store._logs["u"]  # type: ignore[attr-defined]
         return sum(entry.action != "list" for entry in log)
 
 
@@ -125,8 +126,8 @@ def indexed(user: UserIndex) -> Any:
 
 def hold_indexes(memory: Memory) -> None:
     """Hold the indexes of every user against such as are made anew of the records."""
-    store = memory._core.adapter._store  # type: ignore[attr-defined]
-    embedder: Any = memory._core.embedder
+    store = memory.adapter._store  # type: ignore[attr-defined]
+    embedder = WordEmbedder(dimension=16)
     for user_id in ("u", "other"):
         user, anew = store._users[user_id], UserIndex(16)
         for record in everything(memory, user_id):

@@ -379,7 +379,7 @@ def test_a_forked_child_keeps_its_embedder(url: str, endpoint: Endpoint) -> None
 def test_a_config_that_mem0_refuses_shows_no_secret(url: str) -> None:
     config = {"vector_store": {"provider": "qdrant", "config": {"api_kee": "sk-secret"}}}
     with open_store(url, config=config) as memory:
-        assert "sk-secret" not in repr(memory._core.adapter.settings)
+        assert "sk-secret" not in repr(memory.adapter.settings)
         with pytest.raises(ConfigurationError, match="config") as caught:
             memory.list("u")
     assert "sk-secret" not in str(caught.value)
@@ -432,7 +432,7 @@ def test_remember_extracts_facts(url: str, endpoint: Endpoint) -> None:
         assert {each.id: each for each in memory.list("ann").items} == {each.id: each for each in made}
         assert memory.search("tea", "ann")[0].memory == made[1]
         assert memory.list("bob").items == []
-        assert "sk-key" not in repr(memory._core.adapter.settings)
+        assert "sk-key" not in repr(memory.adapter.settings)
         assert "I moved to Oslo" in json.dumps(endpoint.asked[0])
         assert endpoint.keys == ["Bearer sk-key"]
         assert memory.remember(TALK, "ann") == [], "mem0 stores what it knows already once"

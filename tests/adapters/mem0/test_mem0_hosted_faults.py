@@ -46,7 +46,7 @@ def test_the_key_goes_with_every_request(platform: Platform, url: str, options: 
     with Memory(url, **options) as mem:
         mem.add("tea", "ann")
         mem.search("tea", "ann")
-        assert KEY not in repr(mem) + repr(mem._core.adapter.settings)
+        assert KEY not in repr(mem) + repr(mem.adapter.settings)
     assert {request.headers["authorization"] for request in platform.requests} == {f"Token {KEY}"}
     assert all(str(request.url).startswith(address) for request in platform.requests)
     assert platform.asked == {"add": 1, "search": 1}, "nothing is asked that is not needed"
@@ -230,7 +230,7 @@ def test_a_client_opened_and_closed_without_a_call_sends_nothing(platform: Platf
 
 
 def test_a_closed_adapter_says_so(platform: Platform) -> None:
-    adapter = Memory(URL, api_key=KEY)._core.adapter
+    adapter = Memory(URL, api_key=KEY).adapter
 
     async def work() -> None:
         await adapter.handle(ListRequest(user_id="ann"))
@@ -272,11 +272,11 @@ with respx.mock() as router:
     router.route().mock(side_effect=Platform().answer)
     memory = Memory({URL!r}, api_key=KEY)
     record = memory.add("x", "u")
-    client = memory._core.adapter._platform._wire._client
+    client = memory.adapter._platform._wire._client
     child = os.fork()
     if child == 0:
         assert memory.get(record.id) == record
-        assert memory._core.adapter._platform._wire._client is not client
+        assert memory.adapter._platform._wire._client is not client
         memory.close()
         os._exit(0 if not client.is_closed else 1)
     assert os.waitpid(child, 0)[1] == 0

@@ -655,7 +655,7 @@ def test_the_async_client_answers_alike() -> None:
     assert total == 1
 
 
-# --- the same on both embedded backends -------------------------------------------------------------------------------
+# --- the same on both backends in this process -------------------------------------------------------------------
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -680,7 +680,7 @@ def test_passwords_are_never_shown(locked: str, postgres: PostgresCluster, caplo
     with Memory(locked, embedder="none", replica_url=replica) as memory:
         memory.add("a fact", "u")
         memory.search("fact", "u")
-        adapter = memory._core.adapter
+        adapter = memory.adapter
         told += [repr(memory), repr(adapter.settings), str(adapter.settings), repr(vars(adapter))]
     for password in ("hunter22", "hunter2%2Fx", ""):
         url = locked.replace("hunter2", password)

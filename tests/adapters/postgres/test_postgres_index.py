@@ -212,7 +212,7 @@ def test_what_the_doctor_says_of_the_index(postgres_url: str) -> None:
     async def told(**options: Any) -> str:
         async with open_async(postgres_url, **options) as memory:
             await memory.list("u")
-            [(step, ok, detail, _)] = await memory._core.adapter.diagnose()  # type: ignore[attr-defined]
+            [(step, ok, detail, _)] = await memory.adapter.diagnose()  # type: ignore[attr-defined]
             assert (step, ok) == ("index", True)
             return str(detail)
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from openmem import AsyncMemory, ConfigurationError, Memory, ProviderError
 from openmem.conformance.filter_table import RECORDS, ROWS
 from openmem.conformance.runner import run as conform
+from openmem.embedding.testing import WordEmbedder
 from openmem.protocol import ranking
 from support.clocks import START, Clock
 from support.filtering import FILTERS, SAMPLE, selects
@@ -195,17 +196,16 @@ def test_reembed_makes_every_vector_anew(url: str, before: str) -> None:
     with open_store(url, embedder=before) as memory:
         memory.add_many([{"content": f"fact {number}", "user_id": "u"} for number in range(600)])
         memory.add("the cat sleeps", "u", external_id="cat", metadata={"n": 1.0})
-    with Memory("memory://", embedder="test:16") as other:
-        embedder = other._core.embedder
-        adapter = Memory(url, embedder="test:16")._core.adapter
+    embedder = WordEmbedder(dimension=16)
+    adapter = Memory(url, embedder="test:16").adapter
 
-        async def reembed() -> int:
-            try:
-                return await adapter.reembed(embedder.embed)
-            finally:
-                await adapter.close()
+    async def reembed() -> int:
+        try:
+            return await adapter.reembed(embedder.embed)
+        finally:
+            await adapter.close()
 
-        assert asyncio.run(reembed()) == 601
+    assert asyncio.run(reembed()) == 601
     with open_store(url, embedder="test:16") as memory:
         best = memory.search("the cat sleeps", "u", mode="vector", limit=1)[0]
         assert best.memory.external_id == "cat"
@@ -312,8 +312,7 @@ def test_a_client_of_the_former_analysis_that_is_open_fails_and_does_no_harm() -
 
 def test_a_reembed_of_a_store_of_another_analysis_indexes_it_anew(url: str) -> None:
     expected = made_before(url)
-    core = Memory(url, embedder="test:16")._core
-    adapter, embedder = core.adapter, core.embedder
+    adapter, embedder = Memory(url, embedder="test:16").adapter, WordEmbedder(dimension=16)
 
     async def reembed() -> None:
         try:

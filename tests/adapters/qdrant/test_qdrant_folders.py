@@ -16,6 +16,7 @@ from qdrant_client import QdrantClient, models
 
 from openmem import AsyncMemory, ConfigurationError, Memory, OMPError, ProviderError
 from openmem.adapters.kit.folders import claim
+from openmem.embedding.testing import WordEmbedder
 from support.processes import python
 from support.qdrant_server import Server
 from support.stores import open_store, refused
@@ -293,9 +294,9 @@ def test_a_client_does_not_go_on_by_an_embedding_that_is_no_longer_the_stores(sc
     url = "qdrant://qdrant.test:6333/mem" if scheme == "qdrant" else f"{scheme}:///{tmp_path / 'store'}"
 
     async def reembed(source: Memory) -> None:
-        adapter: Any = source._core.adapter
+        adapter: Any = source.adapter
         try:
-            await adapter.reembed(source._core.embedder.embed)  # type: ignore[union-attr]
+            await adapter.reembed(WordEmbedder(dimension=adapter.embedding.dimension).embed)
         finally:
             await adapter.close()
 

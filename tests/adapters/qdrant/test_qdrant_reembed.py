@@ -40,7 +40,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 
 async def reembedding_of(url: str, embedder: WordEmbedder, embed: Embed | None = None) -> int:
     """Embed a store anew; embed: what embedder does, or something that happens meanwhile too."""
-    adapter = Memory(url, embedder=embedder)._core.adapter
+    adapter = Memory(url, embedder=embedder).adapter
     try:
         return await adapter.reembed(embed or embedder.embed)
     finally:
@@ -71,7 +71,7 @@ def check(url: str, embedder: WordEmbedder, count: int = len(TEXTS)) -> None:
 
 def vectors_of(url: str) -> list[str]:
     """Name the dense vectors that an engine holds for a store."""
-    adapter: Any = Memory(url)._core.adapter
+    adapter: Any = Memory(url).adapter
 
     async def held() -> list[str]:
         try:
@@ -302,7 +302,7 @@ class Late:
 
     def __init__(self, memory: AsyncMemory, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looked, self.goes = asyncio.Event(), asyncio.Event()
-        self._store: Any = memory._core.adapter._store
+        self._store: Any = memory.adapter._store
         self._check = self._store.check
         monkeypatch.setattr(self._store, "check", self._waits)
 

@@ -28,6 +28,7 @@ from openmem import (
     UnauthorizedError,
 )
 from openmem.conformance.runner import run as conform
+from openmem.embedding.testing import WordEmbedder
 from support.clocks import Clock
 from support.qdrant_server import Server
 from support.stores import everything
@@ -194,7 +195,7 @@ def test_a_lock_of_a_process_that_died_is_waited_for_and_then_taken_over(
             assert caught.value.written == "nothing"
         assert naps, "the other writer is waited for"
         assert memory.get(record.id) == record
-        monkeypatch.setattr("openmem.adapters.qdrant.records.ABANDONED", -2.0)
+        monkeypatch.setattr("openmem.adapters.qdrant.points.ABANDONED", -2.0)
         assert memory.update(record.id, tags=["x"]).version == 2
         memory.delete(record.id)
         assert memory.list("u").items == []
@@ -283,7 +284,7 @@ def test_failures_are_typed_and_keep_the_key_to_themselves(
     with open_store(api_key=SECRET, retries=0) as memory:
         with pytest.raises(expected) as caught:
             memory.list("u")
-        assert SECRET not in repr(memory) + repr(memory._core.adapter.settings)
+        assert SECRET not in repr(memory) + repr(memory.adapter.settings)
     error = caught.value
     assert type(error) is expected
     assert error.retry_after == after
@@ -582,11 +583,11 @@ def test_reembed_makes_every_vector_anew(server: Server) -> None:
     with open_store(embedder="none") as memory:
         memory.add_many([{"content": f"fact {n}", "user_id": "u"} for n in range(30)])
     source = open_store(embedder="test:16")
-    adapter = source._core.adapter
+    adapter = source.adapter
 
     async def reembed() -> int:
         try:
-            return await adapter.reembed(source._core.embedder.embed)
+            return await adapter.reembed(WordEmbedder(dimension=16).embed)
         finally:
             await adapter.close()
 

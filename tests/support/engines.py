@@ -1,4 +1,4 @@
-"""The backends that every soak is run on, each empty."""
+"""Every backend, each empty."""
 
 from __future__ import annotations
 

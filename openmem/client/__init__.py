@@ -1,0 +1,6 @@
+"""The clients: Memory and AsyncMemory, and their views bound to one user."""
+
+from .bound import AsyncUserMemory, UserMemory
+from .clients import AsyncMemory, Memory
+
+__all__ = ["AsyncMemory", "AsyncUserMemory", "Memory", "UserMemory"]
