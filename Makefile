@@ -52,6 +52,6 @@ clean: ## remove .venv and everything made
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
 	@touch $@
 
-.venv/dev: .venv/python pyproject.toml
+.venv/dev: .venv/python pyproject.toml setup/editable.py
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
