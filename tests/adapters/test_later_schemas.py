@@ -93,7 +93,7 @@ def test_on_a_server_it_is_refused_and_left_as_it_is(kept: Kept) -> None:
     later_local(kept.folder / "qdrant-local-5")
     with on_a_server(kept.folder / "qdrant-local-5") as (url, twin):
         refuse(url)
-    assert twin.asked.keys() <= {"get", "get_exists", "put_index", "post_points"}, "points are only read"
+    assert twin.asked.keys() <= {"get", "get_exists", "post_points"}, "it is only read"
 
 
 def test_in_postgres_it_is_refused_and_left_as_it_is(kept: Kept, database: str, postgres: PostgresCluster) -> None:
