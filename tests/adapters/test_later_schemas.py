@@ -14,7 +14,7 @@ from qdrant_client import QdrantClient
 
 from openmem import ConfigurationError
 from openmem.adapters.postgres.schema import MIGRATIONS
-from openmem.adapters.qdrant.records import FACTS, SCHEMA
+from openmem.adapters.qdrant.points import FACTS, SCHEMA
 from openmem.adapters.sqlite.schema import STEPS
 from support.kept import Kept, on_a_server
 from support.servers import PostgresCluster
