@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .harness import Harness
 
@@ -17,13 +17,16 @@ class Check:
     id: str
     clause: str
     title: str
-    requires: tuple[str, ...] = field(repr=False)
-    run: Run = field(repr=False)
+    requires: tuple[str, ...]
+    run: Run
 
     @property
     def group(self) -> str:
         """The clause's group: SCO of SCO-1."""
         return self.clause.partition("-")[0]
+
+    def __repr__(self) -> str:
+        return f"Check({self.id!r})"
 
 
 CHECKS: list[Check] = []

@@ -34,11 +34,14 @@ class Result:
     clause: str
     colour: str
     outcome: Outcome
-    message: str = field(repr=False)
-    seconds: float = field(repr=False)
-    expected: str = field(default="", repr=False)
+    message: str
+    seconds: float
+    expected: str = ""
     """What was due where it is not good, and what came instead."""
-    got: str = field(default="", repr=False)
+    got: str = ""
+
+    def __repr__(self) -> str:
+        return f"Result({self.check!r}, {self.colour!r}, {self.outcome!r})"
 
 
 @dataclass
@@ -49,16 +52,19 @@ class Report:
     """
 
     target: str
-    header: Header = field(repr=False)
-    only: tuple[str, ...] = field(default=(), repr=False)
+    header: Header
+    only: tuple[str, ...] = ()
     planned: int = 0
     provider: str = ""
-    capabilities: Capabilities | None = field(default=None, repr=False)
-    results: list[Result] = field(default_factory=list, repr=False)
-    could_not_run: str = field(default="", repr=False)
+    capabilities: Capabilities | None = None
+    results: list[Result] = field(default_factory=list)
+    could_not_run: str = ""
     complete: bool = False
-    left: list[str] = field(default_factory=list, repr=False)
+    left: list[str] = field(default_factory=list)
     """Users of whom memories may be left in the provider."""
+
+    def __repr__(self) -> str:
+        return f"Report({self.target!r}, {len(self.results)} of {self.planned} results, complete={self.complete})"
 
     @property
     def counts(self) -> dict[Outcome, int]:

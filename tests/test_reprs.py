@@ -154,3 +154,16 @@ def test_a_moment_and_a_flag_are_shown_plainly() -> None:
     assert repr(entry) == "AuditEntry(timestamp=2026-01-02T03:04:05+00:00, action='get')"
     assert repr(models.UpdateRequest(id="m", pinned=True)) == "UpdateRequest(id='m', pinned=True)"
     assert isinstance(entry, BaseModel)
+
+
+def test_a_run_of_the_suite_and_its_parts_are_one_line() -> None:
+    from openmem.conformance import Check, Report, Result
+    from openmem.conformance.header import Header
+
+    async def run(harness: object) -> None: ...
+
+    assert check(Check("OWN-1.a", "OWN-1", "a title", (), run)) == "Check('OWN-1.a')"
+    result = Result("OWN-1.a", "OWN-1", "sync", "pass", "", 0.1)
+    assert check(result) == "Result('OWN-1.a', 'sync', 'pass')"
+    report = Report("memory://", Header(1), planned=2, results=[result])
+    assert check(report) == "Report('memory://', 1 of 2 results, complete=False)"
