@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,8 +31,8 @@ def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> tupl
         update={"verbs": both, "emulated": [*(native.emulated or ()), *supplied], "features": features}
     )
 
-    async def emulating(request: BaseModel) -> Any:
+    def emulating(request: BaseModel) -> Awaitable[Any]:
         form = supplied.get(VERB_OF[type(request)].name)
-        return await (form(request, handler, together, clock) if form else handler(request))
+        return form(request, handler, together, clock) if form else handler(request)
 
     return emulating, together
