@@ -84,10 +84,9 @@ class InProcessAdapter(NativeAdapter):
                 return {key: memory for key, memory in store.load(request.user_id, keys) if selected(memory)}
 
             with store.source(request.user_id) as source:
-                results = search(request, source, load)
+                found = search(request, source, load)
             _log_read(store, request.user_id, self.rules.entry("search", scope=request.scope))
-            for result in results:
-                result.memory = store.hand_out(result.memory)
+            results = selection.results((store.hand_out(memory), score) for memory, score in found)
             return models.SearchResponse(results=results)
 
         return await self.transact(work, write=False)

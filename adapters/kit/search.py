@@ -9,9 +9,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from openmem._generated.models import MemoryRecord, SearchRequest, SearchResult
+from openmem._generated.models import MemoryRecord, SearchRequest
 from openmem.protocol import cursors, ranking
-from openmem.protocol.selection import results
 
 from .vectors import VectorIndex
 
@@ -33,7 +32,7 @@ class Source(Protocol[Key]):
         """Return the BM25 scores of the user's memories that hold any of the terms."""
 
 
-def search(request: SearchRequest, source: Source[Key], load: Load[Key]) -> list[SearchResult]:
+def search(request: SearchRequest, source: Source[Key], load: Load[Key]) -> list[tuple[MemoryRecord, float]]:
     """Rank one user's memories by request.mode and return the best that are selected and reach min_score.
 
     Cosines below zero rank as they are; the score that is told, to which min_score applies, is at least 0.
@@ -43,7 +42,7 @@ def search(request: SearchRequest, source: Source[Key], load: Load[Key]) -> list
     if least is not None and least > 0:
         kept = np.flatnonzero(scores >= least).tolist()
         keys, scores = [keys[row] for row in kept], scores[kept]
-    return results(best(keys, scores, load, request.limit))
+    return best(keys, scores, load, request.limit)
 
 
 def _score(request: SearchRequest, source: Source[Key], load: Load[Key]) -> tuple[Sequence[Key], Scores]:

@@ -48,7 +48,11 @@ class UserIndex:
 
     def add(self, memory: MemoryRecord, vector: Floats | None) -> None:
         """Index a memory."""
-        bisect.insort(self.order, cursors.position(memory))
+        place = cursors.position(memory)
+        if not self.order or self.order[-1] < place:  # as is every new one, unless the clock was set back
+            self.order.append(place)
+        else:
+            bisect.insort(self.order, place)
         if memory.external_id is not None:
             self.external[memory.external_id] = memory.id
         self._index(memory, vector)
@@ -78,12 +82,12 @@ class UserIndex:
         least = self.least[key] = min(weights.values(), default=0.0)
         for term, each in weights.items():
             posting = postings.get(term)
-            if posting is None:
-                postings[term] = key if each == least else {key: each}
-            elif isinstance(posting, str):
-                postings[term] = {posting: self.least[posting], key: each}
-            else:
+            if isinstance(posting, dict):
                 posting[key] = each
+            elif posting is None:
+                postings[term] = key if each == least else {key: each}
+            else:
+                postings[term] = {posting: self.least[posting], key: each}
         self.weight += weight(memory)
         if vector is not None and self.index is not None:
             self.index.put(key, vector)

@@ -20,6 +20,8 @@ RIGHTS = 0o600
 """Of a new file: its owner alone reads it. SQLite gives its log and index the same."""
 _making = Lock()
 """Held while a file is made, since closing any handle of a file releases all locks that this process has on it."""
+CACHE = 8_000
+"""KiB of pages that a connection that writes keeps: with fewer, a batch writes pages to the log again and again."""
 BESIDE = (
     *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR),
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM),
@@ -263,6 +265,7 @@ class Connections:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log and its index
             if writes:
                 connection.execute("PRAGMA busy_timeout=0")
+                connection.execute(f"PRAGMA cache_size=-{CACHE}")
         except sqlite3.Error:
             connection.close()
             raise

@@ -51,14 +51,14 @@ def alone(method: Callable[Concatenate[File, P], T]) -> Callable[Concatenate[Fil
 
     @wraps(method)
     def call(self: File, /, *args: P.args, **options: P.kwargs) -> T:
-        thread, frame = get_ident(), sys._getframe()
-        held, outer = self.inside.get(thread), frame if thread in self.inside else None
+        thread = get_ident()
+        held, outer = self.inside.get(thread), sys._getframe() if thread in self.inside else None
         while outer is not None and outer is not held:
             outer = outer.f_back
         if outer is not None:
             raise within_itself()
         try:
-            self.inside[thread] = frame
+            self.inside[thread] = sys._getframe()  # in no variable: a frame that holds itself is freed late
             return method(self, *args, **options)
         finally:
             self.inside.pop(thread, None)

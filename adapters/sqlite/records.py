@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
+from itertools import compress
 from sqlite3 import Connection, Cursor
 from typing import Any
 
@@ -21,13 +22,19 @@ from .counts import CHAIN, counted
 from .index import FEW, KEPT, Caches, UserIndex
 from .schema import COLUMNS, row
 
-_INSERT = f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_LOGGED = ("user", "timestamp", *Logged._fields[1:])
 _REPLACE = f"UPDATE records SET ({', '.join(COLUMNS)}) = ({', '.join('?' * len(COLUMNS))}) WHERE key = ?"  # noqa: S608
 
 
-def packed(vector: Sequence[float]) -> bytes:
+@lru_cache(256)
+def _insertion(table: str, columns: tuple[str, ...], given: tuple[bool, ...]) -> str:
+    names = list(compress(columns, given))
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+
+
+def packed(vector: Sequence[float]) -> bytearray:
     """Write a vector as the file keeps it: of length 1, in float32, little-endian."""
-    return unit(vector).astype("<f4").tobytes()
+    return bytearray(unit(vector).astype("<f4", copy=False).tobytes())  # bytes take sqlite3 longer: see _insert
 
 
 class Records:
@@ -60,6 +67,11 @@ class Records:
     def _one(self, query: str, *values: Any) -> Any:
         return self.connection.execute(query, values).fetchone()
 
+    def _insert(self, table: str, columns: tuple[str, ...], values: Sequence[Any]) -> int | None:
+        """Insert a row and return its key; what is None is left out, for which sqlite3 would look for an adapter."""
+        statement = _insertion(table, columns, tuple([value is not None for value in values]))
+        return self.connection.execute(statement, [value for value in values if value is not None]).lastrowid
+
     def _walk(self, query: str, values: Sequence[Any]) -> Cursor:
         walk = self.connection.execute(query, values)
         self._walks.append(walk)
@@ -86,7 +98,7 @@ class Records:
     def insert(self, memory: MemoryRecord, vector: Sequence[float] | None) -> None:
         self._hold_embedding()
         user = self._user(memory.user_id)
-        key = self.connection.execute(_INSERT, row(memory, user)).lastrowid
+        key = self._insert("records", COLUMNS, row(memory, user))
         self.index_content(key, user, memory.content)
         self.count(user, memories=1, vectors=0 if vector is None else 1)
         if vector is not None:
@@ -206,11 +218,8 @@ class Records:
 
     def log_all(self, entries: Sequence[tuple[str, Logged]]) -> None:
         """Append to the audit logs of several users."""
-        self.connection.executemany(
-            "INSERT INTO audit (user, timestamp, app, action, memory_id, scope, request_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(self._user(user_id), micros(entry.timestamp), *entry[1:]) for user_id, entry in entries],
-        )
+        for user_id, entry in entries:
+            self._insert("audit", _LOGGED, (self._user(user_id), micros(entry.timestamp), *entry[1:]))
 
     def logged(self, user_id: str) -> Iterator[Logged]:
         kept = self._reads.of(user_id)  # before the snapshot begins, so that none is in neither

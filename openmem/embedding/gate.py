@@ -15,6 +15,7 @@ from ..runtime.bridge import cancelling
 from . import Embedder, RefusedTextsError
 
 Floats = NDArray[np.float32]
+FLOAT32 = np.dtype(np.float32)
 FEW = 8_192
 """Numbers up to which a product starts no threads of the library's."""
 
@@ -81,7 +82,7 @@ class Gated:
             raise self._wrong(f"{given.dtype}, not numbers")
         if given.shape != (count, self.dimension):
             raise self._wrong(f"vectors of shape {given.shape[1:]}, where {self.dimension} numbers are expected")
-        array = given if given.dtype == np.float32 else _narrowed(given)
+        array = given if given.dtype == FLOAT32 else _narrowed(given)
         if lent and array is given:
             array = given.copy()  # the embedder may use its own again
         if not _finite(array):
@@ -90,10 +91,11 @@ class Gated:
 
     def _numbers(self, vectors: Any) -> NDArray[Any]:
         rows = [vectors] if hasattr(vectors, "shape") else vectors
-        if any(map(_is_masked, rows)):
-            raise self._wrong("vectors of which a part is masked")
-        if any(map(_has_truth, rows)):
-            raise self._wrong("truth values, not numbers")
+        if not all(type(row) is np.ndarray and row.dtype is FLOAT32 for row in rows):
+            if any(map(_is_masked, rows)):
+                raise self._wrong("vectors of which a part is masked")
+            if any(map(_has_truth, rows)):
+                raise self._wrong("truth values, not numbers")
         try:
             return np.array(vectors)
         except ValueError:

@@ -73,15 +73,19 @@ def _best_mode(request: SearchRequest, features: CapabilityFeatures) -> Mode | N
 
 async def _complete(request: BaseModel, embedder: Embedder) -> None:
     """Put a vector on everything in the request that lacks one."""
-    asked = [(item, _text(item)) for item in _embeddable(request) if item.vector is None]
-    lacking = [item for item, text in asked if text is not None]
+    lacking: list[Embeddable] = []
+    texts: list[str] = []
+    for item in _embeddable(request):
+        if item.vector is None and (text := _text(item)) is not None:
+            lacking.append(item)
+            texts.append(text)
     if not lacking:
         return
-    vectors = await embedder.embed([text for _, text in asked if text is not None])
-    for number, (item, vector) in enumerate(zip(lacking, vectors, strict=True), 1):
-        item.vector = vector  # type: ignore[assignment]  # a row of a numpy matrix passes as it is
-        if number % PIECE == 0:
+    vectors = await embedder.embed(texts)
+    for number, item in enumerate(lacking):  # the gate has counted them
+        if number and number % PIECE == 0:
             await breathe()
+        item.vector = vectors[number]  # type: ignore[assignment]  # a row of a numpy matrix passes as it is
 
 
 async def _add_others(request: AddManyRequest, refusal: RefusedTextsError, handler: Handler) -> BatchResponse:
@@ -107,8 +111,9 @@ def _embeddable(request: Any) -> Sequence[Embeddable]:
     return [request] if kind in (AddRequest, UpdateRequest, SearchRequest) else []
 
 
-def _text(item: Embeddable) -> str | None:
+def _text(item: Any) -> str | None:
     """Return the text that an item's vector is made from; None where it needs none."""
-    if isinstance(item, SearchRequest):
-        return None if item.mode == "keyword" else item.query
-    return item.content
+    if type(item) is SearchRequest and item.mode == "keyword":
+        return None
+    text: str | None = item.query if type(item) is SearchRequest else item.content
+    return text

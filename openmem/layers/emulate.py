@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,9 +20,9 @@ def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> Hand
     """Wrap a handler; native: what it supports of itself."""
     supplied, both = _supplied(native), together(native)
 
-    async def emulating(request: BaseModel) -> Any:
+    def emulating(request: BaseModel) -> Awaitable[Any]:
         form = supplied.get(VERB_OF[type(request)].name)
-        return await (form(request, handler, both, clock) if form else handler(request))
+        return form(request, handler, both, clock) if form else handler(request)
 
     return emulating
 

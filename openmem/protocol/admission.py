@@ -20,26 +20,28 @@ class Admission:
     def __init__(self, capabilities: Capabilities) -> None:
         self.capabilities, self._features = capabilities, capabilities.features
         self._verbs = frozenset(capabilities.verbs) | {"capabilities"}
+        self._longest, self._embedding = self._features.max_content_length, self._features.embedding
+        self._most = capabilities.limits.max_batch_size if capabilities.limits else None
         self._lacking = {field: feature for field, feature in NEEDS.items() if not self._has(feature)}
 
     def admit(self, request: BaseModel) -> None:
         """Raise UnsupportedCapabilityError for a verb, field or mode that is not offered, or a typed error of size."""
-        entry, values = VERB_OF[type(request)], request.__dict__
+        entry, values, given = VERB_OF[type(request)], request.__dict__, request.__pydantic_fields_set__
         verb = entry.name
         if verb not in self._verbs:
             raise self._missing(verb)
         if entry.needs and not self._has(entry.needs):
             raise self._unsupported(verb, f"Its features do not say {entry.needs}.")
-        for field in self._lacking.keys() & request.model_fields_set if self._lacking else ():
+        for field in self._lacking.keys() & given if self._lacking else ():
             if values.get(field) is not None:
                 raise self._lacks(verb, field)
-        if request.model_extra and "metadata" in self._lacking:
-            raise self._unsupported(f"{verb} with {', '.join(request.model_extra)}", "Leave extensions out.")
+        if request.__pydantic_extra__ and "metadata" in self._lacking:
+            raise self._unsupported(f"{verb} with {', '.join(request.__pydantic_extra__)}", "Leave extensions out.")
         mode = values.get("mode")
         if mode is not None and not self._has(MODES[mode]):
             raise self._unsupported(f"{mode} search", self._other_modes())
         self._admit_sizes(values)
-        if "limit" in request.model_fields_set:
+        if "limit" in given:
             self._admit_limit(verb, values["limit"])
 
     def _has(self, feature: str) -> bool:
@@ -54,21 +56,20 @@ class Admission:
 
     def _admit_sizes(self, values: Mapping[str, Any]) -> None:
         provider = self.capabilities.provider
-        content, longest = values.get("content"), self._features.max_content_length
+        content, longest = values.get("content"), self._longest
         if content is not None and longest is not None and len(content) > longest:
             raise PayloadTooLargeError(
                 f"content has {len(content)} characters; {provider} takes {longest}.", remedy="Split it."
             )
-        vector, embedding = values.get("vector"), self._features.embedding
+        vector, embedding = values.get("vector"), self._embedding
         if vector is not None and embedding is not None and len(vector) != embedding.dimension:
             raise InvalidRequestError(
                 f"vector has {len(vector)} numbers; the store holds vectors of {embedding.dimension} "
                 f"({embedding.model}).",
                 remedy="Make it with the store's model.",
             )
-        items = values.get("items") or values.get("ids") or ()
-        most = self.capabilities.limits.max_batch_size if self.capabilities.limits else None
-        if most is not None and len(items) > most:
+        items, most = values.get("items") or values.get("ids"), self._most
+        if items and most is not None and len(items) > most:
             raise PayloadTooLargeError(f"{len(items)} items; {provider} takes {most}.", remedy="Send fewer.")
 
     def _missing(self, verb: str) -> UnsupportedCapabilityError:

@@ -27,13 +27,16 @@ def weights(words: Sequence[str]) -> dict[str, float]:
     It depends on nothing but the memory's own terms, so it is fixed when the memory is written.
     """
     norm = K1 * (1 - B + B * max(len(words), SHORTEST) / AVERAGE)
-    once = dict.fromkeys(words, 1 / (1 + norm))
-    if len(once) == len(words):
-        return once
-    counts: dict[str, int] = {}
+    found: dict[str, float] = {}
+    repeated: dict[str, int] = {}
+    once = 1 / (1 + norm)
     for word in words:
-        counts[word] = counts.get(word, 0) + 1
-    return {term: count / (count + norm) for term, count in counts.items()}
+        if word not in found:  # as most are
+            found[word] = once
+        else:
+            repeated[word] = count = repeated.get(word, 1) + 1
+            found[word] = count / (count + norm)
+    return found
 
 
 def bm25(postings: Iterable[Mapping[Key, float]], *, count: int) -> dict[Key, float]:

@@ -121,7 +121,7 @@ def count_values(value: Any, most: int) -> int:
 
 def _check_values(request: BaseModel) -> None:
     values = request.__dict__
-    for name in request.model_fields_set:
+    for name in request.__pydantic_fields_set__:
         value = values.get(name)
         if isinstance(value, str):
             check_text(name, value)
@@ -135,8 +135,8 @@ def _check_values(request: BaseModel) -> None:
                 check_text(name, item) if isinstance(item, str) else check_json(name, item.model_dump())
         elif isinstance(value, BaseModel):
             check_json(name, value.model_dump())
-    if request.model_extra:
-        _check_extensions(request, request.model_extra)
+    if request.__pydantic_extra__:
+        _check_extensions(request, request.__pydantic_extra__)
 
 
 def _check_extensions(request: BaseModel, extensions: dict[str, Any]) -> None:
@@ -173,8 +173,8 @@ def _check_update(request: UpdateRequest) -> None:
 def _check_written(request: AddRequest | UpdateRequest) -> None:
     if request.metadata is not None:
         request.metadata = check_json("metadata", request.metadata)
-    if request.metadata or request.model_extra:
-        check_size(request.metadata, request.model_extra)
+    if request.metadata or request.__pydantic_extra__:
+        check_size(request.metadata, request.__pydantic_extra__)
     if request.vector is not None:
         check_vector(request.vector)
 
