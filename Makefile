@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format generate bench clean
+.PHONY: help demo test soak check format generate api bench clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -18,11 +18,12 @@ test: .venv/dev ## run the whole test suite
 soak: .venv/dev ## run the long soaks: many searches under churn, interrupts, forks, faults in turn
 	$(BIN)/python -m pytest tests/soak
 
-check: .venv/dev ## lint, strict types, and drift between the spec and the generated code
+check: .venv/dev ## lint, strict types, and drift: of the generated code from the spec, of the API from its snapshot
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python spec/generate.py --check
+	$(BIN)/python spec/api.py --check
 
 format: .venv/dev ## format the code
 	$(BIN)/ruff check --fix .
@@ -30,6 +31,9 @@ format: .venv/dev ## format the code
 
 generate: .venv/dev ## write openmem/_generated from spec/openapi.yaml
 	$(BIN)/python spec/generate.py
+
+api: .venv/dev ## accept the public API as it is now: print what breaks, write spec/api.txt
+	$(BIN)/python spec/api.py
 
 bench: .venv/dev ## measure retrieval and speed, each beside its raw engine
 	$(BIN)/python benchmarks/engines.py
@@ -52,6 +56,6 @@ clean: ## remove .venv and everything made
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
 	@touch $@
 
-.venv/dev: .venv/python pyproject.toml
+.venv/dev: .venv/python pyproject.toml setup/editable.py
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@

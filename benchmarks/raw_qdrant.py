@@ -34,7 +34,7 @@ def local(data: Data, folder: Path) -> Row:
     )
 
     def struct(point: Point) -> models.PointStruct:
-        vectors = {
+        vectors: dict[str, Any] = {
             name: models.SparseVector(indices=each.indices, values=each.values) if isinstance(each, Words) else each
             for name, each in point.vectors.items()
         }

@@ -124,20 +124,21 @@ _HOMES = {
     "register_adapter": "registry",
 }
 
+if not TYPE_CHECKING:  # for a checker every name would be there
 
-def __getattr__(name: str) -> Any:
-    """Import a public name from its home when it is first asked for, so that `import openmem` stays light."""
-    if name == "__version__":
-        return import_module("importlib.metadata").version("openmem-sdk")
-    if name not in __all__:
-        raise AttributeError(f"module 'openmem' has no attribute {name!r}")
-    home = _HOMES.get(name) or ("errors" if name.endswith("Error") else "types")
-    try:
-        value = getattr(import_module(f".{home}", __name__), name)
-    except AttributeError as error:  # which `from openmem import …` would take for a name that is not there
-        raise ImportError(f"openmem.{home} cannot be imported: {error}") from error
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        """Import a public name from its home when it is first asked for, so that `import openmem` stays light."""
+        if name == "__version__":
+            return import_module("importlib.metadata").version("openmem-sdk")
+        if name not in __all__:
+            raise AttributeError(f"module 'openmem' has no attribute {name!r}")
+        home = _HOMES.get(name) or ("errors" if name.endswith("Error") else "types")
+        try:
+            value = getattr(import_module(f".{home}", __name__), name)
+        except AttributeError as error:  # which `from openmem import …` would take for a name that is not there
+            raise ImportError(f"openmem.{home} cannot be imported: {error}") from error
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

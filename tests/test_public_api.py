@@ -8,15 +8,19 @@ import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pydantic
 import pytest
 
 import openmem
 from openmem import errors, types
+from support.checkers import TYPED, complaints
 from support.processes import python
 
 ROOT = Path(__file__).parents[1]
@@ -141,7 +145,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    for name in SHIPPED:
+    for name in (*SHIPPED, "setup"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -171,6 +175,7 @@ def test_the_wheel_carries_the_spec_the_doors_and_the_licence(wheel: zipfile.Zip
     assert "openmem.adapters.memory:MemoryAdapter" in metadata["entry_points.txt"]
     assert "openmem = openmem.cli:main" in metadata["entry_points.txt"]
     assert "Name: openmem-sdk" in metadata["METADATA"]
+    assert "Classifier: Typing :: Typed" in metadata["METADATA"]
     assert "Apache License" in metadata["LICENSE"]
 
 
@@ -191,6 +196,19 @@ def test_the_wheel_works_without_the_checkout(wheel: zipfile.ZipFile, tmp_path: 
     assert all(file.startswith(str(tmp_path)) for file in files)
 
 
+def test_the_wheel_is_typed_where_it_is_installed(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=False)
+    own = Path(sysconfig.get_path("purelib", "venv", {"base": str(tmp_path / "venv")}))
+    wheel.extractall(own)
+    (own / "needed.pth").write_text(str(Path(pydantic.__file__).parents[1]), "utf-8")  # what openmem depends on
+    executable = tmp_path / "venv" / "bin" / "python"
+    command = [executable, "-c", "import openmem.conformance; print(openmem.conformance.__file__)"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert Path(result.stdout.strip()).is_relative_to(own), result.stderr
+    assert complaints(TYPED / "app.py", tmp_path, executable=str(executable)) == set()
+    assert len(complaints(TYPED / "wrong.py", tmp_path, executable=str(executable))) > 30
+
+
 # --- names and their homes ----------------------------------------------------------------------------------------
 
 
@@ -205,7 +223,7 @@ def test_every_public_name_comes_from_its_home(name: str) -> None:
 
 def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(Path(openmem.__file__).read_text("utf-8"))
-    (guarded,) = (node for node in tree.body if isinstance(node, ast.If))
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
     seen = [
         alias.asname or alias.name
         for node in ast.walk(guarded)

@@ -180,36 +180,30 @@ class PostgresStore:
 
     async def secure(self, wanted: bool) -> None:
         """Put row-level security in force where it is wanted; refuse to read a store without it that has it."""
-        forced = await self._forced()
-        if forced and not wanted:
-            raise ConfigurationError("the store has row-level security.", remedy="Configure rls=true.")
         if not wanted:
+            forced = "SELECT relforcerowsecurity FROM pg_class WHERE oid = %s::regclass"
+            if await self.one(forced, *self._of("memories")):
+                raise ConfigurationError("the store has row-level security.", remedy="Configure rls=true.")
             return
         if await self.one("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"):
             raise ConfigurationError(
                 "row-level security does not bind this role.",
                 remedy="Connect as a role without SUPERUSER and BYPASSRLS.",
             )
-        if forced:
-            return
-        async with self.step():
-            if await self._forced():
-                return
-            for name in OWNED:
-                for part in await self._parts(name):
+        if await self._unsecured():
+            async with self.step():
+                for part in await self._unsecured():
                     await self.do(f"CREATE POLICY owner ON {part} USING ({POLICY})")
                     await self.do(f"ALTER TABLE {part} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
 
-    async def _forced(self) -> bool:
-        table = f"{self._names.quoted}.memories"
-        return bool(await self.one("SELECT relforcerowsecurity FROM pg_class WHERE oid = %s::regclass", table))
+    async def _unsecured(self) -> list[str]:
+        """Name the tables, and those that they are divided into, that can be read without row-level security."""
+        sql = """SELECT c.oid::regclass::text FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+            WHERE coalesce(i.inhparent, c.oid) = ANY (%s::text[]::regclass[]) AND NOT c.relforcerowsecurity"""
+        return [name for (name,) in await (await self.session.execute(sql, [self._of(*OWNED)])).fetchall()]
 
-    async def _parts(self, table: str) -> list[str]:
-        """Name a table and those that it is divided into, each of which could be read by itself."""
-        whole = f"{self._names.quoted}.{table}"
-        sql = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass"
-        rows = await (await self.session.execute(sql, [whole])).fetchall()
-        return [whole, *(name for (name,) in rows)]
+    def _of(self, *tables: str) -> list[str]:
+        return [f"{self._names.quoted}.{table}" for table in tables]
 
     async def meta(self, name: str) -> str | None:
         """Read a fact about the store."""

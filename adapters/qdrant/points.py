@@ -164,8 +164,9 @@ def log_fields(user_id: str) -> tuple[str, ...]:
 
 def entries_of(payload: Payload, user_id: str) -> list[Logged]:
     """Read one user's entries of a point, most recent first."""
-    written = json.loads(payload["entries"][_field(user_id)])
-    return [Logged(datetime.fromisoformat(moment), *rest) for moment, *rest in reversed(written)]
+    entries = payload["entries"]
+    written = entries if isinstance(entries, str) else entries[_field(user_id)]  # the first points had one user each
+    return [Logged(datetime.fromisoformat(moment), *rest) for moment, *rest in reversed(json.loads(written))]
 
 
 def _entries(logged: Sequence[Logged]) -> str:

@@ -112,10 +112,11 @@ class QdrantStore:
         """Make the store where it was not made, or not to the end."""
         await self._check(self.memories)
         await self._check(self.sidecar)
-        await self.engine.create(self.sidecar, Layout(None, SIDECAR_INDEXES))
+        await self.engine.create(self.sidecar, Layout(None, {}))  # a later one is opened, and left as it is
         found = await self._written()
         if found and found[0]["schema"] > SCHEMA:
             raise newer_schema(f"the collection {self.memories}", found[0]["schema"], SCHEMA)
+        await self.engine.create(self.sidecar, Layout(None, SIDECAR_INDEXES))
         await self.engine.create(self.memories, Layout(embedding.dimension if embedding else None, MEMORY_INDEXES))
         if not found:
             for collection in (self.sidecar, self.memories):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from sqlite3 import Connection
 
-from openmem._generated.models import MemoryRecord
+from openmem._generated.models import AuditEntry, MemoryRecord
 from openmem.errors import ConfigurationError
 from openmem.protocol.clock import micros
 
@@ -25,6 +25,10 @@ COLUMNS = (
     *("valid_from", "valid_to", "superseded_at", "archived", "scope", "kind", "tags", "record"),
 )
 """What is kept of a memory: the record, and beside it what is looked up or counted."""
+
+AUDIT = """CREATE TABLE audit (
+    key INTEGER PRIMARY KEY, user INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+    app TEXT, action TEXT NOT NULL, memory_id TEXT, scope TEXT, request_id TEXT)"""
 
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -64,9 +68,7 @@ def _tables(connection: Connection) -> bool:
         """CREATE TABLE vectors (
             memory INTEGER PRIMARY KEY, user INTEGER NOT NULL, revision INTEGER NOT NULL, data BLOB NOT NULL)""",
         "CREATE INDEX vectors_changed ON vectors (user, revision)",
-        """CREATE TABLE audit (
-            key INTEGER PRIMARY KEY, user INTEGER NOT NULL, timestamp INTEGER NOT NULL,
-            app TEXT, action TEXT NOT NULL, memory_id TEXT, scope TEXT, request_id TEXT)""",
+        AUDIT,
         "CREATE INDEX audit_user ON audit (user)",
         f"PRAGMA application_id={APPLICATION_ID}",
     ):
@@ -124,9 +126,28 @@ def _move(connection: Connection) -> bool:
 
 def _order_audit(connection: Connection) -> bool:
     """Index the audit log by time: a client stores what it has kept back of its reads after what others did later."""
+    if connection.execute("SELECT 1 FROM pragma_table_info('audit') WHERE name = 'entry'").fetchone():
+        _unfold_audit(connection)
     connection.execute("CREATE INDEX audit_newest ON audit (user, timestamp)")
-    connection.execute("DROP INDEX audit_user")
+    connection.execute("DROP INDEX IF EXISTS audit_user")
     return True
+
+
+def _unfold_audit(connection: Connection) -> None:
+    """Give an audit log columns: the first files of version 1 keep each entry as JSON."""
+    connection.execute("ALTER TABLE audit RENAME TO folded")
+    connection.execute(AUDIT)
+    rows = connection.execute("SELECT key, user, entry FROM folded ORDER BY key").fetchall()
+    connection.executemany(
+        "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(key, user, *_entry(AuditEntry.model_validate_json(entry))) for key, user, entry in rows],
+    )
+    connection.execute("DROP TABLE folded")
+
+
+def _entry(entry: AuditEntry) -> tuple[object, ...]:
+    moment = entry.timestamp and micros(entry.timestamp)
+    return moment, entry.app, entry.action, entry.memory_id, entry.scope, entry.request_id
 
 
 def _weigh(connection: Connection) -> bool:

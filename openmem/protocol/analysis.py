@@ -16,7 +16,7 @@ from functools import lru_cache
 from ..runtime.fork import Lock, importing, in_child
 from .folding import EXPONENT, folded, replaced
 
-ANALYSIS = "unicode-2"
+ANALYSIS = "unicode-3"
 """Name of this text analysis; stores that keep its terms record it, so that a change of it can be noticed."""
 
 STOP_WORDS = frozenset(

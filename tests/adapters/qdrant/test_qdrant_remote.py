@@ -106,7 +106,7 @@ def test_a_new_collection_is_made_for_many_users_and_for_a_cluster(server: Serve
     for asked in server.created.values():
         assert (asked["shard_number"], asked["replication_factor"], asked["write_consistency_factor"]) == (6, 2, 2)
         assert asked["hnsw_config"] == {"m": 0, "payload_m": 16}
-        assert asked["sparse_vectors"] == {"terms-unicode-2": {"modifier": "idf"}}
+        assert asked["sparse_vectors"] == {"terms-unicode-3": {"modifier": "idf"}}
     assert server.created["mem"]["vectors"] == {"dense": {"size": 32, "distance": "Cosine"}}
     assert server.indexes["mem"]["user_id"] == {"type": "keyword", "is_tenant": True}
     assert {"scopes", "tags", "created_at", "superseded_at"} < server.indexes["mem"].keys()

@@ -1,0 +1,61 @@
+"""The build backend: setuptools, and an editable install whose types are found.
+
+setuptools serves an editable install that maps folders by a finder, which type checkers cannot read: they read folders
+on the path. So build/src, where every package lies under its name as a link, is put on the path beside the finder.
+Links lead to folders, so a new module is there at once; one directly in openmem/ comes from the finder until the next
+install.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from setuptools import build_meta
+from setuptools.build_meta import *  # noqa: F403  the other hooks as they are
+
+ROOT = Path(__file__).parents[1]
+LINKS = ROOT / "build" / "src"
+
+
+def build_editable(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
+    """Build the wheel of an editable install; without the links where the system makes none."""
+    name: str = build_meta.build_editable(wheel_directory, config_settings, metadata_directory)
+    try:
+        make_links()
+    except OSError as error:
+        print(f"Type checkers will not find openmem: {error}")  # noqa: T201  pip shows it
+    else:
+        add_file(Path(wheel_directory, name), "openmem_sdk-links.pth", f"{LINKS}\n".encode())
+    return name
+
+
+def make_links() -> None:
+    """Lay out the packages under their names."""
+    mapped = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-dir"]
+    (LINKS / "openmem").mkdir(parents=True, exist_ok=True)
+    for old in (LINKS / "openmem").iterdir():
+        if not old.exists():
+            old.unlink()
+    folders = {package.replace(".", "/"): ROOT / folder for package, folder in mapped.items()}
+    for name, target in ({f"openmem/{each.name}": each for each in (ROOT / "openmem").iterdir()} | folders).items():
+        if not (LINKS / name).exists():
+            (LINKS / name).symlink_to(os.path.relpath(target, (LINKS / name).parent))
+
+
+def add_file(wheel: Path, name: str, content: bytes) -> None:
+    """Add a file to a wheel and to its list of files."""
+    with zipfile.ZipFile(wheel) as old:
+        entries = {each: old.read(each) for each in old.namelist()}
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    record = next(each for each in entries if each.endswith(".dist-info/RECORD"))
+    entries[name] = content
+    entries[record] += f"{name},sha256={digest},{len(content)}\n".encode()
+    with zipfile.ZipFile(wheel, "w") as new:
+        for each in entries:
+            new.writestr(each, entries[each])
