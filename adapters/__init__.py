@@ -1,1 +1,1 @@
-"""The backends: one file each, loaded through openmem.registry. The core never imports from here."""
+"""The backends, a folder each, loaded by openmem.registry; kit is what they are built of. The core imports neither."""

@@ -1,4 +1,4 @@
-"""Checks as data: each cites the clause it holds a provider to."""
+"""What a check is, and how one is registered: @check with the clause that it holds a provider to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a check ends that does not pass."""
+"""How a check ends that does not pass: failed or inconclusive, and how that is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""openmem: one protocol for AI memory, any backend."""
+"""openmem: one protocol for AI memory, any backend; the public names, each loaded when it is asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Adapter base class: what a backend implements."""
+"""The base class of every backend: its verbs, what it says of itself, how it opens, closes and is told of a fork."""
 
 from __future__ import annotations
 

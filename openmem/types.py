@@ -1,4 +1,4 @@
-"""The protocol's models under their public names; requests and responses are for authors of adapters."""
+"""The protocol's models under their public names; requests and responses are for adapters, layers and handle."""
 
 from ._generated.models import (
     AddManyRequest,

@@ -123,7 +123,7 @@ def clauses_source() -> str:
         r"^- \*\*([A-Z]+-\d+)\*\* (.+?)\n(?=- |\n|\Z)", SEMANTICS.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
     lines = [f"    {clause!r}: {' '.join(text.split())!r},\n" for clause, text in items]
-    return f'"""What the clauses say."""\n\nCLAUSES: dict[str, str] = {{\n{"".join(lines)}}}\n'
+    return f'"""The clauses of spec/semantics.md, by id."""\n\nCLAUSES: dict[str, str] = {{\n{"".join(lines)}}}\n'
 
 
 def collect_verbs(spec: Schema) -> dict[str, Schema]:
@@ -225,7 +225,7 @@ def models_source(spec: Schema, verbs: dict[str, Schema], folder: Path) -> str:
         check=True,
     )
     source = strip_header(target.read_text("utf-8")).replace("from openmem.model ", "from ..model ")
-    return HEADER + '"""Models and request models."""\n' + source
+    return HEADER + '"""The models of records, requests and responses."""\n' + source
 
 
 def wanted(name: str) -> bool:

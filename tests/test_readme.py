@@ -1,9 +1,11 @@
-"""What the README says is true."""
+"""What the README says is true; tests/test_docs.py runs its code."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import shlex
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ import pytest
 
 from openmem import Memory, conformance
 from openmem.adapter import Adapter
+from openmem.cli import main
+from openmem.config import Configuration, resolve
+from openmem.embedding import info
+from openmem.registry import GROUP
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -59,26 +65,73 @@ def test_the_adapter_serves_a_client() -> None:
         assert [hit.memory.id for hit in memory.search("tea drinkers drink", "alice")] == [record.id]
 
 
-def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def first_screen() -> str:
+    return README.partition("\n## ")[0]
+
+
+def test_the_first_screen_is_a_sentence_a_command_ten_lines_and_a_table() -> None:
+    sentence = first_screen().splitlines()[2]
+    assert sentence.count(".") == 1
+    assert first_screen().index(sentence) < first_screen().index("pip install") < first_screen().index("```python")
+    assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) <= 10
+    assert len(first_screen().splitlines()) < 50
+
+
+def backends() -> list[dict[str, str]]:
+    """Read the table of backends."""
+    head, _, *rows = [line for line in first_screen().splitlines() if line.startswith("|")]
+    columns = [each.strip() for each in head.strip("|").split("|")]
+    return [dict(zip(columns, (each.strip() for each in row.strip("|").split("|")), strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize("told", backends(), ids=lambda told: told["URL"])
+def test_the_table_says_what_a_backend_declares(told: dict[str, str]) -> None:
+    url = told["URL"].split("`")[1]
+    chosen = resolve(url, embedder="none" if url == "mem0://api.mem0.ai" else "test:8")
+    features = chosen.adapter(chosen.settings, embedding=info(chosen.make_embedder())).features()
+    modes = [mode for mode in ("keyword", "vector", "hybrid") if getattr(features, f"{mode}_search")]
+    assert told["search"] == ", ".join(modes)
+    assert told["durable"] == ("yes" if features.durable else "no")
+
+
+def test_the_table_names_every_scheme_and_its_extra() -> None:
+    named = {told["URL"].split("`")[1].partition("://")[0]: told["extra"] for told in backends()}
+    entries = {entry.name: entry for entry in entry_points(group=GROUP)}
+    aliases = {"postgresql", "qdrants"}  # other schemes of a backend that is there
+    assert {scheme: re.sub(r"\[(\w+)\].*", r"\1", extra) for scheme, extra in named.items()} == {
+        scheme: ",".join(entry.extras) for scheme, entry in entries.items() if scheme not in aliases
+    }
+
+
+def test_one_line_of_the_file_swaps_the_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (toml,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "openmem.toml").write_text(toml)
     monkeypatch.chdir(tmp_path)
-    exec(block_with("Switched to coffee"), {})
-    printed = capsys.readouterr().out
-    assert "Switched to coffee" in printed
-    assert "Prefers dark mode [mem_" in printed
-    assert "green tea" not in printed
+    monkeypatch.setenv("DB_PASSWORD", "secret")
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    assert resolve().adapter.name == "sqlite"
+    for chosen in (resolve(profile="prod"), chosen_by_variable(monkeypatch)):
+        assert (chosen.adapter.name, chosen.options.embedder) == ("postgres", "openai:text-embedding-3-small")
 
 
-def test_the_capabilities_lines_run(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(block_with("capabilities.emulated"), {})
-    assert "context" in capsys.readouterr().out
+def chosen_by_variable(monkeypatch: pytest.MonkeyPatch) -> Configuration:
+    monkeypatch.setenv("OPENMEM_PROFILE", "prod")
+    return resolve()
+
+
+def test_the_commands_at_a_terminal_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = [shlex.split(line)[1:] for line in re.findall(r"^openmem .*$", README, re.MULTILINE)]
+    assert [command[0] for command in commands] == ["add", "search", "doctor", "conformance"]
+    assert [main(command) for command in commands[:3]] == [0, 0, 0]
+    assert "Prefers dark mode" in capsys.readouterr().out
 
 
 def test_the_commands_of_the_readme_exist() -> None:
     makefile = (Path(__file__).parents[1] / "Makefile").read_text("utf-8")
-    for verb in re.findall(r"^make (\w+)", README, re.MULTILINE):
+    verbs = re.findall(r"^make (\w+)", README, re.MULTILINE)
+    assert verbs == ["demo", "test"]
+    for verb in verbs:
         assert re.search(rf"^{verb}:", makefile, re.MULTILINE)
-
-
-def test_links_of_the_readme_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (Path(__file__).parents[1] / target).exists(), target

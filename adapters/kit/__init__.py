@@ -1,1 +1,1 @@
-"""What a backend is built of."""
+"""What a backend is built of: base classes, rules of change, exact search, audit entries, folders, HTTP."""

@@ -1,4 +1,4 @@
-"""What every backend over an engine of its own has in common."""
+"""NativeAdapter, the base of backends that keep whole records, and errors that several of them raise."""
 
 from __future__ import annotations
 

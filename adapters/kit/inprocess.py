@@ -1,4 +1,4 @@
-"""What the backends in this process share: every verb of the protocol, over a small store of records."""
+"""InProcessAdapter: every verb of a backend in this process, over a small store of records."""
 
 from __future__ import annotations
 

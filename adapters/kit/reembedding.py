@@ -1,4 +1,4 @@
-"""Vectors made anew beside those in use, which go when the last new one is there.
+"""Vectors made anew beside those in use, which go when the last new one is there; for openmem reembed.
 
 Until then the store is what it was: others read and write it, and whoever interrupts this leaves it so.
 """

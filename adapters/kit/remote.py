@@ -1,4 +1,4 @@
-"""Changes for backends behind a wire: read what they need, work them out by the rules, write them at once."""
+"""RemoteAdapter: changes of a database behind a wire: read, worked out here by the rules, written at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact search over a store in this process: the same algorithm, so the same answer, whatever holds the data."""
+"""Exact search of backends in this process: one algorithm, so the same answer, whatever holds the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backend provides for the shared verbs to be written over: a small store of records."""
+"""The store of records that a backend provides for the shared verbs, and audit entries as it keeps them."""
 
 from __future__ import annotations
 

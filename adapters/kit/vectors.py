@@ -1,4 +1,4 @@
-"""Exact vector search over one user's vectors, in memory."""
+"""VectorIndex: exact vector search over one user's vectors, in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire that every provider behind HTTP shares: routes, JSON in and out, and statuses turned into our errors."""
+"""Wire, to every provider behind HTTP: routes, JSON in and out, statuses as our errors, requests repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""memory://: everything in this process."""
+"""memory://: everything in this process; the reference for what the protocol means."""
 
 from .adapter import MemoryAdapter, MemorySettings
 

@@ -1,4 +1,4 @@
-"""What a request may take: rough, but enough to tell a few milliseconds from many."""
+"""How long a request to memory:// may take: rough, but enough to tell a few milliseconds from many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Postgres: postgres://user:password@host:5432/database."""
+"""postgres://user:password@host/database: one schema of a Postgres database, with pgvector."""
 
 from .adapter import PostgresAdapter
 from .settings import PostgresSettings

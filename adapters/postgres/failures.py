@@ -1,4 +1,4 @@
-"""What becomes of errors of the driver and the server."""
+"""What errors of psycopg and the server become: ours, which say whether anything was written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Qdrant: a server, local mode, and shards in this process."""
+"""qdrant://, qdrant+local://, qdrant+edge://: a Qdrant server, its client's local mode, shards in this process."""
 
 from .adapter import QdrantAdapter, QdrantEdgeAdapter, QdrantLocalAdapter
 from .settings import QdrantSettings

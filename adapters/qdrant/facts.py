@@ -1,4 +1,4 @@
-"""What a store says of itself, in one point of its sidecar."""
+"""What a store says of itself, in one point of its sidecar: its schema, text analysis, embedding and vectors in use."""
 
 from __future__ import annotations
 

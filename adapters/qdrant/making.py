@@ -1,4 +1,4 @@
-"""A turn among processes at making what a folder is to hold."""
+"""Turns among processes that make something in a folder."""
 
 from __future__ import annotations
 

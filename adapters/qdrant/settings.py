@@ -1,4 +1,4 @@
-"""The options of the three schemes."""
+"""The options of qdrant://, qdrant+local:// and qdrant+edge://."""
 
 from __future__ import annotations
 

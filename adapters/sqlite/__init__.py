@@ -1,4 +1,4 @@
-"""SQLite: one file, sqlite:///file.db."""
+"""sqlite:///file.db: one SQLite file, shared by any number of threads and processes."""
 
 from .adapter import SqliteAdapter
 from .settings import SqliteSettings

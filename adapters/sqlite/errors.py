@@ -1,4 +1,4 @@
-"""What SQLite's errors become."""
+"""What SQLite's errors become: ours, which say whether anything was written."""
 
 from __future__ import annotations
 

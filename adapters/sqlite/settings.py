@@ -1,4 +1,4 @@
-"""Options of sqlite://."""
+"""The options of sqlite://."""
 
 from __future__ import annotations
 

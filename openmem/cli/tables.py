@@ -1,4 +1,4 @@
-"""Results for a person at a terminal."""
+"""Results as tables, for a person at a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clients: Memory and AsyncMemory, and their views bound to one user."""
+"""The clients: Memory and AsyncMemory, and their views bound to one user; how they are made, and what they drive."""
 
 from .bound import AsyncUserMemory, UserMemory
 from .clients import AsyncMemory, Memory

@@ -1,4 +1,4 @@
-"""The clients' views of one user."""
+"""The clients' views of one user, which for_user gives: every verb without user_id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory and AsyncMemory."""
+"""Memory and AsyncMemory: the verbs for sync callers and for coroutines, over one core."""
 
 from __future__ import annotations
 

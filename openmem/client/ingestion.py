@@ -1,4 +1,4 @@
-"""Waits for memories that a provider has queued."""
+"""wait_for_ingest: waits for memories that a provider has queued."""
 
 from __future__ import annotations
 

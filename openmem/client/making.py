@@ -1,4 +1,4 @@
-"""How clients of either colour are made and shown."""
+"""How a client is made, of a configuration or an adapter object, and shown; the constructor's keywords."""
 
 from __future__ import annotations
 

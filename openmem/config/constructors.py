@@ -1,4 +1,4 @@
-"""Keywords of the clients of OMP 0.1, in terms of ours."""
+"""The constructors of OMP 0.1, such as dsn= and use_openai=, in terms of our keywords."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles: what openmem.toml says."""
+"""Profiles: the file openmem.toml, found, read, and its ${VARIABLES} put in."""
 
 from __future__ import annotations
 

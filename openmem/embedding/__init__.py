@@ -1,4 +1,4 @@
-"""Embedders: what turns texts into vectors, by name or your own."""
+"""Embedders: what turns texts into vectors; chosen by name, or your own."""
 
 from __future__ import annotations
 

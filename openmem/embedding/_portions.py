@@ -1,4 +1,4 @@
-"""How texts are shared out over requests, to an endpoint of which nobody knows how many it takes at once."""
+"""How texts are shared out over requests, to an endpoint that takes nobody knows how many at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generic forms of verbs, made of a backend's other verbs."""
+"""The generic forms that emulate supplies, made of other verbs: context, add_many, delete_many, related, stats."""
 
 from __future__ import annotations
 

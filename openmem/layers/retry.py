@@ -1,4 +1,4 @@
-"""Repeats a call that a remote provider refused or lost, where repeating it cannot do harm."""
+"""Which calls are repeated as a whole; the rule of repeating itself is in runtime/repeat."""
 
 from __future__ import annotations
 

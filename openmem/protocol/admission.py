@@ -1,4 +1,4 @@
-"""Whether a provider's capabilities admit a request."""
+"""Whether a provider's capabilities admit a request: its verb, and each field that needs a feature or has a limit."""
 
 from __future__ import annotations
 

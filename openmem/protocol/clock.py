@@ -1,4 +1,4 @@
-"""Time as the protocol has it: aware, in UTC."""
+"""Time as the protocol has it, aware and in UTC; and pauses as Retry-After has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranked memories and a token budget make cited text."""
+"""The text of context: ranked memories within a token budget, each line with its citation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filter language: parse and validate, then the Python predicate, which is its meaning."""
+"""The filter language: its operators, how they are parsed, and the Python predicate that is their meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters of a query: texts, each of which has one reading, and whatever has another is refused."""
+"""Query parameters: texts, each of which has one reading, and whatever has another is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The BM25 score and score fusion: pure functions that every backend shares, over the terms of analysis."""
+"""Scores, the same for every backend: BM25 over the terms of analysis, and its fusion with the cosine."""
 
 from __future__ import annotations
 

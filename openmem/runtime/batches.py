@@ -1,4 +1,4 @@
-"""Batches: what fails becomes the answer for the items concerned, and what was stored keeps its ids."""
+"""Batches in chunks: what fails is the answer of the items concerned, and what was stored keeps its ids."""
 
 from __future__ import annotations
 

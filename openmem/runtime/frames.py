@@ -1,4 +1,4 @@
-"""What a report of an error shows of the frames that it came through."""
+"""Keeps what a caller gave out of the frames that a report of an error shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repeats a request that a remote provider refused or lost, where repeating it cannot do harm."""
+"""The rule of repeating: after which errors a request is sent again, how often, and after which pause."""
 
 from __future__ import annotations
 
