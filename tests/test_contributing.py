@@ -22,8 +22,7 @@ MADE = {"__pycache__", "build", "dist", "out"}
 """Folders that commands make."""
 WRITTEN = {".py", ".md", ".yaml", ".toml"}
 """What a folder of ours holds, and a store or a checkout's own litter does not."""
-PACKAGES = ("openmem", "adapters", "conformance")
-WHOLE = ("openmem", "adapters/kit", "conformance")
+WHOLE = ("openmem", "adapters", "conformance", "tests/support", "tests/saboteurs")
 """Folders of which every module is in the map."""
 
 
@@ -87,7 +86,7 @@ def test_what_the_map_names_is_there_and_named_once() -> None:
 def docstring(path: str) -> str | None:
     """Return the first line of what a module or package says of itself; None for what is neither."""
     file = ROOT / path / "__init__.py" if path.endswith("/") else ROOT / path
-    if file.suffix != ".py" or not path.startswith(PACKAGES):
+    if file.suffix != ".py" or not path.startswith(WHOLE):
         return None
     return (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
 

@@ -1,4 +1,4 @@
-"""mem0://HOST keeps memories in mem0's hosted platform, over HTTP.
+"""The adapter of mem0://HOST, which keeps memories in mem0's hosted platform, over HTTP.
 
 What is added goes there as it is, in an envelope, and carries our id, by which it is found again. The platform writes
 under no condition, so there is nothing here that rests on one: no supersession, no if_version, no external_id.

@@ -1,4 +1,4 @@
-"""mem0's hosted platform: its routes, and what they answer as records of ours and events."""
+"""The API of mem0's hosted platform: its routes, and what they answer as records of ours and events."""
 
 from __future__ import annotations
 

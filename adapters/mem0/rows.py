@@ -1,4 +1,4 @@
-"""Records as mem0's hosted platform answers them."""
+"""The rows that mem0's hosted platform answers, as records: whose each is, what is missing, what cannot be one."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Embed:
+class SetVectors:
     """Give a point that is there vectors, if the condition holds of it; all else stays."""
 
     id: str
@@ -116,7 +116,7 @@ class Delete:
     condition: Native | None = None
 
 
-Operation = Insert | Overwrite | Mark | Embed | Delete
+Operation = Insert | Overwrite | Mark | SetVectors | Delete
 Op = TypeVar("Op", bound=Operation)
 
 PORTION = 2 << 20
@@ -131,7 +131,7 @@ def size_of(operation: Operation) -> int:
             return sum(map(_size_of, points))
         case Overwrite(_, payload) | Mark(_, payload):
             return _size_of(Point("", payload))
-        case Embed(vectors=vectors):
+        case SetVectors(vectors=vectors):
             return _size_of(Point("", {}, vectors))
         case Delete(ids):
             return 64 * len(ids)

@@ -10,7 +10,6 @@ from qdrant_client import models
 from .engine import (
     DENSE,
     Delete,
-    Embed,
     Index,
     Insert,
     Layout,
@@ -18,6 +17,7 @@ from .engine import (
     Nearest,
     Operation,
     Overwrite,
+    SetVectors,
     Vectors,
     Words,
     words_name,
@@ -112,7 +112,7 @@ def operation_of(operation: Operation) -> Any:
             return models.SetPayloadOperation(
                 set_payload=models.SetPayload(payload=payload, **_chosen(point, condition))
             )
-        case Embed(point, vectors, condition):
+        case SetVectors(point, vectors, condition):
             given = [models.PointVectors(id=point, vector=_vectors(vectors))]
             update = models.UpdateVectors(points=given, update_filter=filter_of(condition))
             return models.UpdateVectorsOperation(update_vectors=update)

@@ -15,7 +15,7 @@ from openmem.errors import ProviderError
 
 from ..kit.reembedding import Text, overtaken
 from . import store as stores
-from .engine import Embed, Overwrite, Row, portions
+from .engine import Overwrite, Row, SetVectors, portions
 from .facts import Facts, is_for, new_name, written
 from .filters import Has, Match, Not
 from .points import PAUSE, REVISED, Writer, dense_of, memory_of, new_revision, next_revision, payload_of, point_id
@@ -67,7 +67,7 @@ class QdrantReembedding:
     async def put(self, texts: Sequence[Text], vectors: Sequence[Sequence[float]]) -> None:
         """Give memories the vectors that are still what they were read as."""
         operations = [
-            Embed(point_id(text.id), {self._name: dense_of(vector)}, Match("revision", (text.version,)))
+            SetVectors(point_id(text.id), {self._name: dense_of(vector)}, Match("revision", (text.version,)))
             for text, vector in zip(texts, vectors, strict=True)
         ]
         async with self._store.alone():

@@ -16,31 +16,21 @@ from openmem.errors import OMPError, ProviderError
 from openmem.runtime.bridge import offload
 
 from ..kit.folders import Folder, FolderEngine, Folders, in_use
+from .edge_models import INDEXES, Updates, config_of, filter_of, request_of, row_of, update_of
 from .engine import (
-    DENSE,
     SERVER,
-    Delete,
-    Embed,
     Held,
-    Index,
-    Insert,
     Layout,
-    Mark,
     Nearest,
     Operation,
-    Overwrite,
     Row,
-    Vectors,
-    Words,
     size_of,
-    words_name,
 )
-from .filters import All, Has, Ids, Lacks, Match, Native, Not, Range, Some
+from .filters import Native
 from .making import alone_making
 
 T = TypeVar("T")
 Shards = dict[str, edge.EdgeShard]
-Updates = edge.UpdateOperation
 
 ROOM = 64 << 20
 """Bytes of the disk that no write takes: files of the engine grow by as much, and closing writes too."""
@@ -48,13 +38,6 @@ GROWTH = 4
 """Bytes that a byte stored takes at most: in the log, the payload, the indexes."""
 CONFIG = "edge_config.json"
 """The file of a shard that says how it was made."""
-
-_INDEXES: dict[Index, Any] = {
-    "tenant": edge.KeywordIndexParams(is_tenant=True),
-    "keyword": edge.PayloadSchemaType.Keyword,
-    "integer": edge.PayloadSchemaType.Integer,
-    "float": edge.PayloadSchemaType.Float,
-}
 
 
 class EdgeEngine(FolderEngine[Shards]):
@@ -91,7 +74,7 @@ class EdgeEngine(FolderEngine[Shards]):
         def work(shard: edge.EdgeShard) -> None:
             self._check_room(sum(map(size_of, operations)))
             for each in operations:
-                shard.update(_update(each))
+                shard.update(update_of(each))
 
         await self._work(collection, work)
 
@@ -112,7 +95,7 @@ class EdgeEngine(FolderEngine[Shards]):
     async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
         """Read points by id."""
         return await self._work(
-            collection, lambda shard: [_row(record) for record in shard.retrieve([*ids], [*fields], False)]
+            collection, lambda shard: [row_of(record) for record in shard.retrieve([*ids], [*fields], False)]
         )
 
     async def vectors(self, collection: str, name: str, ids: Sequence[str]) -> dict[str, list[float]]:
@@ -126,16 +109,16 @@ class EdgeEngine(FolderEngine[Shards]):
 
     async def search(self, collection: str, searches: Sequence[Nearest], fields: Sequence[str]) -> list[list[Row]]:
         """Answer searches together."""
-        batch = edge.QueryBatchRequest([_request(each, fields) for each in searches])
+        batch = edge.QueryBatchRequest([request_of(each, fields) for each in searches])
 
         def work(shard: edge.EdgeShard) -> list[list[Row]]:
-            return [[_row(point, point.score) for point in points] for points in shard.query_batch(batch)]
+            return [[row_of(point, point.score) for point in points] for points in shard.query_batch(batch)]
 
         return await self._work(collection, work)
 
     async def count(self, collection: str, condition: Native) -> int:
         """Count points."""
-        request = edge.CountRequest(exact=True, filter=_filter(condition))
+        request = edge.CountRequest(exact=True, filter=filter_of(condition))
         return await self._work(collection, lambda shard: shard.count(request))
 
     async def newest(
@@ -144,20 +127,20 @@ class EdgeEngine(FolderEngine[Shards]):
         """Read by an index, descending."""
         order = edge.OrderBy(key, edge.Direction.Desc)
         request = edge.ScrollRequest(
-            limit=limit, filter=_filter(condition), order_by=order, with_payload=[*fields], with_vector=False
+            limit=limit, filter=filter_of(condition), order_by=order, with_payload=[*fields], with_vector=False
         )
-        return await self._work(collection, lambda shard: [_row(record) for record in shard.scroll(request)[0]])
+        return await self._work(collection, lambda shard: [row_of(record) for record in shard.scroll(request)[0]])
 
     async def scroll(
         self, collection: str, condition: Native | None, limit: int, after: str | None, fields: Sequence[str]
     ) -> tuple[list[Row], str | None]:
         """Read a page in the order of ids."""
-        where = _filter(condition) if condition is not None else None
+        where = filter_of(condition) if condition is not None else None
         request = edge.ScrollRequest(offset=after, limit=limit, filter=where, with_payload=[*fields], with_vector=False)
 
         def work(shard: edge.EdgeShard) -> tuple[list[Row], str | None]:
             records, following = shard.scroll(request)
-            return [_row(record) for record in records], None if following is None else str(following)
+            return [row_of(record) for record in records], None if following is None else str(following)
 
         return await self._work(collection, work)
 
@@ -179,7 +162,7 @@ class EdgeEngine(FolderEngine[Shards]):
             held = shard.info().payload_schema
             for field, kind in layout.indexes.items():
                 if field not in held:
-                    shard.update(Updates.create_field_index(field, _INDEXES[kind]))
+                    shard.update(Updates.create_field_index(field, INDEXES[kind]))
 
 
 def _held(config: Path) -> Held | None:
@@ -197,7 +180,7 @@ def _shard(folder: Path, layout: Layout) -> edge.EdgeShard:
             shutil.rmtree(left, ignore_errors=True)
         making = folder.with_name(f".{folder.name}.{os.urandom(4).hex()}.new")
         making.mkdir()
-        edge.EdgeShard.create(str(making), _config(layout)).close()
+        edge.EdgeShard.create(str(making), config_of(layout)).close()
         making.rename(folder)
     return edge.EdgeShard.load(str(folder))
 
@@ -211,93 +194,3 @@ def _close(shards: Shards) -> None:
 
 
 _FOLDERS = Folders[Shards](lambda path: {}, _close)
-
-
-def _config(layout: Layout) -> edge.EdgeConfig:
-    dense = {}
-    if layout.dimension is not None:
-        dense[DENSE] = edge.EdgeVectorParams(size=layout.dimension, distance=edge.Distance.Cosine)
-    return edge.EdgeConfig(
-        vectors=dense, sparse_vectors={words_name(): edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)}
-    )
-
-
-def _row(record: Any, score: float = 0.0) -> Row:
-    return Row(str(record.id), record.payload or {}, score)
-
-
-def _request(search: Nearest, fields: Sequence[str]) -> edge.QueryRequest:
-    params = None
-    if isinstance(search.vector, Words):
-        query = edge.Query.Nearest(edge.SparseVector(*search.vector), using=search.name)
-        if search.corpus is not None:
-            params = edge.SearchParams(idf=edge.IdfParams(_filter(search.corpus)))
-    else:
-        query = edge.Query.Nearest(search.vector, using=search.name)
-        params = edge.SearchParams(exact=True)  # a shard is optimised only by hand: this costs nothing
-    return edge.QueryRequest(
-        limit=search.limit,
-        query=query,
-        filter=_filter(search.condition),
-        params=params,
-        with_payload=[*fields],
-        with_vector=False,
-    )
-
-
-def _filter(native: Native) -> edge.Filter:
-    condition = _condition(native)
-    return condition if isinstance(condition, edge.Filter) else edge.Filter(must=[condition])
-
-
-def _condition(native: Native) -> Any:
-    match native:
-        case Match(key, values):
-            match = edge.MatchValue(values[0]) if len(values) == 1 else edge.MatchAny([*values])
-            return edge.FieldCondition(key, match=match)
-        case Range(key, low, high):
-            return edge.FieldCondition(key, range=edge.RangeFloat(gte=low, lte=high))
-        case Ids(ids):
-            return edge.HasIdCondition({*ids})
-        case Lacks(key):
-            return edge.IsEmptyCondition(key)
-        case Has(vector):
-            return edge.HasVectorCondition(vector)
-        case All(parts):
-            must = [_condition(part) for part in parts if not isinstance(part, Not)]
-            must_not = [_condition(part.part) for part in parts if isinstance(part, Not)]
-            return edge.Filter(must=must or None, must_not=must_not or None)
-        case Some(parts):
-            return edge.Filter(should=[_condition(part) for part in parts])
-        case Not(part):
-            return edge.Filter(must_not=[_condition(part)])
-
-
-def _update(operation: Operation) -> edge.UpdateOperation:
-    """Write an operation."""
-    match operation:
-        case Insert(points, only_new, condition):
-            structs = [edge.Point(each.id, _vectors(each.vectors), each.payload) for each in points]
-            if condition is not None:
-                return Updates.upsert_points(structs, _filter(condition), edge.UpdateMode.UpdateOnly)
-            return Updates.upsert_points(structs, update_mode=edge.UpdateMode.InsertOnly if only_new else None)
-        case Overwrite(point, payload, condition):
-            if condition is not None:
-                return Updates.overwrite_payload_by_filter(_among([point], condition), payload)
-            return Updates.overwrite_payload([point], payload)
-        case Mark(point, payload, condition):
-            return Updates.set_payload_by_filter(_among([point], condition), payload)
-        case Embed(point, vectors, condition):
-            return Updates.update_vectors([edge.PointVectors(point, _vectors(vectors))], _filter(condition))
-        case Delete(ids, condition):
-            if condition is not None:
-                return Updates.delete_points_by_filter(_among(ids, condition))
-            return Updates.delete_points([*ids])
-
-
-def _among(ids: Sequence[str], condition: Native) -> edge.Filter:
-    return _filter(All((Ids(tuple(ids)), condition)))
-
-
-def _vectors(vectors: Vectors) -> dict[str, Any]:
-    return {name: edge.SparseVector(*each) if isinstance(each, Words) else each for name, each in vectors.items()}

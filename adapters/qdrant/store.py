@@ -13,7 +13,7 @@ from openmem.errors import ConfigurationError, ProviderError
 from openmem.protocol import ranking
 
 from ..kit.base import newer_schema, other_embedding
-from .engine import DENSE, TERMS, Embed, Engine, Insert, Layout, Mark, Payload, Point, Row, portions, words_name
+from .engine import DENSE, TERMS, Engine, Insert, Layout, Mark, Payload, Point, Row, SetVectors, portions, words_name
 from .facts import Facts, new_name, written
 from .filters import Has, Match, Native, Not, Range
 from .points import (
@@ -194,7 +194,8 @@ class QdrantStore:
             memories, numbers = [memory_of(row.payload) for row in rows], Numbers()
             words = [{words_name(): words_of(memory.content, numbers)} for memory in memories]
             await self.tell_shared(numbers)
-            await self.give([Embed(point_id(m.id), each, lacking) for m, each in zip(memories, words, strict=True)])
+            given = zip(memories, words, strict=True)
+            await self.give([SetVectors(point_id(memory.id), each, lacking) for memory, each in given])
             done += len(memories)
             logger.info("the words of %d memories of %s are indexed anew", done, self.memories)
         return await self.mark({"analysis": ranking.ANALYSIS}, Match("analysis", (facts.analysis,)))
@@ -223,7 +224,7 @@ class QdrantStore:
         notes = self.engine.notes
         return self._known if notes is None else notes.setdefault(f"numbers of {self.memories}", self._known)
 
-    async def give(self, operations: Sequence[Embed]) -> None:
+    async def give(self, operations: Sequence[SetVectors]) -> None:
         """Give points vectors; those that are gone are left out, since engines refuse them."""
         for portion in portions(operations):
             there = await self._there(portion)
@@ -236,7 +237,7 @@ class QdrantStore:
                     raise
                 await self.give(left)
 
-    async def _there(self, operations: Sequence[Embed]) -> list[Embed]:
+    async def _there(self, operations: Sequence[SetVectors]) -> list[SetVectors]:
         rows = await self.engine.retrieve(self.memories, [each.id for each in operations], ())
         ids = {row.id for row in rows}
         return [each for each in operations if each.id in ids]

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 
 from openmem._generated.models import MemoryRecord
 from openmem.errors import ConflictError, OMPError, ProviderError, ProviderUnavailableError
@@ -28,6 +28,7 @@ from .claims import Claims, lost
 from .engine import Delete, Insert, Operation, Overwrite, Payload, Point, Row, Words
 from .filters import Match
 from .locks import Locks, revision_of, unsent
+from .outcomes import nothing_written, says
 from .points import (
     PAUSE,
     REVISED,
@@ -80,7 +81,7 @@ class QdrantTransaction:
     async def read(self, wanted: Wanted) -> Collection[MemoryRecord]:
         """Read records by id, and by external_id through its claim."""
         await self._alone()
-        with _nothing_written():
+        with nothing_written():
             claimed = await self._claims.read(wanted.keys) if wanted.keys else {}
             points = [point_id(each) for each in wanted.ids.union(claim["memory"] for claim in claimed.values())]
             rows = await self._unlocked(points) if points else []
@@ -106,7 +107,7 @@ class QdrantTransaction:
 
     async def _write(self, staging: Staging) -> None:
         claims = {(m.user_id, m.external_id): m.id for m in staging.inserted.values() if m.external_id is not None}
-        with _nothing_written():
+        with nothing_written():
             renewed = {each.id: each for each in staging.replaced.values() if _renewed(each.id, staging)}
             if staging.inserted or renewed:
                 numbers = await self._numbers([*staging.inserted.values(), *renewed.values()])
@@ -129,7 +130,7 @@ class QdrantTransaction:
     async def _look_again(self, error: NotWritten | OMPError) -> None:
         """Raise NotWritten where nothing was since the vectors have another name by now."""
         if isinstance(error, ProviderError) and not isinstance(error, ProviderUnavailableError) and self._dense:
-            with _nothing_written():
+            with nothing_written():
                 if await self._store.check() != self._dense:
                     raise await lost("the store is embedded anew time and again.")
 
@@ -252,7 +253,7 @@ class QdrantTransaction:
             raise failed or error from None
         if failed is None and not left:
             raise await lost("another writer keeps changing the same memories.")
-        raise _says(failed or ConflictError("another writer changed the same memories."), left)
+        raise says(failed or ConflictError("another writer changed the same memories."), left)
 
     def _taken_back(self, staging: Staging) -> list[Operation]:
         """List what undoes a change; what it has not done does not meet the conditions."""
@@ -283,22 +284,3 @@ def _renewed(memory_id: str, staging: Staging) -> bool:
     """Tell whether a memory is replaced and has other vectors than before."""
     memory = staging.replaced.get(memory_id)
     return memory is not None and (memory_id in staging.vectors or memory.content != staging.read[memory_id].content)
-
-
-def _says(error: OMPError, left: Collection[str]) -> OMPError:
-    """Have an error say what was written: of a request without an answer nobody knows."""
-    if left:
-        error.written = "part"
-    elif not isinstance(error, ProviderUnavailableError):
-        error.written = "nothing"
-    return error
-
-
-@contextmanager
-def _nothing_written() -> Iterator[None]:
-    """Have errors say that no memory was changed."""
-    try:
-        yield
-    except OMPError as error:
-        error.written = "nothing"
-        raise

@@ -1,4 +1,4 @@
-"""What the saboteurs are made of."""
+"""What the saboteurs are made of: how one is planted, and the clauses that must catch it."""
 
 from __future__ import annotations
 

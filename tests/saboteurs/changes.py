@@ -1,4 +1,4 @@
-"""Update and deletion."""
+"""Saboteurs of update and deletion."""
 
 from __future__ import annotations
 

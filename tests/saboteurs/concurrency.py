@@ -1,4 +1,4 @@
-"""Stores that forget, and stores that look first and act later."""
+"""Saboteurs under concurrency: stores that forget, and stores that look first and act later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fidelity."""
+"""Saboteurs of fidelity: what is kept is not what was given."""
 
 from __future__ import annotations
 

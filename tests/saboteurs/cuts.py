@@ -1,4 +1,4 @@
-"""What is right for few, short and shallow things, and wrong beyond."""
+"""Saboteurs that are right for few, short and shallow things, and wrong beyond."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The meaning of filters."""
+"""Saboteurs of what filters mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs by its code points alone, taken for one."""
+"""Saboteurs that take for one what differs by its code points alone."""
 
 from __future__ import annotations
 

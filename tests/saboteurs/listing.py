@@ -1,4 +1,4 @@
-"""Order, pages, cursors and tags."""
+"""Saboteurs of order, pages, cursors and tags."""
 
 from __future__ import annotations
 

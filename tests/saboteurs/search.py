@@ -1,4 +1,4 @@
-"""Order, limits, scores, modes and vectors."""
+"""Saboteurs of search: order, limits, scores, modes and vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scope, time and supersession."""
+"""Saboteurs of scope, time and supersession."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Isolation and identity."""
+"""Saboteurs of isolation and identity."""
 
 from __future__ import annotations
 

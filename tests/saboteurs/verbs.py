@@ -1,4 +1,4 @@
-"""Context, batches, related, stats, audit, capabilities and errors."""
+"""Saboteurs of context, batches, related, stats, audit, capabilities and errors."""
 
 from __future__ import annotations
 

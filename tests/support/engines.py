@@ -1,4 +1,4 @@
-"""Every backend, each empty."""
+"""The fixture `store`: the URL of an empty store of every backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real servers, started when a test first asks for one."""
+"""Real servers (Postgres), started when a test first asks for one."""
 
 from __future__ import annotations
 
