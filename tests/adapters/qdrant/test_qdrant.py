@@ -224,7 +224,7 @@ def former_analysis() -> Iterator[None]:
         patch.setattr(ranking, "ANALYSIS", "english-1")
         patch.setattr(ranking, "terms", lambda text: [term[::-1] for term in split(text)])
         patch.setattr(ranking, "weights", lambda words: dict.fromkeys(words, 0.5))
-        for module in ("models", "records", "search", "shard", "store", "words"):
+        for module in ("models", "points", "search", "edge_models", "store", "words"):
             patch.setattr(f"openmem.adapters.qdrant.{module}.words_name", lambda: "terms")
         yield
 
