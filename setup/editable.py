@@ -37,6 +37,8 @@ def build_editable(wheel_directory: str, config_settings: Any = None, metadata_d
 
 def make_links() -> None:
     """Lay out the packages under their names."""
+    if not str(LINKS).isascii():  # a Python in another locale would not start for a line of that in a .pth
+        raise OSError(f"{str(LINKS)!a} is not written in ASCII.")
     mapped = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-dir"]
     (LINKS / "openmem").mkdir(parents=True, exist_ok=True)
     for old in (LINKS / "openmem").iterdir():

@@ -1,11 +1,9 @@
-"""Puts vectors on the requests that need them, and the best search mode on those that name none."""
+"""Puts vectors on the requests that need them."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -13,41 +11,27 @@ from openmem._generated.models import (
     AddManyRequest,
     AddRequest,
     BatchResponse,
-    CapabilityFeatures,
     SearchRequest,
     UpdateRequest,
 )
-from openmem.embedding import WITHOUT, Embedder, RefusedTextsError
+from openmem.embedding import Embedder, RefusedTextsError
 from openmem.errors import OMPError
 from openmem.layers import items
 from openmem.runtime.bridge import breathe
 
 from . import Handler
 
-logger = logging.getLogger("openmem")
-
 PIECE = 500
 """Vectors handed out before other tasks have their turn."""
-Mode = Literal["vector", "keyword", "hybrid"]
 Embeddable = AddRequest | UpdateRequest | SearchRequest
 
 
-def embed(
-    handler: Handler, embedder: Embedder | None, features: CapabilityFeatures, *, advise: bool = False
-) -> Handler:
-    """Wrap a handler; the request is completed in place, and a vector the caller gave is kept.
-
-    advise: whether the first search for which there could be vectors, and are not, logs how to get them.
-    """
-    advice = [WITHOUT] if advise and embedder is None and not features.vector_search else []
+def embed(handler: Handler, embedder: Embedder | None) -> Handler:
+    """Wrap a handler; the request is completed in place, and a vector the caller gave is kept."""
+    if embedder is None:
+        return handler
 
     async def embedding(request: Any) -> Any:
-        if type(request) is SearchRequest:
-            if advice and request.mode is None:
-                _log(advice)
-            request.mode = request.mode or _best_mode(request, features)
-        if embedder is None:
-            return await handler(request)
         try:
             await _complete(request, embedder)
         except RefusedTextsError as refusal:
@@ -57,18 +41,6 @@ def embed(
         return await handler(request)
 
     return embedding
-
-
-def _log(advice: list[str]) -> None:
-    with suppress(IndexError):  # another thread was quicker
-        logger.warning(advice.pop())
-
-
-def _best_mode(request: SearchRequest, features: CapabilityFeatures) -> Mode | None:
-    if request.query is None:
-        return "vector"
-    modes: tuple[Mode, ...] = ("hybrid", "vector", "keyword")
-    return next((mode for mode in modes if getattr(features, f"{mode}_search")), None)
 
 
 async def _complete(request: BaseModel, embedder: Embedder) -> None:

@@ -17,6 +17,7 @@ from .embed import embed
 from .emulate import emulate
 from .guard import guard
 from .owner import owner
+from .rank import rank
 
 
 class Terms(NamedTuple):
@@ -41,7 +42,8 @@ def inner(adapter: Adapter, native: Capabilities, terms: Terms) -> list[Layer]:
     return [
         *_timeout(terms.timeout),
         partial(emulate, native=native, clock=adapter.clock),
-        partial(embed, embedder=terms.embedder, features=native.features, advise=terms.advise),
+        partial(rank, features=native.features, advise=terms.advise and terms.embedder is None),
+        partial(embed, embedder=terms.embedder),
         *_retry(adapter, terms.retries),
         owner,
     ]

@@ -347,7 +347,7 @@ class HybridOfTheNearest(MemoryAdapter):  # words only rank again what the vecto
 
 @plant("SEA-7")
 def words_by_default():
-    return mock.patch("openmem.layers.embed._best_mode", lambda request, features: "keyword")
+    return mock.patch("openmem.layers.rank.best_mode", lambda request, features: "keyword")
 
 
 @plant("SEA-7")
