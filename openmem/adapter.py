@@ -17,7 +17,6 @@ from .errors import UnsupportedCapabilityError
 from .model import Model
 from .protocol.capabilities import capabilities
 from .protocol.clock import Clock, utc_now
-from .runtime import calls
 from .runtime.bridge import Once
 from .runtime.fork import in_child
 
@@ -73,11 +72,6 @@ class Adapter:
         settings = vars(self).get("settings")  # which is not there yet where making it failed
         return f"{type(self).__name__}({settings.__repr_str__(', ') if settings is not None else ''})"
 
-    @property
-    def embed(self) -> Embed | None:
-        """The embedder of the client that calls, for a backend that makes texts of its own; None without one."""
-        return calls.services().embed
-
     def forked(self) -> None:
         """Begin anew in a child of fork, where nothing that the parent has open may be used or closed."""
 
@@ -96,12 +90,12 @@ class Adapter:
         """Say whether the backend makes its own vectors, so that the client needs no embedder."""
         return False
 
-    def verbs(self) -> Collection[str]:
+    def native_verbs(self) -> Collection[str]:
         """Name the verbs that the backend has: those the class overrides, unless a subclass knows better."""
         return [verb for verb in VERBS if verb != "capabilities" and _overrides(type(self), verb)]
 
     def remedies(self) -> Mapping[str, str]:
-        """Say what to do for a verb that `verbs` leaves out of those the class overrides."""
+        """Say what to do for a verb that `native_verbs` leaves out of those the class overrides."""
         return {}
 
     def features(self) -> models.CapabilityFeatures:
@@ -150,7 +144,7 @@ class Adapter:
         """Say what this backend supports of itself."""
         remedies = self.remedies()
         extensions: dict[str, Any] = {"x-remedies": dict(remedies)} if remedies else {}
-        return capabilities(self.name, self.verbs(), self.features(), self.limits(), **extensions)
+        return capabilities(self.name, self.native_verbs(), self.features(), self.limits(), **extensions)
 
     async def add(self, request: models.AddRequest) -> models.MemoryRecord:
         """Store one memory."""

@@ -15,6 +15,7 @@ from openmem.adapter import Adapter, Settings
 from openmem.errors import ClosedError, ConfigurationError, UnsupportedCapabilityError
 from openmem.protocol import cursors, records, selection
 from openmem.runtime.bridge import finished
+from openmem.runtime.calls import services
 
 from ..kit.base import other_embedding
 from ..kit.remote import RemoteAdapter, Transaction
@@ -94,9 +95,9 @@ class Mem0Adapter(RemoteAdapter):
     def _provider(self) -> str:
         return str((self._config.get("vector_store") or {}).get("provider", "qdrant"))
 
-    def verbs(self) -> Collection[str]:
+    def native_verbs(self) -> Collection[str]:
         """Leave out remember where there is no language model."""
-        return [verb for verb in super().verbs() if verb != "remember" or "llm" in self._config]
+        return [verb for verb in super().native_verbs() if verb != "remember" or "llm" in self._config]
 
     def remedies(self) -> Mapping[str, str]:
         """Say how to get the language model."""
@@ -134,7 +135,7 @@ class Mem0Adapter(RemoteAdapter):
             raise UnsupportedCapabilityError(
                 f"min_score means nothing to the scores of {self._provider}.", remedy="Leave min_score out."
             )
-        embed = self.embed or partial(self._call, stored.embedded)
+        embed = services().embed or partial(self._call, stored.embedded)
         search = Search(request, self.clock(), self._call, embed, whole=self._provider in WHOLE)
         return await search.run()
 
@@ -153,18 +154,15 @@ class Mem0Adapter(RemoteAdapter):
         return models.RememberResponse(items=items)
 
     def _vectors_of(self, loop: asyncio.AbstractEventLoop) -> changes.Embeds:
-        """Let a thread embed by the client's embedder, which belongs to the loop."""
+        """Let a thread embed by the embedder of the client that calls, which belongs to the loop."""
+        embed = services().embed
 
-        def vectors_of(texts: Sequence[str]) -> Sequence[Sequence[float]]:
-            if self.embed is None:
+        async def embedded(texts: Sequence[str]) -> Sequence[Sequence[float]]:
+            if embed is None:
                 raise ConfigurationError("no embedder is configured.", remedy="Name one with embedder=….")
-            return asyncio.run_coroutine_threadsafe(self._embedded(texts), loop).result(PATIENCE)
+            return await embed(texts)
 
-        return vectors_of
-
-    async def _embedded(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        assert self.embed is not None  # noqa: S101
-        return await self.embed(texts)
+        return lambda texts: asyncio.run_coroutine_threadsafe(embedded(texts), loop).result(PATIENCE)
 
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.MemoryRecord]:
         """Read records by id."""

@@ -64,24 +64,22 @@ class AsyncMemory(Client, AsyncVerbs):
 
     colour = "async"
 
-    _loop: asyncio.AbstractEventLoop | None = None
-
     def _made(self) -> None:
         in_child(self, AsyncMemory._leave_loop)
 
     def _leave_loop(self) -> None:
         """Belong, in a child of fork, to the loop that uses it there first."""
-        self._loop = None
+        self._core.share.loop = None
 
     async def _call(self, verb: str, fields: dict[str, Any]) -> Any:
         self._claim_loop()
         return await self._core.send(verb, fields)
 
     def _claim_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
+        loop, share = asyncio.get_running_loop(), self._core.share
+        if share.loop is None:
+            share.claim(loop)
+        elif share.loop is not loop:
             raise ClosedError("this AsyncMemory belongs to another event loop.", remedy="Open one in this loop.")
 
     async def handle(
@@ -114,7 +112,8 @@ class AsyncMemory(Client, AsyncVerbs):
         Called in another event loop, it closes in the client's own. Where that one has ended it releases what it can,
         and raises ClosedError where something is left that belonged to it.
         """
-        loop, core = self._loop, self._core
+        core = self._core
+        loop = core.share.loop
         if loop is None or loop is asyncio.get_running_loop() or core.inline:
             await core.close()
         elif loop.is_running():

@@ -25,7 +25,7 @@ from ..protocol.validation import build, made_anew
 from ..runtime import bridge
 from ..runtime.calls import Call, Principal, Services, new_call
 from ..runtime.fork import importing
-from . import sharing
+from .sharing import Share
 
 _ID = re.compile("[!-~]{1,128}")
 
@@ -40,6 +40,7 @@ class Core:
         options: ClientOptions,
         layers: Sequence[Layer] = (),
         *,
+        client: object,
         colour: str,
     ) -> None:
         self.adapter, self.options = adapter, options
@@ -48,9 +49,11 @@ class Core:
         self.closed = False
         self._lent = embedder is not None and embedder is options.embedder
         self._services = Services(None if self.embedder is None else self.embedder.embed, options.retries)
-        self._built = bridge.Once()
+        self._built, self._released = bridge.Once(), bridge.Once()
+        self._failure: BaseException | None = None
+        self._layered = bool(layers)
         self._handle = stacked(outer(layers, self.describe), self._answer)
-        sharing.join(self, embedding.info(self.embedder), colour)
+        self.share = Share(client, adapter, embedding.info(self.embedder), colour)
 
     async def describe(self) -> Capabilities:
         """Return what adapter and layers support together; asked of the adapter once."""
@@ -70,16 +73,17 @@ class Core:
         """Ask the adapter what it supports, within the time that a call may take."""
         asked = self.adapter.capabilities(CapabilitiesRequest())
         if self.inline:
-            return await asked
+            return _checked(await asked)
         try:
             async with asyncio.timeout(self.options.timeout):
-                return await asked
+                return _checked(await asked)
         except TimeoutError as error:
             raise ProviderUnavailableError("the provider does not say what it supports.", written="nothing") from error
 
     async def _answer(self, request: BaseModel) -> Any:
         if type(request) is CapabilitiesRequest:
             return self._capabilities.model_copy(deep=True)
+        self.refuse_closed()  # a layer may have kept its handler
         if not self.adapter.is_ready:
             await self._open()
         return await self._inner(request)
@@ -109,7 +113,7 @@ class Core:
 
     async def send(self, verb: str, fields: Mapping[str, Any]) -> Any:
         """Make the request of a verb, send it through the layers and unwrap the response."""
-        with observe(self.call(verb)):
+        with observe(self.call(verb), layered=self._layered):
             self.refuse_closed()
             response = await self._handle(build(verb, _given(verb, fields)))
         unwrap = VERBS[verb].unwrap
@@ -119,7 +123,7 @@ class Core:
         """Send a request that was made elsewhere through the layers; it stays its maker's."""
         verb, problem = VERB_OF.get(type(request)), _problem(request_id, principal)
         own = {} if problem else {"request_id": request_id, "principal": principal}
-        with observe(self.call(verb.name if verb else "handle", **own)):
+        with observe(self.call(verb.name if verb else "handle", **own), layered=self._layered):
             self.refuse_closed()
             if problem:
                 raise problem
@@ -130,30 +134,45 @@ class Core:
         return new_call(verb, self.adapter.name, self._services, **own)
 
     async def close(self) -> None:
-        """Close the adapter with its last client, and the embedder unless it was lent; a second call does nothing.
+        """Close the adapter with its last client, and the embedder unless it was lent.
 
-        All of it is released before the first failure is raised.
+        All of it is released before the first failure is raised. A second call waits for the first and does nothing
+        more, unless that was interrupted: then it goes on.
         """
-        if self.closed:
-            return
         self.closed = True
-        last = sharing.leave(self)
+        if self._released.done or (self._released.is_under_way_here and bridge.stepping()):
+            return  # in the latter case by a finalizer, or a signal's handler, in the midst of closing
         with observe(self.call("close")):
+            await self._released.run(self._release)
+            failure, self._failure = self._failure, None
+            if failure is not None:
+                raise failure
+
+    async def _release(self) -> None:
+        failures: list[BaseException] = []
+        for release in (self._end_calls, self._close_adapter, self._close_embedder):
             try:
-                await self._end_calls()
-            finally:
-                try:
-                    if last:
-                        await self.adapter.close()
-                finally:
-                    if self.embedder is not None and not self._lent:
-                        await self.embedder.close()
+                await release()
+            except BaseException as error:
+                failures.append(error)
+        for failure in failures:
+            if not isinstance(failure, Exception):
+                raise failure
+        self._failure = failures[0] if failures else None
 
     async def _end_calls(self) -> None:
         """Wait for what a timeout left to itself."""
         end = getattr(self._inner, "close", None) if self._built.done else None
         if end is not None:
             await end()
+
+    async def _close_adapter(self) -> None:
+        if self.share.leave():
+            await self.adapter.close()
+
+    async def _close_embedder(self) -> None:
+        if self.embedder is not None and not self._lent:
+            await self.embedder.close()
 
     def refuse_closed(self) -> None:
         """Raise ClosedError once this is closed."""
@@ -176,3 +195,10 @@ def _problem(request_id: Any, principal: Any) -> InvalidRequestError | None:
     if principal is not None and not isinstance(principal, Principal):
         return InvalidRequestError(f"principal is {type(principal).__name__}.", remedy="Give a Principal.")
     return None
+
+
+def _checked(native: Any) -> Capabilities:
+    """Return what an adapter says that it supports; ProviderError where that is no Capabilities."""
+    if not isinstance(native, Capabilities):
+        raise ProviderError(f"the provider answered {type(native).__name__}, not Capabilities.", written="nothing")
+    return native

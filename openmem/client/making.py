@@ -48,10 +48,10 @@ class Client:
 
         target: a URL SCHEME://…, a provider's name, or an Adapter of your own. url, provider and the backend's own
         options: the same in keywords. profile: a profile of openmem.toml. clock: the present moment, for tests.
-        embedder: 'auto', 'local', 'none', 'test', 'openai:MODEL' or an Embedder. timeout: seconds for a call. retries:
-        how often a request that stored nothing is repeated. None: as the environment or the profile says. layers: your
-        own, each a function from an async handler of requests to another, the first outermost. Raises
-        ConfigurationError.
+        embedder: 'auto', 'local', 'none', 'test', 'openai:MODEL' or an Embedder. timeout: seconds for a call, your own
+        layers apart. retries: how often a request that stored nothing is repeated. None: as the environment or the
+        profile says. layers: your own, each a function from an async handler of requests to another, the first
+        outermost. Raises ConfigurationError.
         """
         common = {
             "embedder": embedder,
@@ -75,13 +75,13 @@ class Client:
         own = client_options({"embedder": "none", **given}, type(adapter))
         embedder = own.make_embedder()
         _refuse_without_embedding(adapter, embedder)
-        self._core = Core(adapter, embedder, own, layers, colour=self.colour)
+        self._core = Core(adapter, embedder, own, layers, client=self, colour=self.colour)
         self._url = f"{adapter.name}://"
 
     def _of(self, chosen: Configuration, clock: Clock, layers: Sequence[Layer]) -> None:
         embedder = chosen.make_embedder()
         adapter = chosen.adapter(chosen.settings, embedding=embedding.info(embedder), clock=clock)
-        self._core = Core(adapter, embedder, chosen.options, layers, colour=self.colour)
+        self._core = Core(adapter, embedder, chosen.options, layers, client=self, colour=self.colour)
         self._url = chosen.safe_url
 
     def _made(self) -> None:
@@ -150,8 +150,8 @@ def _refuse_for_adapter(**given: Any) -> None:
 
 def _refuse_without_embedding(adapter: Adapter, embedder: embedding.Embedder | None) -> None:
     """Refuse an embedder of which an adapter would have no use: it keeps no vectors, or of its own making."""
-    if embedder is None or adapter.embedding is not None:
-        return
+    if embedder is None or adapter.embedding is not None or type(adapter).capabilities is not Adapter.capabilities:
+        return  # in the last case its features are not known before it is asked
     features = adapter.features()
     if not (features.vector_search or features.supports_vectors) or adapter.embeds_itself(adapter.settings):
         raise ConfigurationError(

@@ -1,51 +1,89 @@
-"""Clients that share an adapter: they have one embedding and one colour, and it is closed with the last of them."""
+"""Clients that share an adapter, of one embedding, colour and event loop: it is closed with the last of them.
+
+No lock is held: a finalizer may close a client in the midst of whatever its thread is doing here. Each step is a single
+one to CPython.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
+import weakref
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
 
 from .._generated.models import EmbeddingInfo
 from ..adapter import Adapter
-from ..errors import ConfigurationError
-from ..runtime.fork import Lock
+from ..errors import ClosedError, ConfigurationError
 
-if TYPE_CHECKING:
-    from .core import Core
+OF_ITS_OWN = "Give each client an adapter of its own, or "
 
 
-class _Share(NamedTuple):
-    embedding: EmbeddingInfo | None
-    colour: str
+class Share:
+    """A client's part in an adapter, until it is given up or the client is gone.
 
+    Raises ConfigurationError where the client cannot have one, which then changes nothing.
+    """
 
-_sharing: WeakKeyDictionary[Adapter, WeakKeyDictionary[Core, _Share]] = WeakKeyDictionary()
-_lock = Lock()
+    def __init__(self, client: object, adapter: Adapter, embedding: EmbeddingInfo | None, colour: str) -> None:
+        self._embedding, self._colour, self._inline = embedding, colour, adapter.inline
+        self.loop: AbstractEventLoop | None = None
+        """The event loop that the client was first used in; None for one that is not awaited."""
+        self._group = _group(adapter)
+        key = self._key = id(client)
+        members = self._group.members
+        self._client = weakref.ref(client, lambda _: members.pop(key, None))
+        members[key] = self  # and only then looks: of two at once at least one sees the other
+        try:
+            self._fit(adapter)
+        except BaseException:
+            members.pop(key, None)
+            raise
+        self._group.closing.clear()
 
+    def leave(self) -> bool:
+        """Give the part up; whether it is for this client to close the adapter, also when it asks again."""
+        self._group.members.pop(self._key, None)
+        return not self._others() and self._group.closing.setdefault("by", self) is self
 
-def join(core: Core, embedding: EmbeddingInfo | None, colour: str) -> None:
-    """Note that a client uses its adapter; raises ConfigurationError where it cannot, and then changes nothing."""
-    adapter = core.adapter
-    with _lock:
-        others: Mapping[Core, _Share] = _sharing.get(adapter) or {}
-        for held in (adapter.embedding, *(share.embedding for share in others.values())):
-            _check_embedding(held, embedding)
-        if not adapter.inline and any(share.colour != colour for share in others.values()):
+    def claim(self, loop: AbstractEventLoop) -> None:
+        """Use the adapter in an event loop; raises ClosedError where it is used in another one."""
+        self.loop = loop
+        if not self._inline and any(other.loop not in (None, loop) for other in self._others()):
+            self.loop = None
+            raise ClosedError(
+                "the adapter of this client is used in another event loop.", remedy=f"{OF_ITS_OWN}use both in one loop."
+            )
+
+    def _others(self) -> list[Share]:
+        return [each for each in list(self._group.members.values()) if each is not self and each._client() is not None]
+
+    def _fit(self, adapter: Adapter) -> None:
+        others = self._others()
+        for held in (adapter.embedding, *(other._embedding for other in others)):
+            _check_embedding(held, self._embedding)
+        if not self._inline and any(other._colour != self._colour for other in others):
             raise ConfigurationError(
                 f"this {type(adapter).__name__} is used by a client of the other colour, in whose event loop it is.",
-                remedy="Give each client an adapter of its own, or make both of one class.",
+                remedy=f"{OF_ITS_OWN}make both of one class.",
             )
-        _sharing.setdefault(adapter, WeakKeyDictionary())[core] = _Share(embedding, colour)
 
 
-def leave(core: Core) -> bool:
-    """Note that a client is closed; whether it was the last that used its adapter."""
-    with _lock:
-        clients = _sharing.get(core.adapter)
-        if clients is not None:
-            clients.pop(core, None)
-        return not clients
+class _Group:
+    """The clients of one adapter."""
+
+    def __init__(self, adapter: Adapter, forget: Callable[[object], object]) -> None:
+        self.members: dict[int, Share] = {}
+        self.closing: dict[str, Share] = {}
+        """Who closes the adapter, once all others have left."""
+        self._adapter = weakref.ref(adapter, forget)
+
+
+_groups: dict[int, _Group] = {}
+"""By the adapters' ids: they need not be hashable, and equal ones are not the same."""
+
+
+def _group(adapter: Adapter) -> _Group:
+    key = id(adapter)
+    return _groups.get(key) or _groups.setdefault(key, _Group(adapter, lambda _: _groups.pop(key, None)))
 
 
 def _check_embedding(held: EmbeddingInfo | None, wanted: EmbeddingInfo | None) -> None:
@@ -53,5 +91,5 @@ def _check_embedding(held: EmbeddingInfo | None, wanted: EmbeddingInfo | None) -
         raise ConfigurationError(
             f"this adapter has the embedder {held.model} ({held.dimension} dimensions), not {wanted.model}"
             f" ({wanted.dimension} dimensions).",
-            remedy="Give each client an adapter of its own, or the same embedder.",
+            remedy=f"{OF_ITS_OWN}the same embedder.",
         )

@@ -20,8 +20,9 @@ class observe:
     The outermost layer, round the making of the request too: a malformed one is signed and logged like any other.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, *, layered: bool = False) -> None:
         self._call = call
+        self._writes = layered or call.verb not in READS
         self._span = span(call) if traced() else None
 
     def __enter__(self) -> None:
@@ -39,13 +40,13 @@ class observe:
         if isinstance(error, OMPError):
             error.provider = error.provider or self._call.provider
             error.request_id = error.request_id or self._call.request_id
-            error.written = "nothing" if self._call.verb in READS else error.written
+            error.written = error.written if self._writes else "nothing"
         elif isinstance(error, Exception):
             raise ProviderError(
                 f"{self._call.provider} failed with {type(error).__name__}.",
                 provider=self._call.provider,
                 request_id=self._call.request_id,
-                written="nothing" if self._call.verb in READS else "perhaps",
+                written="perhaps" if self._writes else "nothing",
             ) from error
 
     def _log(self, error: BaseException | None) -> None:

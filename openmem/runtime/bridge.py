@@ -104,12 +104,17 @@ class Once:
         self._waited_for: int | None = None
         in_child(self, Once.__init__)
 
+    @property
+    def is_under_way_here(self) -> bool:
+        """Whether this thread, or its event loop, is in the midst of it."""
+        return self._waited_for == threading.get_ident()
+
     async def run(self, set_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Await set_up unless an earlier call finished it; a failed one is tried again by the next caller."""
         if self.done:
             return
         if _stepping.get():
-            if self._waited_for == threading.get_ident():  # which could not go on while we wait
+            if self.is_under_way_here:  # which could not go on while we wait
                 raise RuntimeError("this thread, or its event loop, is in the midst of the set-up")
             with self._lock:  # stepping never suspends, so holding it across await is safe
                 await self._set_up(set_up)

@@ -10,6 +10,7 @@ import pytest
 
 from openmem import (
     AsyncMemory,
+    ClosedError,
     ConfigurationError,
     Handler,
     InvalidRequestError,
@@ -193,3 +194,35 @@ def test_a_vector_of_a_changed_content_is_made_anew() -> None:
         found = memory.search("black coffee", "u", mode="vector")
         assert [result.memory.content for result in found] == ["black coffee", "green tea"]
         assert EMBEDDING.dimension == 16
+
+
+def test_a_handler_that_was_kept_reaches_nothing_once_the_client_is_closed() -> None:
+    kept: list[Handler] = []
+
+    def keeping(handler: Handler) -> Handler:
+        kept.append(handler)
+        return handler
+
+    memory = Memory("memory://", embedder="none", layers=[keeping])
+    memory.add("x", "u")
+    memory.close()
+
+    async def late() -> Any:
+        return await kept[0](AddRequest(content="y", user_id="u"))
+
+    with pytest.raises(ClosedError):
+        run(late)
+
+
+def test_an_error_of_a_layer_that_wrote_does_not_say_that_nothing_was() -> None:
+    def noting(handler: Handler) -> Handler:
+        async def noted(request: Any) -> Any:
+            await handler(AddRequest(content="asked", user_id="u"))
+            raise ValueError("too late")
+
+        return noted
+
+    with Memory("memory://", embedder="none", layers=[noting]) as memory:
+        with pytest.raises(ProviderError) as caught:
+            memory.search("x", "u")
+        assert caught.value.written == "perhaps"

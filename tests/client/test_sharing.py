@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from openmem.embedding import info
 from openmem.embedding.testing import WordEmbedder
 from openmem.runtime.calls import services
 from openmem.types import GetRequest
-from support.processes import run
+from support.processes import python, run
 from support.scripted import EMBEDDING, Remote, Scripted, record
 
 
@@ -116,3 +118,147 @@ def test_an_adapter_in_an_event_loop_is_not_shared_by_clients_of_both_colours() 
                 assert (await memory.get("a")).id == other.get("a").id
 
     run(both)
+
+
+def test_a_client_that_is_dropped_has_no_part_any_more_at_once() -> None:
+    gc.disable()  # nothing waits for the collector
+    try:
+        adapter = Remote(get=lent)
+        dropped = Memory(adapter, embedder="test:16")
+        del dropped
+
+        async def use() -> None:
+            async with AsyncMemory(adapter, embedder="test:8") as memory:
+                assert (await memory.get("a")).id == "a"
+
+        run(use)
+        assert adapter.closed == 1
+    finally:
+        gc.enable()
+
+
+CLOSED_BY_FINALIZERS = """
+import faulthandler, gc
+from openmem import Memory
+from openmem.adapters.memory import MemoryAdapter
+faulthandler.dump_traceback_later(60, exit=True)  # a deadlock
+class App:
+    def __init__(self):
+        self.memory, self.me = Memory(shared), self
+    def __del__(self):
+        self.memory.close()
+gc.set_threshold(1)
+shared = MemoryAdapter()
+with Memory(shared) as memory:
+    for _ in range(200):
+        App()
+    memory.add("x", "u")
+    print(len(memory.list("u").items))
+"""
+
+
+def test_a_finalizer_may_close_a_client_in_the_midst_of_anything() -> None:
+    done = python(CLOSED_BY_FINALIZERS)
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
+
+
+def test_equal_adapters_are_two() -> None:
+    class Equal(Scripted):
+        def __eq__(self, other: object) -> bool:  # and so cannot be hashed
+            return isinstance(other, Equal)
+
+    one, other = Equal(get=lent), Equal(get=lent)
+    with Memory(one, embedder="test:16"), Memory(other, embedder="test:8"):
+        pass
+    assert (one.closed, other.closed) == (1, 1)
+
+
+def test_an_adapter_in_an_event_loop_is_used_in_one_alone() -> None:
+    adapter = Remote(get=lent)
+    clients = [AsyncMemory(adapter)]
+
+    async def use(client: AsyncMemory) -> None:
+        assert (await client.get("a")).id == "a"
+
+    run(lambda: use(clients[0]))
+    second = AsyncMemory(adapter)
+    with pytest.raises(ClosedError, match="used in another event loop") as caught:
+        run(lambda: use(second))
+    assert "an adapter of its own" in caught.value.remedy
+    clients.clear()
+    run(lambda: use(second))
+
+
+def test_the_adapter_is_there_until_the_calls_of_every_client_have_ended() -> None:
+    seen: list[str] = []
+
+    class Slow(Remote):
+        async def close(self) -> None:
+            seen.append("closed")
+
+    async def main() -> None:
+        began, may_end = asyncio.Event(), asyncio.Event()
+
+        async def get(request: GetRequest) -> Any:
+            began.set()
+            while not may_end.is_set():
+                with suppress(asyncio.CancelledError):
+                    await may_end.wait()
+            seen.append("answered late")
+            return record(request.id)
+
+        adapter = Slow(get=get)
+        first, second = AsyncMemory(adapter, timeout=0.01), AsyncMemory(adapter)
+        with pytest.raises(ProviderUnavailableError):
+            await first.get("a")
+        closing = asyncio.ensure_future(first.close())
+        await asyncio.sleep(0)
+        await second.close()
+        may_end.set()
+        await closing
+
+    run(main)
+    assert seen == ["answered late", "closed"]
+
+
+def test_a_close_that_was_cancelled_is_gone_on_with() -> None:
+    began = asyncio.Event()
+
+    class Hesitant(Remote):
+        tries = 0
+
+        async def close(self) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                began.set()
+                await asyncio.Event().wait()
+            await super().close()
+
+    async def main() -> None:
+        adapter = Hesitant(get=lent)
+        memory = AsyncMemory(adapter)
+        await memory.get("a")
+        closing = asyncio.ensure_future(memory.close())
+        await began.wait()
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert (memory.closed, adapter.closed) == (True, 0)
+        with pytest.raises(ClosedError):
+            await memory.get("a")
+        await memory.close()
+        await memory.close()
+        assert (adapter.tries, adapter.closed) == (2, 1)
+
+    run(main)
+
+
+def test_two_who_close_at_once_both_find_it_closed() -> None:
+    async def main() -> None:
+        adapter = Remote(get=lent)
+        memory = AsyncMemory(adapter)
+        await memory.get("a")
+        await asyncio.gather(memory.close(), memory.close(), memory.close())
+        assert adapter.closed == 1
+
+    run(main)

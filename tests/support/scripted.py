@@ -30,7 +30,7 @@ class Scripted(Adapter):
     def features(self) -> models.CapabilityFeatures:
         return self.declared
 
-    def verbs(self) -> list[str]:
+    def native_verbs(self) -> list[str]:
         return [*self.scripts]
 
     async def open(self) -> None:
