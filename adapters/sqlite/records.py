@@ -218,8 +218,11 @@ class Records:
 
     def log_all(self, entries: Sequence[tuple[str, Logged]]) -> None:
         """Append to the audit logs of several users."""
-        for user_id, entry in entries:
-            self._insert("audit", _LOGGED, (self._user(user_id), micros(entry.timestamp), *entry[1:]))
+        rows = [(self._user(user_id), micros(entry.timestamp), *entry[1:]) for user_id, entry in entries]
+        if len(rows) == 1:
+            self._insert("audit", _LOGGED, rows[0])
+        else:
+            self.connection.executemany(_insertion("audit", _LOGGED, (True,) * len(_LOGGED)), rows)
 
     def logged(self, user_id: str) -> Iterator[Logged]:
         kept = self._reads.of(user_id)  # before the snapshot begins, so that none is in neither
