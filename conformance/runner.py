@@ -144,7 +144,7 @@ class _Trial:
             await unguarded.open(admit_everything=True)
             self.report.capabilities = guarded.capabilities
             self.report.provider = guarded.capabilities.provider
-            judge = Judge(guarded, unguarded, _waived(self.report.provider, self.deviations))
+            judge = Judge(guarded, unguarded, deviations_of(self.report.provider, self.deviations))
             for check in self.checks:
                 self._tell(check)
                 outcome = await self._judge(judge, check, colour)
@@ -191,7 +191,7 @@ def _bounded(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} … and {len(text) - LONGEST} characters more"
 
 
-def _waived(provider: str, given: Mapping[str, str] | None) -> Mapping[str, str]:
+def deviations_of(provider: str, given: Mapping[str, str] | None) -> Mapping[str, str]:
     """Read the provider's file of known deviations, check id -> reason, and add the given ones."""
     file = files(__package__ or "openmem.conformance") / "deviations" / f"{provider}.toml"
     listed = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}

@@ -11,17 +11,18 @@ from .errors import UnsupportedProviderError
 from .urls import redact
 
 GROUP = "openmem.adapters"
-_registered: dict[str, type[Adapter]] = {}
+registered: dict[str, type[Adapter]] = {}
+"""Scheme -> adapter, as register_adapter was told."""
 
 
 def register_adapter(scheme: str, adapter: type[Adapter]) -> None:
     """Serve a URL scheme by a class within this process, in place of an installed entry point."""
-    _registered[scheme] = adapter
+    registered[scheme] = adapter
 
 
 def schemes() -> list[str]:
     """Name every scheme known."""
-    return sorted({*_entry_points(), *_registered})
+    return sorted({*installed(), *registered})
 
 
 def adapter_class(scheme: str) -> type[Adapter]:
@@ -30,9 +31,9 @@ def adapter_class(scheme: str) -> type[Adapter]:
     Raises UnsupportedProviderError for an unknown scheme, naming the known ones, and for one whose packages are not
     installed, naming the extra.
     """
-    if scheme in _registered:
-        return _registered[scheme]
-    entry = _entry_points().get(scheme)
+    if scheme in registered:
+        return registered[scheme]
+    entry = installed().get(scheme)
     if entry is not None:
         return _loaded(scheme, entry)
     base, _, driver = scheme.partition("+")
@@ -76,5 +77,6 @@ def _install_hint(entry: EntryPoint) -> str:
 
 
 @cache
-def _entry_points() -> dict[str, EntryPoint]:
+def installed() -> dict[str, EntryPoint]:
+    """Return the entry points of adapters by scheme, looked up once."""
     return {entry.name: entry for entry in entry_points(group=GROUP)}

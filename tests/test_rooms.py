@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -113,38 +114,81 @@ def test_no_private_name_of_another_module_is_imported(folder: str) -> None:
     assert taken == []
 
 
-LIBRARIES = {"_exit", "_fields", "_make", "_replace"}
-"""Private by their looks alone: os._exit, and what named tuples have."""
+EXCEPTIONS = {
+    "_generated": "a package: what is made of the specification, which every room imports",
+    "_exit": "os has it",
+    "_fields": "named tuples have it",
+    "_make": "named tuples have it",
+    "_replace": "named tuples have it",
+}
+"""Names that are private by their looks alone, and why."""
+DOTTED = re.compile(r"\.(_[A-Za-z]\w*)")
 
 
 def folder_of(module: str) -> str:
     return module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
 
 
-def private_names(tree: ast.AST) -> tuple[set[str], set[tuple[str, int]]]:
-    """List the private names that a module defines, and the private attributes that it asks of others, with lines."""
-    defined, asked = set(), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            defined.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            defined.add(node.id)
-        elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
-            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-            defined.add(node.attr) if own else asked.add((node.attr, node.lineno))
-    return defined, asked
+def names_in(node: ast.AST) -> tuple[list[str], list[str]]:
+    """List the names that a node defines, and those that it asks of others: in strings too, which may be scripts."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name], []
+        case ast.Name(id=name, ctx=ast.Store()):
+            return [name], []
+        case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name, ctx=ast.Store()):
+            return [name], []
+        case ast.Attribute(attr=name):
+            return [], [name]
+        case ast.ImportFrom(module=module, names=names):
+            return [], [*(module or "").split("."), *(each.name for each in names)]
+        case ast.Call(args=[_, ast.Constant(value=str(name)), *_]) if name.isidentifier():  # setattr and its like
+            return [], [name]
+        case ast.keyword(arg=str(name)):
+            return [], [name]
+        case ast.Constant(value=str(text)):
+            return [], DOTTED.findall(text)
+    return [], []
+
+
+def private_names(path: Path) -> tuple[set[str], set[tuple[str, int]]]:
+    """List the private names that a module defines, and those that it asks of others, with lines."""
+    defined, asked = {path.stem}, set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        mine, of_others = names_in(node)
+        defined.update(mine)
+        asked.update((name, getattr(node, "lineno", 0)) for name in of_others)
+    return set(filter(is_private, defined)), {each for each in asked if is_private(each[0])}
+
+
+def is_private(name: str) -> bool:
+    return name.strip("_") != "" and name.startswith("_") and not name.endswith("__") and name not in EXCEPTIONS
+
+
+FOUND = {module: private_names(path) for module, path in MODULES.items()}
+OWN: dict[str, set[str]] = {}
+for each, (names, _) in FOUND.items():
+    OWN.setdefault(folder_of(each), set()).update(names)
+OURS = set().union(*OWN.values())
+"""What no room defines belongs to a library."""
 
 
 def test_no_private_name_of_another_room_is_used() -> None:
-    found = {module: private_names(ast.parse(path.read_text("utf-8"))) for module, path in MODULES.items()}
-    own: dict[str, set[str]] = {}
-    for module, (defined, _) in found.items():
-        own.setdefault(folder_of(module), set()).update(defined)
-    ours = set().union(*own.values())  # what no room defines belongs to a library
     taken = [
         f"{module}:{line} uses {name}"
-        for module, (_, asked) in found.items()
+        for module, (_, asked) in FOUND.items()
         for name, line in sorted(asked)
-        if name in ours - own[folder_of(module)] - LIBRARIES
+        if name in OURS - OWN[folder_of(module)]
+    ]
+    assert taken == []
+
+
+def test_no_private_name_of_a_room_is_used_by_a_test() -> None:
+    taken = [
+        f"{path.relative_to(ROOT)}:{line} uses {name}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for defined, asked in [private_names(path)]
+        for name, line in sorted(asked)
+        if name in OURS - defined
     ]
     assert taken == []

@@ -36,9 +36,9 @@ class Rules:
         memory = records.new_record(
             request, memory_id=self._new_id(), now=self._clock(), embedding_model=self._model(request)
         )
-        replaced = _replaceable(store, memory, memory.supersedes or ())
+        replaced = replaceable(store, memory, memory.supersedes or ())
         store.insert(memory, request.vector)
-        _link(store, memory, replaced, records.begins(memory))
+        link(store, memory, replaced, records.begins(memory))
         store.log(memory.user_id, self.entry("add", memory))
         return store.hand_out(memory)
 
@@ -60,7 +60,7 @@ class Rules:
         freed = _superseded(store, memory.id, memory.supersedes or ())
         successor = store.get(memory.superseded_by) if memory.superseded_by else None
         store.remove(memory)
-        _free(store, freed)
+        free(store, freed)
         _leave(store, successor, memory.id)
         store.log(memory.user_id, self.entry("delete", memory))
         return memory.id
@@ -115,13 +115,13 @@ class Rules:
     ) -> models.MemoryRecord:
         """Store what becomes of a memory, with the links that come and go by it."""
         before, after = set(memory.supersedes or ()), changed.supersedes or []
-        replaced = _replaceable(store, memory, [each for each in after if each not in before])
+        replaced = replaceable(store, memory, [each for each in after if each not in before])
         freed = _superseded(store, memory.id, before.difference(after))
         freed_from = memory.superseded_by if changed.superseded_by is None else None
         successor = store.get(freed_from) if freed_from else None
         store.replace(memory, changed, vector)
-        _link(store, changed, replaced, changed.updated_at or changed.created_at)
-        _free(store, freed)
+        link(store, changed, replaced, changed.updated_at or changed.created_at)
+        free(store, freed)
         _leave(store, successor, memory.id)
         store.log(memory.user_id, self.entry(verb, changed))
         return store.hand_out(changed)
@@ -144,10 +144,10 @@ def linked(memory: models.MemoryRecord) -> list[str]:
     return [*(memory.supersedes or ()), *([memory.superseded_by] if memory.superseded_by else ())]
 
 
-def _replaceable(store: Records, successor: models.MemoryRecord, ids: Sequence[str]) -> Memories:
+def replaceable(store: Records, successor: models.MemoryRecord, ids: Sequence[str]) -> Memories:
     """Read the memories that a successor is to replace; each must exist, be the same user's and be free."""
     replaced = []
-    later = _successors(store, successor) if ids else set()
+    later = successors(store, successor) if ids else set()
     for each in ids:
         memory = store.get(each)
         if memory is None or memory.user_id != successor.user_id:
@@ -162,7 +162,7 @@ def _replaceable(store: Records, successor: models.MemoryRecord, ids: Sequence[s
     return replaced
 
 
-def _successors(store: Records, memory: models.MemoryRecord) -> set[str]:
+def successors(store: Records, memory: models.MemoryRecord) -> set[str]:
     """Name a memory and everything that replaced it, link by link."""
     seen = {memory.id}
     following = memory.superseded_by
@@ -179,13 +179,15 @@ def _superseded(store: Records, successor_id: str, ids: Iterable[str]) -> Memori
     return [memory for memory in read if memory is not None and memory.superseded_by == successor_id]
 
 
-def _link(store: Records, successor: models.MemoryRecord, replaced: Memories, moment: datetime) -> None:
+def link(store: Records, successor: models.MemoryRecord, replaced: Memories, moment: datetime) -> None:
+    """Store of memories what replaced them, and when."""
     for memory in replaced:
         links = {"superseded_by": successor.id, "superseded_at": moment}
         store.replace(memory, memory.model_copy(update=links), None)
 
 
-def _free(store: Records, freed: Memories) -> None:
+def free(store: Records, freed: Memories) -> None:
+    """Store of memories that nothing replaces them any longer."""
     for memory in freed:
         store.replace(memory, memory.model_copy(update={"superseded_by": None, "superseded_at": None}), None)
 

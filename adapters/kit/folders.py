@@ -164,7 +164,8 @@ class Folders(Generic[T]):
     def __init__(self, open_: Callable[..., T], close: Callable[[T], None]) -> None:
         self._open, self._close = open_, close
         self._lock = Lock()
-        self._folders: dict[Path, Folder[T]] = {}
+        self.by_place: dict[Path, Folder[T]] = {}
+        """Those that are open, by where they really are."""
         in_child(self, Folders._forked)
         at_exit.append(self._exit)
 
@@ -173,9 +174,9 @@ class Folders(Generic[T]):
         check_place(path)
         place = path.resolve()
         with self._lock:
-            folder = self._folders.get(place)
+            folder = self.by_place.get(place)
             if folder is None:
-                folder = self._folders[place] = Folder(self._open(path, *how), claimed)
+                folder = self.by_place[place] = Folder(self._open(path, *how), claimed)
             if claimed is not None and folder.place != claimed.place:
                 raise replaced(path)
             folder.clients += 1
@@ -185,22 +186,22 @@ class Folders(Generic[T]):
         """Close a folder when the last client has given it back."""
         with self._lock:
             folder.clients -= 1
-            if not folder.clients and folder in self._folders.values():  # else it was closed at exit
-                self._folders = {place: each for place, each in self._folders.items() if each is not folder}
+            if not folder.clients and folder in self.by_place.values():  # else it was closed at exit
+                self.by_place = {place: each for place, each in self.by_place.items() if each is not folder}
                 with folder.lock:
                     self._close(folder.opened)
 
     def _exit(self) -> None:
         """Close what was left open while Python can still do so; what is in the midst of a call is left to the disk."""
-        folders, self._folders = self._folders, {}
+        folders, self.by_place = self.by_place, {}
         for folder in folders.values():
             if folder.lock.acquire(timeout=1.0):
                 with suppress(Exception):  # there is nobody to tell
                     self._close(folder.opened)
 
     def _forked(self) -> None:
-        leave_to_parent(self._folders)
-        self._folders = {}
+        leave_to_parent(self.by_place)
+        self.by_place = {}
 
 
 class FolderEngine(ABC, Generic[T]):
@@ -209,19 +210,19 @@ class FolderEngine(ABC, Generic[T]):
     engine: FolderOf
 
     def __init__(self, path: Path, folders: Folders[T], *, private: bool = True) -> None:
-        self._path, self._folders, self._private = path.absolute(), folders, private
+        self.path, self.folders, self.private = path.absolute(), folders, private
         self._folder: Folder[T] | None = None
-        self._claim: Claim | None = None
+        self.claim: Claim | None = None
 
     @property
     def turns(self) -> Turns:
         """The turns of those who write."""
-        return self._held().turns
+        return self.taken().turns
 
     @property
     def notes(self) -> dict[str, Any]:
         """What the clients of a folder tell each other."""
-        return self._held().notes
+        return self.taken().notes
 
     async def open(self) -> None:
         """Take the folder, to the end even where the caller is cancelled: what is half taken nobody gives back."""
@@ -234,51 +235,54 @@ class FolderEngine(ABC, Generic[T]):
 
     def _open(self) -> None:
         try:
-            self._folder = self._guarded(self._take)
+            self._folder = self.guarded(self.take)
         except BaseException:
             self._close()
             raise
 
-    def _take(self) -> Folder[T]:
-        self._claim = claim(self._path, self.engine, private=self._private)
-        return self._folders.take(self._path, claimed=self._claim)
+    def take(self) -> Folder[T]:
+        """Claim the folder and open it, in the thread of open."""
+        self.claim = claim(self.path, self.engine, private=self.private)
+        return self.folders.take(self.path, claimed=self.claim)
 
     def _close(self) -> None:
         folder, self._folder = self._folder, None
-        claimed, self._claim = self._claim, None
+        claimed, self.claim = self.claim, None
         gone = claimed is not None and not claimed.holds()
         if claimed is not None:
             claimed.close()
         try:
             if folder is not None:
-                self._guarded(self._folders.give_back, folder)
+                self.guarded(self.folders.give_back, folder)
         except OMPError:
             if not gone:  # what the engine would still have stored has no place
                 raise
 
-    def _alone(self, work: Callable[..., R], *arguments: Any) -> R:
+    def alone(self, work: Callable[..., R], *arguments: Any) -> R:
         """Call work(opened, …), one call at a time."""
-        folder = self._held()
+        folder = self.taken()
         with folder.lock:
-            return self._guarded(work, folder.opened, *arguments)
+            return self.guarded(work, folder.opened, *arguments)
 
-    def _guarded(self, work: Callable[..., R], *arguments: Any) -> R:
+    def guarded(self, work: Callable[..., R], *arguments: Any) -> R:
+        """Call work(…); its errors become ours."""
         try:
             return work(*arguments)
         except OMPError:
             raise
         except Exception as error:  # these engines raise whatever their parts raise
-            raise self._explained(error) from error
+            raise self.explained(error) from error
 
     @abstractmethod
-    def _explained(self, error: Exception) -> OMPError:
+    def explained(self, error: Exception) -> OMPError:
         """Say what an error of the engine means."""
 
-    def _held(self) -> Folder[T]:
+    def taken(self) -> Folder[T]:
+        """Return the folder; ClosedError where it is not open, ConfigurationError where it is another one now."""
         if self._folder is None:
             raise ClosedError("this adapter is closed.")
-        if self._claim is not None:
-            self._claim.check()
+        if self.claim is not None:
+            self.claim.check()
         return self._folder
 
 

@@ -68,25 +68,25 @@ class Library(FolderEngine[Any]):
 
     def __init__(self, folder: Path, config: Mapping[str, Any], dimension: int, *, private: bool) -> None:
         folder, config = folder.resolve(), _resolved(config)
-        super().__init__(_place(folder, config), _FOLDERS, private=private)
+        super().__init__(_place(folder, config), FOLDERS, private=private)
         self._configured = (folder, config, dimension)
 
     @without_locals
-    def _take(self) -> Folder[Any]:
+    def take(self) -> Folder[Any]:
         """Import mem0 and open the store, which may lie outside of the folder claimed."""
         place, config, _ = self._configured
-        self._claim = claim(place, self.engine, private=self._private)
-        if self._private:
+        self.claim = claim(place, self.engine, private=self.private)
+        if self.private:
             _reserve(place, config)
-        folder = self._folders.take(self._path, *self._configured, claimed=self._claim)
+        folder = self.folders.take(self.path, *self._configured, claimed=self.claim)
         if folder.opened.openmem_configured != self._configured:
-            self._folders.give_back(folder)
-            raise ConfigurationError(f"{self._path} is open with another configuration.", remedy="Close it first.")
+            self.folders.give_back(folder)
+            raise ConfigurationError(f"{self.path} is open with another configuration.", remedy="Close it first.")
         return folder
 
     async def call(self, work: Callable[..., T], *arguments: Any) -> T:
         """Call work(memory, …) in a thread, alone: neither mem0 nor most of its stores are safe in several."""
-        return await offload(self._alone, work, *arguments)
+        return await offload(self.alone, work, *arguments)
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[None]:
@@ -101,9 +101,10 @@ class Library(FolderEngine[Any]):
             finally:
                 await finished(self.call(_unlock))
 
-    def _explained(self, error: Exception) -> OMPError:
+    def explained(self, error: Exception) -> OMPError:
+        """Say what an error of mem0 or of its store means."""
         if "already accessed" in str(error):
-            return in_use(self._path, SERVER)
+            return in_use(self.path, SERVER)
         # What is written says so itself; the rest of what is called here reads.
         return ProviderError(f"mem0 failed: {type(error).__name__}.", remedy="See the cause.", written="nothing")
 
@@ -121,7 +122,8 @@ def home() -> Path:
     return Path(os.environ.get("MEM0_DIR") or Path.home() / ".mem0")
 
 
-def _open(path: Path, folder: Path, config: Mapping[str, Any], dimension: int) -> Any:
+def open_memory(path: Path, folder: Path, config: Mapping[str, Any], dimension: int) -> Any:
+    """Make mem0's Memory over a folder and a configuration; path is where its vectors are."""
     mem0 = _imported(folder)
     if "vector_store" not in config:
         importlib.import_module("openmem.adapters.qdrant.local").look_over(path, SERVER)
@@ -238,8 +240,8 @@ def _unlock(memory: Any) -> None:
             memory.vector_store.connection_pool.putconn(connection)
 
 
-def _close(memory: Any) -> None:
-    """Close all of it, and only then raise what failed."""
+def close_memory(memory: Any) -> None:
+    """Close all that mem0's Memory has open, and only then raise what failed."""
     with ExitStack() as stack:
         stack.callback(memory.close)
         for name in ("client", "connection_pool"):
@@ -248,4 +250,4 @@ def _close(memory: Any) -> None:
                 stack.callback(close)
 
 
-_FOLDERS = Folders[Any](_open, _close)
+FOLDERS = Folders[Any](open_memory, close_memory)

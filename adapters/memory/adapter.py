@@ -41,8 +41,8 @@ class MemoryAdapter(InProcessAdapter):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._lock = Lock()
-        self._store = Records(self.embedding.dimension if self.embedding else None, self.settings.audit_limit)
+        self.lock = Lock()
+        self.store = Records(self.embedding.dimension if self.embedding else None, self.settings.audit_limit)
         self._start()
 
     @classmethod
@@ -68,7 +68,7 @@ class MemoryAdapter(InProcessAdapter):
 
     def handle(self, request: BaseModel) -> Coroutine[Any, Any, Any]:
         """Answer one request: in place, or in the thread where that may hold an event loop up."""
-        if not self._store.takes_long(request) or stepping():
+        if not self.store.takes_long(request) or stepping():
             return super().handle(request)
         return self._aside(self._handle, request)
 
@@ -79,19 +79,20 @@ class MemoryAdapter(InProcessAdapter):
         """Run work under the lock, for which an event loop does not wait."""
         taken: list[bool] = []
         try:
-            taken += map(self._lock.acquire, [False])  # in one step, which no signal can split
+            taken += map(self.lock.acquire, [False])  # in one step, which no signal can split
             if taken[0]:
-                return self._store.do(work)
+                return self.store.do(work)
         finally:
             if taken and taken[0]:
-                self._lock.release()
-        return await self._aside(self._transact, work)
+                self.lock.release()
+        return await self._aside(self.transact_in_turn, work)
 
-    def _transact(self, work: Callable[[Store], T]) -> T:
-        if self._store.worker == get_ident():
+    def transact_in_turn(self, work: Callable[[Store], T]) -> T:
+        """Run work once the lock is free; raises where this very thread has it."""
+        if self.store.worker == get_ident():
             raise within_itself()
-        with self._lock:
-            return self._store.do(work)
+        with self.lock:
+            return self.store.do(work)
 
     async def _aside(self, work: Callable[..., T], *args: Any) -> T:
         """Run work in the thread, or in place for a sync caller and there; a caller who is cancelled ends it."""

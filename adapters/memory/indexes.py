@@ -31,10 +31,11 @@ class UserIndex:
 
     def keyword_scores(self, terms: Sequence[str]) -> dict[str, float]:
         """Return the BM25 scores of the memories that hold any of the terms."""
-        postings = [self._posting(term) for term in terms if term in self.postings]
+        postings = [self.posting(term) for term in terms if term in self.postings]
         return ranking.bm25(postings, count=len(self.least))
 
-    def _posting(self, term: str) -> dict[str, float]:
+    def posting(self, term: str) -> dict[str, float]:
+        """Return the memories that hold a term, with its weight in each."""
         posting = self.postings[term]
         return {posting: self.least[posting]} if isinstance(posting, str) else posting
 
@@ -60,7 +61,7 @@ class UserIndex:
     def change(self, old: MemoryRecord, new: MemoryRecord, vector: Floats | None) -> None:
         """Index what is new about a memory."""
         if new.content != old.content:
-            self._forget(old)
+            self.forget_words(old)
             self._index(new, vector)
         else:
             self.weight += weight(new) - weight(old)
@@ -72,7 +73,7 @@ class UserIndex:
         del self.order[bisect.bisect_left(self.order, cursors.position(memory))]
         if memory.external_id is not None:
             del self.external[memory.external_id]
-        self._forget(memory)
+        self.forget_words(memory)
         if self.index is not None:
             self.index.discard(memory.id)
 
@@ -92,9 +93,10 @@ class UserIndex:
         if vector is not None and self.index is not None:
             self.index.put(key, vector)
 
-    def _forget(self, memory: MemoryRecord) -> None:
+    def forget_words(self, memory: MemoryRecord) -> None:
+        """Remove the terms of a memory, and its weight."""
         for term in set(ranking.terms(memory.content)):
-            posting = self._posting(term)
+            posting = self.posting(term)
             del posting[memory.id]
             if posting:
                 self.postings[term] = posting

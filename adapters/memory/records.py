@@ -47,17 +47,20 @@ class Records:
     def __init__(self, dimension: int | None, audit_limit: int) -> None:
         self._dimension = dimension
         self._audit_limit = audit_limit
-        self._records: dict[str, MemoryRecord] = {}
-        self._users: dict[str, UserIndex] = {}
+        self.memories: dict[str, MemoryRecord] = {}
+        """By id."""
+        self.users: dict[str, UserIndex] = {}
         self._nobody = UserIndex(dimension)
-        self._logs: dict[str, deque[Logged]] = {}
+        self.logs: dict[str, deque[Logged]] = {}
+        """By user, the oldest entry first."""
         self._caller = PRESENT
         self.worker: int | None = None
         """The thread that is at work here."""
-        # The change under way: what it touched, by id, what is to be logged of it, and whether it stands.
+        # The change under way: what it touched, by id, and what is to be logged of it.
         self._before: dict[str, Before] = {}
         self._entries: deque[tuple[str, Logged]] = deque()
-        self._stands = False
+        self.stands = False
+        """Whether the change under way is kept when it is settled."""
 
     # --- transactions -----------------------------------------------------------------------------------------
 
@@ -65,23 +68,23 @@ class Records:
         """Do work, all of it or nothing. What an interrupt, or another thread at a fork, left half done is settled."""
         self.worker = get_ident()
         try:
-            if self._before or self._entries or self._stands:
-                self._settle()
+            if self._before or self._entries or self.stands:
+                self.settle()
             self._caller = CALLER.get() or PRESENT
             if self._caller.gone:
                 raise asyncio.CancelledError
             try:
                 result = work(self)
-                self._stands = True
+                self.stands = True
             finally:
-                self._settle()
+                self.settle()
             return result
         finally:
             self.worker = None
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """End the change under way; where that is interrupted, it may be begun anew."""
-        if self._stands:
+        if self.stands:
             self._write_down()
         elif self._before:
             self._undo()
@@ -89,14 +92,14 @@ class Records:
             return
         self._before.clear()
         self._entries.clear()
-        self._stands = False
+        self.stands = False
 
     def _write_down(self) -> None:
         while self._entries:
             user_id, entry = self._entries[0]
-            log = self._logs.get(user_id)
+            log = self.logs.get(user_id)
             if log is None:
-                log = self._logs[user_id] = deque(maxlen=self._audit_limit)
+                log = self.logs[user_id] = deque(maxlen=self._audit_limit)
             if not log or log[-1] is not entry:
                 log.append(entry)
             self._entries.popleft()
@@ -104,25 +107,25 @@ class Records:
     def _undo(self) -> None:
         for memory_id, (_, record, _) in self._before.items():
             if record is None:
-                self._records.pop(memory_id, None)
+                self.memories.pop(memory_id, None)
             else:
-                self._records[memory_id] = record
+                self.memories[memory_id] = record
         for user_id in {user_id for user_id, _, _ in self._before.values()}:
-            self._users[user_id] = self._rebuilt(user_id)
+            self.users[user_id] = self._rebuilt(user_id)
 
     def _rebuilt(self, user_id: str) -> UserIndex:
-        torn, user = self._user(user_id), UserIndex(self._dimension)
+        torn, user = self.index_of(user_id), UserIndex(self._dimension)
         ids = dict.fromkeys(memory_id for _, memory_id in torn.order)
         ids.update(dict.fromkeys(memory_id for memory_id, before in self._before.items() if before[0] == user_id))
-        for memory_id in ids.keys() & self._records.keys():
+        for memory_id in ids.keys() & self.memories.keys():
             before = self._before.get(memory_id)
-            user.add(self._records[memory_id], torn.vector(memory_id) if before is None else before[2])
+            user.add(self.memories[memory_id], torn.vector(memory_id) if before is None else before[2])
         return user
 
     def _touch(self, user: UserIndex, memory: MemoryRecord) -> None:
         """Note how a record is before it changes."""
         if memory.id not in self._before:
-            record = self._records.get(memory.id)
+            record = self.memories.get(memory.id)
             vector = None if record is None else user.vector(memory.id)
             self._before[memory.id] = (memory.user_id, record, vector)
 
@@ -131,49 +134,50 @@ class Records:
         if type(request) is AddRequest:
             return CHANGE * weight(request) > LONG
         fields = request.__dict__
-        memory = self._records.get(fields.get("id", ""))
+        memory = self.memories.get(fields.get("id", ""))
         if type(request) is GetRequest:
             return memory is not None and weight(memory) > LONG
         user_id = fields.get("user_id", "") if memory is None else memory.user_id
-        user = self._users.get(user_id, self._nobody)
-        return cost(request, memory, user.weight, len(self._logs.get(user_id, ()))) > LONG
+        user = self.users.get(user_id, self._nobody)
+        return cost(request, memory, user.weight, len(self.logs.get(user_id, ()))) > LONG
 
     # --- records ----------------------------------------------------------------------------------------------
 
     def _known(self, user_id: str) -> UserIndex:
-        return self._users.get(user_id, self._nobody)
+        return self.users.get(user_id, self._nobody)
 
-    def _user(self, user_id: str) -> UserIndex:
-        user = self._users.get(user_id)
+    def index_of(self, user_id: str) -> UserIndex:
+        """Return a user's indexes, made where there are none yet."""
+        user = self.users.get(user_id)
         if user is None:
-            user = self._users[user_id] = UserIndex(self._dimension)
+            user = self.users[user_id] = UserIndex(self._dimension)
         return user
 
     def get(self, memory_id: str) -> MemoryRecord | None:
-        return self._records.get(memory_id)
+        return self.memories.get(memory_id)
 
     def by_external_id(self, user_id: str, external_id: str) -> MemoryRecord | None:
         memory_id = self._known(user_id).external.get(external_id)
         return self.get(memory_id) if memory_id else None
 
     def insert(self, memory: MemoryRecord, vector: Sequence[float] | None) -> None:
-        user = self._user(memory.user_id)
+        user = self.index_of(memory.user_id)
         fitting = user.fitting(vector)
         self._touch(user, memory)
-        self._records[memory.id] = records.compact(memory)
+        self.memories[memory.id] = records.compact(memory)
         user.add(memory, fitting)
 
     def replace(self, old: MemoryRecord, new: MemoryRecord, vector: Sequence[float] | None) -> None:
-        user = self._user(old.user_id)
+        user = self.index_of(old.user_id)
         fitting = user.fitting(vector)
         self._touch(user, old)
-        self._records[new.id] = records.compact(new)
+        self.memories[new.id] = records.compact(new)
         user.change(old, new, fitting)
 
     def remove(self, memory: MemoryRecord) -> None:
-        user = self._user(memory.user_id)
+        user = self.index_of(memory.user_id)
         self._touch(user, memory)
-        del self._records[memory.id]
+        del self.memories[memory.id]
         user.discard(memory)
 
     def newest_first(
@@ -189,7 +193,7 @@ class Records:
                 return
             if self._caller.gone:
                 raise asyncio.CancelledError
-            yield self._records[memory_id]
+            yield self.memories[memory_id]
 
     def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         chain, waiting = {memory.id: memory}, [memory]
@@ -213,7 +217,7 @@ class Records:
         for key in keys:
             if self._caller.gone:
                 raise asyncio.CancelledError
-            yield key, self._records[key]
+            yield key, self.memories[key]
 
     def hand_out(self, memory: MemoryRecord) -> MemoryRecord:
         return records.detached(memory)
@@ -222,4 +226,4 @@ class Records:
         self._entries.append((user_id, entry))
 
     def logged(self, user_id: str) -> Iterator[Logged]:
-        return reversed(self._logs.get(user_id, ()))
+        return reversed(self.logs.get(user_id, ()))

@@ -63,8 +63,9 @@ class PostgresAdapter(RemoteAdapter):
         self._keys = Keys(self._names)
         self._vectors = Vectors(self.embedding, self.settings.precision) if self.embedding else None
         self._sizes = Sizes()
-        self._index = IndexBuilder(self.settings, self._names, self._vectors)
-        self._connections: Connections | None = None
+        self.index = IndexBuilder(self.settings, self._names, self._vectors)
+        self.connections: Connections | None = None
+        """None while it is not open."""
 
     @classmethod
     def options_from_url(cls, url: SplitResult) -> dict[str, Any]:
@@ -82,13 +83,13 @@ class PostgresAdapter(RemoteAdapter):
             async with self._store(self.settings.arguments()) as store:
                 await self._prepare(store)
                 if self._vectors is not None:
-                    await self._index.mend(store.session)
+                    await self.index.mend(store.session)
         except ProviderUnavailableError:
             if not await self._current_on_replica():
                 raise
         connections = Connections(self.settings, self._configure)
         await connections.open()
-        self._connections = connections
+        self.connections = connections
 
     async def _prepare(self, store: PostgresStore) -> None:
         await store.migrate()
@@ -115,8 +116,8 @@ class PostgresAdapter(RemoteAdapter):
 
         Where nothing may be written, the log says how many are lost: reading is all that such a client came for.
         """
-        await self._index.close()
-        connections = self._connections
+        await self.index.close()
+        connections = self.connections
         if connections is None:
             return
         try:
@@ -127,7 +128,7 @@ class PostgresAdapter(RemoteAdapter):
         except ConfigurationError as error:
             logger.warning("postgres: the audit entries of %d reads are not stored: %s", len(self.reads), error.message)
         finally:
-            self._connections = None
+            self.connections = None
             await connections.close()
 
     async def reembed(self, embed: Embed) -> int:
@@ -138,8 +139,8 @@ class PostgresAdapter(RemoteAdapter):
             await store.migrate()
             await see_to_extension(store)
             done = await reembed(Renewal(store, self._names, vectors, embed), embed)
-            await self._index.mend(store.session)
-        await self._index.close()
+            await self.index.mend(store.session)
+        await self.index.close()
         return done
 
     def _check_indexable(self, vectors: Vectors) -> None:
@@ -161,7 +162,7 @@ class PostgresAdapter(RemoteAdapter):
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Search exactly or, among very many, by the index."""
-        wanted = self._index.want if self._index.ready else None
+        wanted = self.index.want if self.index.ready else None
         search = Search(request, self.clock(), self._vectors, self._sizes, wanted)
         response = await search.run(partial(self._rows, user_id=request.user_id, replica=True))
         await self.log_read(request.user_id, self.rules.entry("search", scope=request.scope))
@@ -207,16 +208,17 @@ class PostgresAdapter(RemoteAdapter):
             copies = not self.settings.rls
             transaction = PostgresTransaction(session, self._names, self._vectors, self._keys, copies=copies)
             yield transaction
-        if self._index.useful and (grown := transaction.grown()):
-            self._index.look(grown, self._needs_index)
+        if self.index.useful and (grown := transaction.grown()):
+            self.index.look(grown, self.needs_index)
 
     async def diagnose(self) -> Sequence[tuple[str, bool, str, str]]:
         """Say what the index of vectors does and costs, for `openmem doctor`."""
-        if self._connections is None or self._vectors is None:
+        if self.connections is None or self._vectors is None:
             return []
-        return [("index", True, *await self._index.told())]
+        return [("index", True, *await self.index.told())]
 
-    async def _needs_index(self, user_id: str) -> tuple[bool, bool]:
+    async def needs_index(self, user_id: str) -> tuple[bool, bool]:
+        """Tell whether a user has so many memories that the index of vectors pays, and whether it is there."""
         [row] = await self._rows(needed(), Bindings(user=user_id), user_id=user_id)
         return row[0], row[1]
 
@@ -224,9 +226,9 @@ class PostgresAdapter(RemoteAdapter):
         return await self._pools().rows(self._names(sql), values, **how)
 
     def _pools(self) -> Connections:
-        if self._connections is None:
+        if self.connections is None:
             raise ClosedError("this adapter is closed.")
-        return self._connections
+        return self.connections
 
     async def _configure(self, session: Session) -> None:
         with closed_unless_done(session):

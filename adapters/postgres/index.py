@@ -67,7 +67,9 @@ class IndexBuilder:
         self._settings, self._names, self._vectors = settings, names, vectors
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
-        self._there, self._grown = False, set[str]()
+        self._grown = set[str]()
+        self.exists = False
+        """Whether there was an index when it was last looked for."""
         self._not_before, self._pause = 0.0, AGAIN
         self.useful = vectors is not None and vectors.indexable and settings.index != "none"
         """Whether an index may be made at all."""
@@ -89,7 +91,7 @@ class IndexBuilder:
 
     def look(self, users: Sequence[str], needed: Needed) -> None:
         """Have it found out in the background whether users who grew need the index, and have it made if so."""
-        if not self._there:
+        if not self.exists:
             self._grown.update(users)
             if self.ready:
                 self._start(self._look(needed))
@@ -139,11 +141,11 @@ class IndexBuilder:
         await asyncio.sleep(LOOK_AFTER)
         wanted = False
         try:
-            while self._grown and not (wanted or self._there):
-                wanted, self._there = await needed(self._grown.pop())
+            while self._grown and not (wanted or self.exists):
+                wanted, self.exists = await needed(self._grown.pop())
         except OMPError:  # there will be another occasion
             return
-        if wanted and not self._there:
+        if wanted and not self.exists:
             await self._try()
 
     async def _try(self, *, create: bool = True) -> None:

@@ -102,7 +102,7 @@ class Search:
         wanted: Callable[[], None] | None = None,
     ) -> None:
         """Take a request; wanted: called where an index would have been taken, and there is none; None: of no use."""
-        self._request, self._sizes, self._wanted = request, sizes, wanted
+        self.request, self._sizes, self._wanted = request, sizes, wanted
         self._values = values = Bindings()
         self._selected = selected(request, now, values)
         self._user = values.bind(request.user_id)
@@ -116,20 +116,20 @@ class Search:
 
     async def run(self, query: Query) -> SearchResponse:
         """Answer the request, exactly or by the index."""
-        user_id = self._request.user_id
+        user_id = self.request.user_id
         if self._cosine is None or self._sizes.few(user_id):
             return self._response(await self._ask(query, self._exact()))
-        rows = await self._ask(query, self._exact_unless_many())
+        rows = await self._ask(query, self.exact_unless_many())
         size, least, indexed, *_ = rows[0][2:]
-        if size <= EXACT and not narrows(self._request):  # else it may be the number of those selected
+        if size <= EXACT and not narrows(self.request):  # else it may be the number of those selected
             self._sizes.keep(user_id, size)
         if size <= EXACT or not indexed:
             if size > EXACT and self._wanted is not None and await self._many(size, least, query):
                 self._wanted()
             return self._response(rows)
         if await self._many(size, least, query):
-            rows = await self._ask(query, self._by_index(), local=ITERATIVE)
-            if len(rows) == self._request.limit and rows[0][0] is not None:
+            rows = await self._ask(query, self.by_index(), local=ITERATIVE)
+            if len(rows) == self.request.limit and rows[0][0] is not None:
                 return self._response(rows)
         return self._response(await self._ask(query, self._exact()))
 
@@ -143,7 +143,7 @@ class Search:
         return rows
 
     def _response(self, rows: Sequence[Sequence[Any]]) -> SearchResponse:
-        least = self._request.min_score or 0.0
+        least = self.request.min_score or 0.0
         results = ",".join(
             f'{{"memory":{as_written(row[0])},"score":{row[1]!r}}}'
             for row in rows
@@ -153,7 +153,7 @@ class Search:
 
     async def _many(self, size: int, least: float, query: Query) -> bool:
         """Tell whether the request selects more rows than are read quicker without the index."""
-        if narrows(self._request) and least > EXACT:  # they were counted up to EXACT
+        if narrows(self.request) and least > EXACT:  # they were counted up to EXACT
             size = (await query(f"SELECT {self._count(int(least))}", self._values))[0][0]
         return size > least
 
@@ -166,10 +166,10 @@ class Search:
     def _exact(self, condition: str = "true") -> str:
         return self._best("openmem.memories", self._selected, condition)
 
-    def _exact_unless_many(self) -> str:
+    def exact_unless_many(self) -> str:
         """Write a statement that searches exactly unless there is an index for so many, and says how many there are."""
         size = f"coalesce((SELECT sum(memories)::int8 FROM openmem.users WHERE user_id = {self._user}), 0)"
-        if narrows(self._request):
+        if narrows(self.request):
             size = f"CASE WHEN {size} <= {EXACT} THEN {size} ELSE {self._count(EXACT)} END"
         return f"""SELECT r.record, r.score, u.size, u.least, u.indexed FROM (
             SELECT size, CASE WHEN size > {EXACT} THEN {threshold()} END AS least,
@@ -177,8 +177,9 @@ class Search:
             FROM (SELECT {size} AS size OFFSET 0) c OFFSET 0) u
             LEFT JOIN LATERAL ({self._exact("NOT u.indexed")}) r ON true"""
 
-    def _by_index(self) -> str:
-        depth = 2 * self._request.limit  # the index answers roughly in order
+    def by_index(self) -> str:
+        """Write the statement that searches those near by the index of vectors, and some by their words."""
+        depth = 2 * self.request.limit  # the index answers roughly in order
         near = f"SELECT * FROM openmem.memories WHERE {self._selected} ORDER BY {self._product} LIMIT {depth}"
         if self._terms is None:
             return self._best(f"({near}) n", "true")
@@ -190,7 +191,7 @@ class Search:
 
     def _best(self, table: str, selected: str, condition: str = "true") -> str:
         """Write the statement that scores rows of a table and returns the best, provided that a condition holds."""
-        limit = self._request.limit
+        limit = self.request.limit
         if self._terms is None:
             scored = (
                 f"SELECT record, created_at, id, {self._cosine} AS raw FROM {table} WHERE {condition} AND {selected}"

@@ -52,7 +52,7 @@ class QdrantBackend(RemoteAdapter):
         super().__init__(*args, **options)
         self._writer = Writer()
         self._of_users = WeakValueDictionary[str, asyncio.Lock]()
-        self._store = QdrantStore(self.engine(), self.settings.collection)
+        self.store = QdrantStore(self.engine(), self.settings.collection)
 
     @abstractmethod
     def engine(self) -> Engine:
@@ -60,18 +60,18 @@ class QdrantBackend(RemoteAdapter):
 
     async def open(self) -> None:
         """Make the collections or check them, and end what an interrupted reembed left to be done."""
-        await self._store.engine.open()
-        if (await self._store.open(self.embedding)).former and await finish(self._store) is None:
+        await self.store.engine.open()
+        if (await self.store.open(self.embedding)).former and await finish(self.store) is None:
             message = "some memories of %s have no vector yet: unless a reembed is at it, run `openmem reembed` again"
-            logger.warning(message, self._store.memories)
+            logger.warning(message, self.store.memories)
 
     async def close(self) -> None:
         """Store the audit entries kept back and let go of the engine."""
         try:
-            if self._opening.done:
+            if self.is_ready:
                 await self.flush()
         finally:
-            await self._store.engine.close()
+            await self.store.engine.close()
 
     async def reembed(self, embed: Embed) -> int:
         """Make every vector anew with the configured embedder; return how many memories there are.
@@ -79,8 +79,8 @@ class QdrantBackend(RemoteAdapter):
         Until the last is there the store is what it was; interrupted, it goes on where it ended when it is run again.
         """
         embedding = self.configured_embedding()
-        await self._store.engine.open()
-        return await reembed(QdrantReembedding(self._store, embedding), embed)
+        await self.store.engine.open()
+        return await reembed(QdrantReembedding(self.store, embedding), embed)
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page, by the index of created_at, or the one memory that has the external_id asked for."""
@@ -89,12 +89,12 @@ class QdrantBackend(RemoteAdapter):
         after = cursors.decode(request)
         external_id = selection.pinned(request)
         if external_id is not None:
-            found = await self._store.claimed(request.user_id, external_id)
+            found = await self.store.claimed(request.user_id, external_id)
             await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
             return cursors.page_after(after, filter(selected, found), request.limit)
         walk = newest_first(
-            self._store.engine,
-            self._store.memories,
+            self.store.engine,
+            self.store.memories,
             selecting(request, now),
             "created_at",
             micros(after[0]) if after else None,
@@ -114,12 +114,12 @@ class QdrantBackend(RemoteAdapter):
         """Search by one vector or both."""
         dense = None
         if request.vector is not None and request.mode != "keyword":
-            dense = await self._store.check(lately=1.0)
+            dense = await self.store.check(lately=1.0)
         try:
             found = await self._found(request, dense)
         except ProviderError as error:  # perhaps of a name that is no longer there
             away = isinstance(error, ProviderUnavailableError)
-            if away or dense is None or (anew := await self._store.check()) == dense:
+            if away or dense is None or (anew := await self.store.check()) == dense:
                 raise
             found = await self._found(request, anew)
         await self.log_read(request.user_id, self.rules.entry("search", scope=request.scope))
@@ -127,12 +127,12 @@ class QdrantBackend(RemoteAdapter):
 
     async def _found(self, request: models.SearchRequest, dense: str | None) -> models.SearchResponse:
         search = Search(request, self.clock(), dense if self.embedding is not None else None)
-        return models.SearchResponse(results=await search.run(self._store))
+        return models.SearchResponse(results=await search.run(self.store))
 
     async def stats(self, request: models.StatsRequest) -> models.Stats:
         """Count one user's memories."""
         tally = Tally(request.user_id, self.clock())
-        async for memories in self._store.pages(of_user(request.user_id)):
+        async for memories in self.store.pages(of_user(request.user_id)):
             tally.count(each for each in memories if each.user_id == request.user_id)
         await self.log_read(request.user_id, self.rules.entry("stats"))
         dropped = self.reads.dropped[request.user_id] or None
@@ -141,7 +141,7 @@ class QdrantBackend(RemoteAdapter):
     async def chain(self, start: models.MemoryRecord) -> Collection[models.MemoryRecord]:
         """Read a chain: all of it but its head is among the user's superseded memories."""
         superseded = All((of_user(start.user_id), Range("superseded_at", low=-(2.0**63))))
-        return await chain_of(start, self._store.pages(superseded), lambda ids: self.fetch(ids, start.user_id))
+        return await chain_of(start, self.store.pages(superseded), lambda ids: self.fetch(ids, start.user_id))
 
     async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
         """Read the audit log."""
@@ -151,7 +151,7 @@ class QdrantBackend(RemoteAdapter):
         entries: list[Logged] = []
         fields = log_fields(request.user_id)
         async for rows in newest_first(
-            self._store.engine, self._store.sidecar, condition, "sequence", None, min(request.limit, 64), fields
+            self.store.engine, self.store.sidecar, condition, "sequence", None, min(request.limit, 64), fields
         ):
             for row in sorted(rows, key=lambda row: row.payload["sequence"], reverse=True):
                 entries += [each for each in entries_of(row.payload, request.user_id) if asked(each, request)]
@@ -162,14 +162,14 @@ class QdrantBackend(RemoteAdapter):
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.MemoryRecord]:
         """Read records by id."""
         points = [point_id(each) for each in ids]
-        rows = await self._store.engine.retrieve(self._store.memories, points, ("record",))
+        rows = await self.store.engine.retrieve(self.store.memories, points, ("record",))
         found = [memory_of(row.payload) for row in rows]
         return [memory for memory in found if user_id is None or memory.user_id == user_id]
 
     @asynccontextmanager
     async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
         """Begin a change: alone where nobody else writes, else alone in this process for its users once it reads."""
-        store = self._store
+        store = self.store
         async with AsyncExitStack() as stack:
             turns = store.engine.turns
             locks = [self._lock_of(user) for user in sorted(users)] if turns is None else []

@@ -28,14 +28,15 @@ class LocalEngine(FolderEngine[QdrantClient], ClientEngine):
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> None:
         """Do operations in order."""
-        await offload(self._alone, _do, collection, operations)
+        await offload(self.alone, _do, collection, operations)
 
     async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call the client in a thread."""
-        return await offload(self._alone, lambda client: getattr(client, method)(*arguments, **options))
+        return await offload(self.alone, lambda client: getattr(client, method)(*arguments, **options))
 
-    def _explained(self, error: Exception) -> OMPError:
-        remedy = f"Check the disk and {self._path}; see the cause."
+    def explained(self, error: Exception) -> OMPError:
+        """Say what an error of local mode means."""
+        remedy = f"Check the disk and {self.path}; see the cause."
         return ProviderError(f"Qdrant's local mode failed: {type(error).__name__}.", remedy=remedy)
 
 

@@ -50,11 +50,11 @@ class EdgeEngine(FolderEngine[Shards]):
 
     async def held(self, collection: str) -> Held | None:
         """Say how a shard was made."""
-        return await offload(_held, self._path / collection / CONFIG)
+        return await offload(_held, self.path / collection / CONFIG)
 
     async def create(self, collection: str, layout: Layout) -> None:
         """Open a shard, or make it."""
-        await offload(self._guarded, self._create, self._held(), collection, layout)
+        await offload(self.guarded, self._create, self.taken(), collection, layout)
 
     async def add_vectors(self, collection: str, name: str, dimension: int | None) -> None:
         """Take vectors of a name from now on."""
@@ -80,10 +80,10 @@ class EdgeEngine(FolderEngine[Shards]):
 
     def _check_room(self, needed: int) -> None:
         """Refuse to write to a full disk: the engine writes to mapped files, and the process would end by a signal."""
-        free = shutil.disk_usage(self._path).free
+        free = shutil.disk_usage(self.path).free
         if free < GROWTH * needed + ROOM:
             raise ProviderError(
-                f"the disk of {self._path} is full: {free >> 20} MiB are free.",
+                f"the disk of {self.path} is full: {free >> 20} MiB are free.",
                 remedy=f"Free {(GROWTH * needed + ROOM) >> 20} MiB or more.",
                 written="nothing",
             )
@@ -145,20 +145,21 @@ class EdgeEngine(FolderEngine[Shards]):
         return await self._work(collection, work)
 
     async def _work(self, collection: str, work: Callable[[edge.EdgeShard], T]) -> T:
-        return await offload(self._guarded, work, self._held().opened[collection])
+        return await offload(self.guarded, work, self.taken().opened[collection])
 
-    def _explained(self, error: Exception) -> OMPError:
+    def explained(self, error: Exception) -> OMPError:
+        """Say what an error of a shard means."""
         if "WouldBlock" in str(error):
-            return in_use(self._path, SERVER)
-        return ProviderError("the Qdrant shard failed.", remedy=f"Check the disk and {self._path}; see the cause.")
+            return in_use(self.path, SERVER)
+        return ProviderError("the Qdrant shard failed.", remedy=f"Check the disk and {self.path}; see the cause.")
 
     def _create(self, folder: Folder[Shards], collection: str, layout: Layout) -> None:
         with folder.lock:
             shard = folder.opened.get(collection)
             if shard is None:
                 self._check_room(0)
-                with alone_making(self._path):
-                    shard = folder.opened[collection] = _shard(self._path / collection, layout)
+                with alone_making(self.path):
+                    shard = folder.opened[collection] = _shard(self.path / collection, layout)
             held = shard.info().payload_schema
             for field, kind in layout.indexes.items():
                 if field not in held:

@@ -227,17 +227,18 @@ class QdrantStore:
     async def give(self, operations: Sequence[SetVectors]) -> None:
         """Give points vectors; those that are gone are left out, since engines refuse them."""
         for portion in portions(operations):
-            there = await self._there(portion)
+            there = await self.still_there(portion)
             try:
                 if there:
                     await self.engine.write(self.memories, there)
             except ProviderError:
-                left = await self._there(there)
+                left = await self.still_there(there)
                 if len(left) == len(there):
                     raise
                 await self.give(left)
 
-    async def _there(self, operations: Sequence[SetVectors]) -> list[SetVectors]:
+    async def still_there(self, operations: Sequence[SetVectors]) -> list[SetVectors]:
+        """Return the operations whose points there are."""
         rows = await self.engine.retrieve(self.memories, [each.id for each in operations], ())
         ids = {row.id for row in rows}
         return [each for each in operations if each.id in ids]

@@ -42,14 +42,15 @@ def warn_of_near_misses(names: Iterable[str], known: Collection[str]) -> None:
         cutoff = _NEAR_SHORT if len(name) <= _SHORT else _NEAR
         near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
         if near and not _LINK.search(variable(name)):
-            _warn(f"{variable(name)} is not read; did you mean {variable(near[0])}?")
+            warn_once(f"{variable(name)} is not read; did you mean {variable(near[0])}?")
 
 
 def warn_of_unused(option: str, why: str) -> None:
     """Warn, once in this process, that the variable of an option is of no effect."""
-    _warn(f"{variable(option)} is not used: {why}.")
+    warn_once(f"{variable(option)} is not used: {why}.")
 
 
 @cache
-def _warn(message: str) -> None:
+def warn_once(message: str) -> None:
+    """Log a warning, unless this process did."""
     logger.warning(message)

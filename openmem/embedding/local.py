@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from ..runtime.bridge import offload
 from ..runtime.fork import Lock, importing
 from . import INSTALL, installed
-from ._vectors import batches, to_unit_length
+from .vectors import batches, to_unit_length
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -55,17 +55,18 @@ class LocalEmbedder:
         """Return a float32 array with one row a text; more than a few short texts leave the event loop free."""
         rows = np.zeros((len(texts), self.dimension), dtype=np.float32)
         if self._loaded and len(texts) <= IN_PLACE_TEXTS and sum(map(len, texts)) <= IN_PLACE_CHARACTERS:
-            self._fill(rows, texts)  # shorter than the way to a thread and back
+            self.fill(rows, texts)  # shorter than the way to a thread and back
         else:
             for batch in batches(texts):  # a cancelled call ends with the batch at hand
-                await offload(self._fill, rows[batch], texts[batch])
+                await offload(self.fill, rows[batch], texts[batch])
         return cast("Sequence[Sequence[float]]", rows)
 
     async def close(self) -> None:
         """Release the weights; the next embed would load them again."""
         self._loaded = None
 
-    def _fill(self, rows: NDArray[np.float32], texts: Sequence[str]) -> None:
+    def fill(self, rows: NDArray[np.float32], texts: Sequence[str]) -> None:
+        """Write the vectors of texts into rows, which hold zeros."""
         model = self._load()
         for row, text in zip(rows, texts, strict=True):
             model.average(text, row)

@@ -15,11 +15,11 @@ from ..runtime.bridge import offload
 from ..runtime.fork import in_child, leave_to_parent
 from ..urls import tells_secret
 from . import RefusedTextsError
-from ._answers import Row
-from ._exchange import OVERHEAD, Answer, TooLarge, Unreadable, post, seconds
-from ._portions import Limit, Sharing
-from ._reading import Reading
-from ._vectors import BATCH_TEXTS
+from .answers import Row
+from .exchange import OVERHEAD, Answer, TooLarge, Unreadable, post, seconds
+from .portions import Limit, Sharing
+from .reading import Reading
+from .vectors import BATCH_TEXTS
 
 URL = "https://api.openai.com/v1"
 DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}

@@ -40,7 +40,7 @@ class Admission:
         mode = values.get("mode")
         if mode is not None and not self._has(MODES[mode]):
             raise self._unsupported(f"{mode} search", self._other_modes())
-        self._admit_sizes(values)
+        self.admit_sizes(values)
         if "limit" in given:
             self._admit_limit(verb, values["limit"])
 
@@ -54,7 +54,8 @@ class Admission:
             provider = self.capabilities.provider
             raise InvalidRequestError(f"{verb} with limit {limit}; {provider} answers {most} at the most.")
 
-    def _admit_sizes(self, values: Mapping[str, Any]) -> None:
+    def admit_sizes(self, values: Mapping[str, Any]) -> None:
+        """Raise PayloadTooLargeError for too long a content, InvalidRequestError for a vector of another width."""
         provider = self.capabilities.provider
         content, longest = values.get("content"), self._longest
         if content is not None and longest is not None and len(content) > longest:

@@ -128,12 +128,12 @@ def _stemmer(language: str):  # type: ignore[no-untyped-def]
     return Stemmer.Stemmer(language, 0)  # it would remember words of any length
 
 
-class _Terms(dict[str, str]):
+class Terms(dict[str, str]):
     """Word -> term, '' for a stop word; each is worked out once but for numbers and what is too long for a word."""
 
     def __init__(self) -> None:
         self._stemming = Lock()
-        in_child(self, _Terms._renew)
+        in_child(self, Terms._renew)
 
     def _renew(self) -> None:
         _stemmer.cache_clear()  # a thread of the parent may have been in the midst of using it
@@ -166,16 +166,17 @@ def _term(word: str) -> str:
     return word
 
 
-_terms = _Terms()
+TERM_OF = Terms()
+"""Word -> term, of this process."""
 
 
 def terms(text: str) -> list[str]:
     """Split a text into the terms that it is indexed by, in order, each as often as it holds it."""
     if text.isascii():
-        return list(filter(None, map(_terms.__getitem__, _PLAIN.findall(text.lower()))))
+        return list(filter(None, map(TERM_OF.__getitem__, _PLAIN.findall(text.lower()))))
     text, parted = _spread(folded(text))
     words = text.split()
-    return list(filter(None, _each(words) if parted else map(_terms.__getitem__, words)))
+    return list(filter(None, _each(words) if parted else map(TERM_OF.__getitem__, words)))
 
 
 def _spread(text: str) -> tuple[str, bool]:
@@ -198,7 +199,7 @@ def _each(words: list[str]) -> Iterator[str]:
             yield from _raised(*word.split(EXPONENT, 1))
             continue
         if not (unspaced := _UNSPACED.match(word)):
-            yield _terms[word]
+            yield TERM_OF[word]
             continue
         if unspaced[1] or len(word) == 1:
             yield from word
@@ -208,5 +209,5 @@ def _each(words: list[str]) -> Iterator[str]:
 def _raised(word: str, number: str) -> Iterator[str]:
     """Give a word with a superscript number: Paris¹ is about Paris, and m² is also written m2."""
     if word:
-        yield _terms[word]
-    yield number if word[-1:] in "'0123456789" else _terms[word + number]
+        yield TERM_OF[word]
+    yield number if word[-1:] in "'0123456789" else TERM_OF[word + number]

@@ -21,7 +21,7 @@ _REMEDY = "Pass next_cursor as it came, with the same user, scope and filters; o
 
 def bind(cursor: str, request: ListRequest) -> str:
     """Bind an adapter's own cursor to the query that made it."""
-    return _pack([cursor, _digest(request)])
+    return _pack([cursor, digest_of(request)])
 
 
 def unbind(request: ListRequest) -> str | None:
@@ -32,7 +32,7 @@ def unbind(request: ListRequest) -> str | None:
     if request.cursor is None:
         return None
     cursor, digest = _unpack(request.cursor)
-    if digest != _digest(request):
+    if digest != digest_of(request):
         raise InvalidRequestError("cursor belongs to another query.", remedy=_REMEDY)
     return cursor
 
@@ -91,6 +91,7 @@ def _unpack(cursor: str) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def _digest(request: ListRequest) -> str:
+def digest_of(request: ListRequest) -> str:
+    """Return what tells one query from another, whichever of its pages is asked for."""
     query = request.model_dump_json(exclude=_PAGING, exclude_none=True)
     return hashlib.blake2b(query.encode(), digest_size=8).hexdigest()

@@ -111,7 +111,7 @@ def _parse(source: Mapping[str, Any], depth: int) -> Filter:
         raise _invalid(f"filter is nested deeper than {MAX_FILTER_DEPTH}.", "Flatten it.")
     if not isinstance(source, Mapping):
         raise _invalid("a filter must be an object.", 'Write {"field": value} or {"field": {"op": value}}.')
-    parts = tuple(_entry(str(key), value, depth) for key, value in source.items())
+    parts = tuple(read_entry(str(key), value, depth) for key, value in source.items())
     return parts[0] if len(parts) == 1 else Every(parts)
 
 
@@ -128,7 +128,7 @@ def predicate(filter_: Filter) -> Predicate:
             inner = predicate(part)
             return lambda memory: not inner(memory)
         case Condition(path, operator, value):
-            holds = _TESTS[operator]
+            holds = TESTS[operator]
             return lambda memory: holds(value_at(memory, path), value)
 
 
@@ -149,7 +149,8 @@ def value_at(memory: MemoryRecord, path: tuple[str, ...]) -> Any:
 # --- parsing ----------------------------------------------------------------------------------------------------
 
 
-def _entry(key: str, value: Any, depth: int) -> Filter:
+def read_entry(key: str, value: Any, depth: int) -> Filter:
+    """Read one key of a filter and what stands under it."""
     _text("a field's name", key)
     if key in ("and", "or"):
         if not isinstance(value, list) or not value:
@@ -160,10 +161,10 @@ def _entry(key: str, value: Any, depth: int) -> Filter:
         return Negation(_parse(value, depth + 1))
     path = _path(key)
     if not isinstance(value, Mapping):
-        return _condition(key, path, "eq", value)
+        return read_condition(key, path, "eq", value)
     if not value:
         raise _invalid(f"filter on '{key}' names no operator.", f"Use one of {', '.join(OPERATORS)}.")
-    conditions = tuple(_condition(key, path, str(operator), operand) for operator, operand in value.items())
+    conditions = tuple(read_condition(key, path, str(operator), operand) for operator, operand in value.items())
     return conditions[0] if len(conditions) == 1 else Every(conditions)
 
 
@@ -182,7 +183,8 @@ def _path(key: str) -> tuple[str, ...]:
     return path
 
 
-def _condition(key: str, path: tuple[str, ...], operator: str, value: Any) -> Condition:
+def read_condition(key: str, path: tuple[str, ...], operator: str, value: Any) -> Condition:
+    """Read what a field, or one in it by path, is held against."""
     if operator not in OPERATORS:
         _text("an operator's name", operator)
         near = difflib.get_close_matches(operator, OPERATORS, n=1)
@@ -263,19 +265,23 @@ def is_whole(value: int) -> bool:
     return -(2**63) <= value < 2**63
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Tell a number from all else; a boolean is none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _equal(stored: Any, value: Any) -> bool:
-    if _is_number(stored) and _is_number(value):
+def equal(stored: Any, value: Any) -> bool:
+    """Tell whether two values are of one kind and equal; numbers are of one kind."""
+    if is_number(stored) and is_number(value):
         return bool(stored == value)
     return type(stored) is type(value) and bool(stored == value)
 
 
-def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+def ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    """Make a test of two numbers, texts or moments; it is false of two of different kinds."""
+
     def test(stored: Any, value: Any) -> bool:
-        alike = (_is_number(stored) and _is_number(value)) or (
+        alike = (is_number(stored) and is_number(value)) or (
             isinstance(stored, (str, datetime)) and type(stored) is type(value)
         )
         return alike and compare(stored, value)
@@ -283,9 +289,10 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     return test
 
 
-def _contains(stored: Any, value: Any) -> bool:
+def contains(stored: Any, value: Any) -> bool:
+    """Tell whether a list has an element, or a text a part."""
     if isinstance(stored, list):
-        return any(_equal(item, value) for item in stored)
+        return any(equal(item, value) for item in stored)
     return isinstance(stored, str) and isinstance(value, str) and value in stored
 
 
@@ -297,25 +304,27 @@ class Values(tuple[Any, ...]):
 
 
 def _key(value: Any) -> Any:
-    """Make of a value what is equal where _equal holds."""
-    if _is_number(value):
+    """Make of a value what is equal where equal holds."""
+    if is_number(value):
         return "number", value
     return (type(value), value) if isinstance(value, (str, bool, datetime)) else None
 
 
-def _among(stored: Any, values: Values) -> bool:
+def among(stored: Any, values: Values) -> bool:
+    """Tell whether a value equals one of those given."""
     return _key(stored) in values.keys
 
 
-_TESTS: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": _equal,
-    "ne": lambda stored, value: not _equal(stored, value),
-    "in": _among,
-    "nin": lambda stored, values: not _among(stored, values),
-    "gt": _ordered(lambda stored, value: stored > value),
-    "gte": _ordered(lambda stored, value: stored >= value),
-    "lt": _ordered(lambda stored, value: stored < value),
-    "lte": _ordered(lambda stored, value: stored <= value),
+TESTS: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": equal,
+    "ne": lambda stored, value: not equal(stored, value),
+    "in": among,
+    "nin": lambda stored, values: not among(stored, values),
+    "gt": ordered(lambda stored, value: stored > value),
+    "gte": ordered(lambda stored, value: stored >= value),
+    "lt": ordered(lambda stored, value: stored < value),
+    "lte": ordered(lambda stored, value: stored <= value),
     "exists": lambda stored, value: (stored is not None) == value,
-    "contains": _contains,
+    "contains": contains,
 }
+"""Operator -> what it says of a stored value, None where there is none, and the value of the filter."""

@@ -87,7 +87,7 @@ def adapter(monkeypatch):
     """Serve a scheme by a class for the length of one test."""
 
     def serve(scheme, cls):
-        monkeypatch.setitem(registry._registered, scheme, cls)
+        monkeypatch.setitem(registry.registered, scheme, cls)
 
     return serve
 

@@ -39,8 +39,8 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("OPENMEM_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    environment._warn.cache_clear()
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    environment.warn_once.cache_clear()
+    monkeypatch.setattr(registry, "registered", dict(registry.registered))
     registry.register_adapter("store", Store)
 
 
@@ -488,7 +488,7 @@ class _Entry:
 
 
 def test_a_missing_package_names_the_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_entry_points", lambda: {"postgres": _Entry})
+    monkeypatch.setattr(registry, "installed", lambda: {"postgres": _Entry})
     with pytest.raises(UnsupportedProviderError) as caught:
         Memory("postgres://u:p@h/db")
     assert "psycopg" in caught.value.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import pickle
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import respx
 
 from openmem import ConfigurationError, Memory, OMPError, ProviderUnavailableError
 from openmem.adapters.memory import MemoryAdapter
@@ -29,7 +31,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("OPENMEM_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    environment._warn.cache_clear()
+    environment.warn_once.cache_clear()
 
 
 def _write(text: str) -> None:
@@ -229,7 +231,15 @@ def test_an_adapter_without_an_embedding_refuses_an_embedder_and_takes_it_as_the
 
 def test_the_escapes_of_the_path_of_an_endpoint_stay() -> None:
     embedder = OpenAIEmbedder("m", url="https://h/a%2Fb/v1/?api-version=2", dimension=4)
-    assert str(embedder._endpoint) == "https://h/a%2Fb/v1/embeddings?api-version=2"
+    with respx.mock() as endpoint:
+        endpoint.route().respond(json={"data": [{"index": 0, "embedding": [1, 0, 0, 0]}]})
+        asyncio.run(embed("tea", embedder))
+        assert str(endpoint.calls.last.request.url) == "https://h/a%2Fb/v1/embeddings?api-version=2"
+
+
+async def embed(text: str, embedder: OpenAIEmbedder) -> None:
+    await embedder.embed([text])
+    await embedder.close()
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])

@@ -208,8 +208,8 @@ class Outlives(MemoryAdapter):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if type(self).shared is None:
-            type(self).shared = self._store, self._lock
-        self._store, self._lock = type(self).shared
+            type(self).shared = self.store, self.lock
+        self.store, self.lock = type(self).shared
 
 
 def of_alice(adapter: type[Outlives]) -> Memory:
@@ -229,7 +229,7 @@ def test_what_others_have_stays_whatever_a_provider_answers() -> None:
     alice = of_alice(ListsEveryone)
     assert conform(ListsEveryone, "LST").counts["fail"] > 0
     assert len(alice.list("alice").items) > 0
-    assert all(record.user_id == "alice" for record in ListsEveryone.shared[0]._records.values())
+    assert all(record.user_id == "alice" for record in ListsEveryone.shared[0].memories.values())
 
 
 def test_what_could_not_be_removed_is_told() -> None:
@@ -242,7 +242,7 @@ def test_what_could_not_be_removed_is_told() -> None:
 
     report = conform(Keeps, "LST-1", options={"retries": 0})
     assert report.exit_code == 0, report.summary()
-    assert len(report.left) == len({record.user_id for record in Keeps.shared[0]._records.values()}) > 0
+    assert len(report.left) == len({record.user_id for record in Keeps.shared[0].memories.values()}) > 0
     assert f"memories may be left in Keeps, of {len(report.left)} users, such as conformance-" in report.summary()
     assert report.as_json()["left"] == report.left
 
@@ -263,7 +263,7 @@ def test_a_cancelled_run_tells_what_could_not_be_removed() -> None:
 
     with pytest.raises(asyncio.CancelledError) as caught:
         asyncio.run(interrupted())
-    left = {record.user_id for record in Keeps.shared[0]._records.values()}
+    left = {record.user_id for record in Keeps.shared[0].memories.values()}
     assert len(left) > 0
     told = "one user" if len(left) == 1 else f"{len(left)} users"
     assert caught.value.__notes__ == [f"memories may be left in Keeps, of {told}, such as {min(left)}"]
@@ -386,7 +386,7 @@ def test_what_a_delete_did_not_remove_is_told(deletes: str) -> None:
 
     report = conform(Pretends, "LST-2", "BAT-1")
     assert report.counts["fail"] > 0, report.summary()
-    assert sorted(report.left) == sorted({record.user_id for record in Pretends.shared[0]._records.values()}) != []
+    assert sorted(report.left) == sorted({record.user_id for record in Pretends.shared[0].memories.values()}) != []
 
 
 # --- what is told -----------------------------------------------------------------------------------------------

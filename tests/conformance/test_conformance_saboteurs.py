@@ -31,7 +31,7 @@ class SearchesEveryone(MemoryAdapter):
 
     async def search_everyone(self, request: Any) -> list[Any]:
         found: list[Any] = []
-        for user in list(self._store._users):
+        for user in list(self.store.users):
             found += (await MemoryAdapter.search(self, but(request, user_id=user))).results
         return sorted(found, key=lambda result: result.score, reverse=True)[: request.limit]
 
@@ -71,8 +71,8 @@ class VectorSearchIgnoresTheUser(SearchesEveryone):  # one mode forgets what ano
 
 @plant("OWN-3", "BAT-2")
 class BatchDeleteWithoutOwnerCheck(MemoryAdapter):
-    def _delete_item(self, request, store):
-        return super()._delete_item(but(request, user_id=None), store)
+    def apply_delete_item(self, request, store):
+        return super().apply_delete_item(but(request, user_id=None), store)
 
 
 @plant("CON-4")
@@ -93,27 +93,27 @@ def any_length_is_taken():
     right = MemoryAdapter.features
     with (
         mock.patch.object(MemoryAdapter, "features", lambda self: but(right(self), max_content_length=1000)),
-        mock.patch("openmem.protocol.admission.Admission._admit_sizes", lambda self, values: None),
+        mock.patch("openmem.protocol.admission.Admission.admit_sizes", lambda self, values: None),
     ):
         yield
 
 
 @plant("IDN-3", "IDN-4")
 class UpsertByReplacement(MemoryAdapter):  # delete, then insert: another id, and what was not given is lost
-    def _add(self, request, store):
+    def apply_add(self, request, store):
         known = store.by_external_id(request.user_id, request.external_id) if request.external_id else None
         if known is not None:
             store.remove(known)
-        return super()._add(request, store)
+        return super().apply_add(request, store)
 
 
 @plant("IDN-3")
 class ExternalIdsStayTaken(KeepsTheDead):
-    def _add(self, request, store):
+    def apply_add(self, request, store):
         taken = {(memory.user_id, memory.external_id) for memory in self.dead.values() if memory.external_id}
         if (request.user_id, request.external_id) in taken:
             raise ConflictError("the external_id is taken.")
-        return super()._add(request, store)
+        return super().apply_add(request, store)
 
 
 # --- scope, time, supersession ----------------------------------------------------------------------------------
@@ -158,27 +158,27 @@ class UntilIgnored(MemoryAdapter):
 
 @plant("SUP-1")
 def successors_begin_at_once():
-    right = rules._link
-    return mock.patch.object(rules, "_link", lambda s, new, old, moment: right(s, new, old, new.created_at))
+    right = rules.link
+    return mock.patch.object(rules, "link", lambda s, new, old, moment: right(s, new, old, new.created_at))
 
 
 @plant("SUP-2", "ERR-2")
 class StoresBeforeItChecks(MemoryAdapter):
-    def _add(self, request, store):
+    def apply_add(self, request, store):
         try:
-            return super()._add(request, store)
+            return super().apply_add(request, store)
         except InvalidRequestError:
-            super()._add(but(request, supersedes=None), store)
-            self._let_stand()
+            super().apply_add(but(request, supersedes=None), store)
+            self.let_stand()
             raise
 
 
 @plant("SUP-3")
 class SuccessorsNameTheDead(MemoryAdapter):
-    def _delete(self, request, store):
+    def apply_delete(self, request, store):
         memory = store.get(request.id)
         successor = store.get(memory.superseded_by) if memory and memory.superseded_by else None
-        deleted = super()._delete(request, store)
+        deleted = super().apply_delete(request, store)
         if successor is not None:
             store.replace(store.get(successor.id), successor, None)
         return deleted
@@ -186,10 +186,10 @@ class SuccessorsNameTheDead(MemoryAdapter):
 
 @plant("SUP-4")
 class TheLastSuccessorWins(MemoryAdapter):
-    def _add(self, request, store):
+    def apply_add(self, request, store):
         for old in filter(None, map(store.get, request.supersedes or ())):
             store.replace(old, but(old, superseded_by=None, superseded_at=None), None)
-        return super()._add(request, store)
+        return super().apply_add(request, store)
 
 
 # --- update, deletion, list -------------------------------------------------------------------------------------
@@ -197,19 +197,19 @@ class TheLastSuccessorWins(MemoryAdapter):
 
 @plant("UPD-4")
 class VectorsStayOld(MemoryAdapter):
-    def _update(self, request, store):
-        return super()._update(but(request, vector=None), store)
+    def apply_update(self, request, store):
+        return super().apply_update(but(request, vector=None), store)
 
 
 @plant("UPD-4")
 def old_words_stay():
-    return mock.patch.object(UserIndex, "_forget", lambda self, memory: None)
+    return mock.patch.object(UserIndex, "forget_words", lambda self, memory: None)
 
 
 @plant("UPD-5")
 class UpdatesAreNew(MemoryAdapter):
-    def _update(self, request, store):
-        memory = super()._update(request, store)
+    def apply_update(self, request, store):
+        memory = super().apply_update(request, store)
         stored = store.get(memory.id)
         store.replace(stored, but(stored, created_at=stored.updated_at), None)
         return but(memory, created_at=memory.updated_at)
@@ -227,13 +227,13 @@ class ReadingCounts(MemoryAdapter):  # access statistics in the record
     async def get(self, request):
         memory = await super().get(request)
         changed = but(memory, version=memory.version + 1)
-        self._store.do(lambda store: store.replace(memory, changed, None))
+        self.store.do(lambda store: store.replace(memory, changed, None))
         return memory
 
 
 @plant("DEL-1")
 class BatchDeletesNothing(MemoryAdapter):
-    def _delete_item(self, request, store):
+    def apply_delete_item(self, request, store):
         return models.BatchResult(id=rules.owned(store.get(request.id), request.id, request.user_id).id)
 
 
@@ -312,7 +312,7 @@ def every_word_is_needed():  # the default of many engines
 
 @plant("SEA-4")
 def stop_words_count():
-    return mock.patch.multiple(analysis, STOP_WORDS=frozenset(), _terms=analysis._Terms())
+    return mock.patch.multiple(analysis, STOP_WORDS=frozenset(), TERM_OF=analysis.Terms())
 
 
 @plant("SEA-4")
@@ -363,7 +363,7 @@ def invented_modes_are_dropped():
 @plant("SEA-9")
 class NumberOfMemoriesOfEveryone(MemoryAdapter):  # as one index for all of them counts
     async def search(self, request):
-        everyone, right = sum(len(user.least) for user in self._store._users.values()), ranking.bm25
+        everyone, right = sum(len(user.least) for user in self.store.users.values()), ranking.bm25
         with mock.patch.object(ranking, "bm25", lambda postings, *, count: right(postings, count=everyone)):
             return await super().search(request)
 
@@ -371,20 +371,20 @@ class NumberOfMemoriesOfEveryone(MemoryAdapter):  # as one index for all of them
 @plant("SEA-9")
 class MeanLengthOfEveryone(MeanLengthOfTheUser):
     def averaged(self, mine):
-        return [memory.id for memory in self._store._records.values()]
+        return [memory.id for memory in self.store.memories.values()]
 
 
 @plant("SEA-9")
 class WordsOfEveryone(MemoryAdapter):  # how rare a word is, counted over all users
     async def search(self, request):
-        found, right = list(self._store._users.values()), ranking.bm25
-        mine = self._store._user(request.user_id)
+        found, right = list(self.store.users.values()), ranking.bm25
+        mine = self.store.index_of(request.user_id)
 
         def rarity(postings, *, count):
             scores: dict[str, float] = {}
             for posting in postings:
-                term = next(word for word in mine.postings if mine._posting(word) == posting)
-                shared = 1 + sum(len(user._posting(term)) for user in found if term in user.postings)
+                term = next(word for word in mine.postings if mine.posting(word) == posting)
+                shared = 1 + sum(len(user.posting(term)) for user in found if term in user.postings)
                 each = right([posting], count=count)
                 for key, score in each.items():
                     scores[key] = scores.get(key, 0.0) + score / shared
@@ -432,9 +432,9 @@ def keys_with_dots_are_named():
 @plant("FIL-2")
 def null_is_not_missing():
     def differs(stored, value):
-        return stored is not None and not filters._among(stored, value)
+        return stored is not None and not filters.among(stored, value)
 
-    return mock.patch.dict(filters._TESTS, {"nin": differs})
+    return mock.patch.dict(filters.TESTS, {"nin": differs})
 
 
 @plant("FIL-5")
@@ -512,24 +512,24 @@ def everything_is_current():
 class ChangesAreLoggedLater(MemoryAdapter):  # a buffer that only the next change empties
     waiting: tuple[Any, ...] | None = None
 
-    def _log(self, user_id, entry):
+    def log_entry(self, user_id, entry):
         if self.waiting is not None:
             before, self.waiting = self.waiting, None
-            super()._log(*before)
+            super().log_entry(*before)
         if entry.action in ("update", "delete"):
             self.waiting = (user_id, entry)
         else:
-            super()._log(user_id, entry)
+            super().log_entry(user_id, entry)
 
 
 @plant("AUD-2")
 class WhatIsRefusedIsLogged(MemoryAdapter):
-    def _update(self, request, store):
+    def apply_update(self, request, store):
         memory = store.get(request.id)
         if memory is not None:
             store.log(memory.user_id, self.rules.entry("update", memory))
-            self._let_stand()
-        return super()._update(request, store)
+            self.let_stand()
+        return super().apply_update(request, store)
 
 
 @plant("AUD-3")

@@ -26,10 +26,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from openmem.embedding import INSTALL, Embedder, RefusedTextsError, resolve
-from openmem.embedding._vectors import BATCH_CHARACTERS, BATCH_TEXTS, batches
 from openmem.embedding.local import LocalEmbedder
 from openmem.embedding.openai import OpenAIEmbedder
 from openmem.embedding.testing import WordEmbedder
+from openmem.embedding.vectors import BATCH_CHARACTERS, BATCH_TEXTS, batches
 from openmem.errors import (
     ClosedError,
     ConfigurationError,
@@ -311,7 +311,7 @@ def test_a_large_batch_leaves_the_event_loop_free(local: Embedder) -> None:
 
 def test_cancelling_a_large_batch_stops_it(local: Embedder) -> None:
     def embedding() -> bool:
-        return any("_fill" in {entry.name for entry in traceback.extract_stack(frame)} for frame in others())
+        return any("fill" in {entry.name for entry in traceback.extract_stack(frame)} for frame in others())
 
     def others() -> Iterator[Any]:
         mine = threading.get_ident()

@@ -167,7 +167,7 @@ def test_one_text_that_is_refused_teaches_nothing(there: Endpoint) -> None:
 
 
 def test_after_many_full_requests_more_is_tried_again(there: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openmem.embedding._portions.RECOVERY", 3)
+    monkeypatch.setattr("openmem.embedding.portions.RECOVERY", 3)
     there.most = 8
     first = numbered(16)
     there.every = (1, lambda number: refusal(413) if number == 1 else answer(200, SHAPES["openai"](there.requests[-1])))

@@ -965,13 +965,13 @@ def test_a_filter_as_large_as_may_be_is_answered() -> None:
 
 def test_a_filter_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Any] = []
-    entry = filters._entry
+    entry = filters.read_entry
 
     def counted(*arguments: Any) -> Any:
         read.append(arguments)
         return entry(*arguments)
 
-    monkeypatch.setattr(filters, "_entry", counted)
+    monkeypatch.setattr(filters, "read_entry", counted)
     memory = Memory("memory://", embedder="test")
     memory.add("x", "u")
     for ask in (memory.search, memory.context, lambda _, user, **how: memory.list(user, **how)):

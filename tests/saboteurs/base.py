@@ -20,30 +20,30 @@ class MemoryAdapter(memory.MemoryAdapter):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.rules = _BentRules(self)
-        self._store_log, self._store.log = self._store.log, lambda user_id, entry: self._log(user_id, entry)
+        self._store_log, self.store.log = self.store.log, lambda user_id, entry: self.log_entry(user_id, entry)
 
-    def _add(self, request, store):
+    def apply_add(self, request, store):
         return Rules.add(self.rules, request, store)
 
-    def _add_item(self, item, store):
+    def apply_add_item(self, item, store):
         return Rules.add_item(self.rules, item, store)
 
-    def _update(self, request, store):
+    def apply_update(self, request, store):
         return Rules.update(self.rules, request, store)
 
-    def _delete(self, request, store):
+    def apply_delete(self, request, store):
         return Rules.delete(self.rules, request, store)
 
-    def _delete_item(self, request, store):
+    def apply_delete_item(self, request, store):
         return Rules.delete_item(self.rules, request, store)
 
-    def _log(self, user_id, entry):
+    def log_entry(self, user_id, entry):
         self._store_log(user_id, entry)
 
-    def _let_stand(self):
+    def let_stand(self):
         """Have what is changed so far stay, whatever comes of the verb."""
-        self._store._stands = True
-        self._store._settle()
+        self.store.stands = True
+        self.store.settle()
 
 
 class _BentRules(Rules):
@@ -52,7 +52,7 @@ class _BentRules(Rules):
     def __init__(self, adapter: MemoryAdapter) -> None:
         super().__init__(adapter.clock, adapter.embedding, adapter.new_id)
         for verb in ("add", "add_item", "update", "delete", "delete_item"):
-            setattr(self, verb, getattr(adapter, f"_{verb}"))
+            setattr(self, verb, getattr(adapter, f"apply_{verb}"))
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Bends(MemoryAdapter):
     def bend(self, request):
         raise NotImplementedError
 
-    def _add(self, request, store):
-        return super()._add(self.bend(request.model_copy()), store)
+    def apply_add(self, request, store):
+        return super().apply_add(self.bend(request.model_copy()), store)
 
 
 def asking(change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> AbstractContextManager[Any]:
@@ -108,8 +108,8 @@ class KeepsTheDead(MemoryAdapter):
         super().__init__(**options)
         self.dead: dict[str, models.MemoryRecord] = {}
 
-    def _delete(self, request, store):
+    def apply_delete(self, request, store):
         memory = store.get(request.id)
-        deleted = super()._delete(request, store)
+        deleted = super().apply_delete(request, store)
         self.dead[deleted] = memory
         return deleted

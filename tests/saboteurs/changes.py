@@ -17,9 +17,9 @@ class _BendsChange(MemoryAdapter):
     def changed(self, old, new, request):
         raise NotImplementedError
 
-    def _update(self, request, store):
+    def apply_update(self, request, store):
         old = store.get(request.id)
-        answer = super()._update(request, store)
+        answer = super().apply_update(request, store)
         new = store.get(request.id)
         bent = self.changed(old, new, request)
         if bent is not None:
@@ -82,9 +82,9 @@ def if_version_ignored():
 
 @plant("UPD-6")
 class ChangesBeforeItChecks(MemoryAdapter):
-    def _update(self, request, store):
-        super()._update(but(request, if_version=None), store)
-        return super()._update(request, store)
+    def apply_update(self, request, store):
+        super().apply_update(but(request, if_version=None), store)
+        return super().apply_update(request, store)
 
 
 @plant("UPD-4")
@@ -93,7 +93,7 @@ def the_index_is_stale():
 
 
 def _keep(self, memory):
-    self._records[memory.id] = memory
+    self.memories[memory.id] = memory
 
 
 reference.Records._keep = _keep
@@ -149,7 +149,7 @@ class DeleteLies(MemoryAdapter):
 class DeletesByArchiving(MemoryAdapter):
     async def delete(self, request):
         memory = await super().get(request)
-        self._store.do(lambda store: store.replace(memory, but(memory, archived=True), None))
+        self.store.do(lambda store: store.replace(memory, but(memory, archived=True), None))
 
     async def get(self, request):
         memory = await super().get(request)
@@ -160,9 +160,9 @@ class DeletesByArchiving(MemoryAdapter):
 
 @plant("DEL-1")
 class FindsByOldWordsAfterDelete(KeepsTheDead):  # the index row of a former version is left
-    def _update(self, request, store):
+    def apply_update(self, request, store):
         former = store.get(request.id)
-        answer = super()._update(request, store)
+        answer = super().apply_update(request, store)
         self.dead[f"former {request.id}"] = former
         return answer
 
@@ -186,21 +186,21 @@ class DeleteOfNothingSucceeds(MemoryAdapter):
 
 @plant("DEL-3")
 class TheDeadReturn(KeepsTheDead):
-    def _add(self, request, store):
+    def apply_add(self, request, store):
         for memory in self.dead.values():
             if (memory.user_id, memory.content) == (request.user_id, request.content):
                 with mock.patch.object(base, "new_memory_id", lambda: memory.id):  # noqa: B023
-                    return super()._add(request, store)
-        return super()._add(request, store)
+                    return super().apply_add(request, store)
+        return super().apply_add(request, store)
 
 
 @plant("DEL-3")
 class DeletesByContent(MemoryAdapter):
-    def _delete(self, request, store):
+    def apply_delete(self, request, store):
         memory = store.get(request.id)
-        deleted = super()._delete(request, store)
+        deleted = super().apply_delete(request, store)
         word = memory.content.split()[0]
-        for other in [m for m in self._store._records.values() if m.user_id == memory.user_id]:
+        for other in [m for m in self.store.memories.values() if m.user_id == memory.user_id]:
             if other.content.split()[0] == word and memory.content.endswith("0"):
                 store.remove(other)
         return deleted
@@ -216,18 +216,18 @@ class UpdateSortsTags(_BendsChange):
 class VersionsNeedTheUser(MemoryAdapter):
     """Looks at if_version only where the owner is named too."""
 
-    def _update(self, request, store):
-        return super()._update(request if request.user_id else but(request, if_version=None), store)
+    def apply_update(self, request, store):
+        return super().apply_update(request if request.user_id else but(request, if_version=None), store)
 
-    def _delete(self, request, store):
-        return super()._delete(request if request.user_id else but(request, if_version=None), store)
+    def apply_delete(self, request, store):
+        return super().apply_delete(request if request.user_id else but(request, if_version=None), store)
 
 
 @plant("SUP-3")
 class BatchDeleteFreesNothing(MemoryAdapter):
-    def _delete_item(self, request, store):
-        held = [memory for memory in self._store._records.values() if memory.superseded_by == request.id]
-        answer = super()._delete_item(request, store)
+    def apply_delete_item(self, request, store):
+        held = [memory for memory in self.store.memories.values() if memory.superseded_by == request.id]
+        answer = super().apply_delete_item(request, store)
         for memory in held:
             freed = store.get(memory.id)
             if freed is not None:

@@ -24,21 +24,21 @@ class Durable(MemoryAdapter):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if type(self).shared is None:
-            type(self).shared = self._store, self._lock
-        self._store, self._lock = type(self).shared
+            type(self).shared = self.store, self.lock
+        self.store, self.lock = type(self).shared
 
     async def open(self):
-        held = getattr(self._store, "embedding", self.embedding)
-        if held != self.embedding and self._store._records:
+        held = getattr(self.store, "embedding", self.embedding)
+        if held != self.embedding and self.store.memories:
             raise other_embedding(held, self.embedding)
-        self._store.embedding = self.embedding
+        self.store.embedding = self.embedding
 
 
 @plant("DUR-1")
 class TheLastIsNotWritten(Durable):  # a buffer that close forgets
     async def close(self):
-        for memory in list(self._store._records.values())[-1:]:
-            self._store.do(lambda store, memory=memory: store.remove(memory))
+        for memory in list(self.store.memories.values())[-1:]:
+            self.store.do(lambda store, memory=memory: store.remove(memory))
 
 
 class _BendsWhatItKeeps(Durable):
@@ -48,9 +48,9 @@ class _BendsWhatItKeeps(Durable):
         raise NotImplementedError
 
     async def close(self):
-        for memory in list(self._store._records.values()):
+        for memory in list(self.store.memories.values()):
             bent = self.kept(memory)
-            self._store.do(lambda store, memory=memory, bent=bent: self._keep(store, memory, bent))
+            self.store.do(lambda store, memory=memory, bent=bent: self._keep(store, memory, bent))
 
     def _keep(self, store, memory, bent):
         if bent is None:
@@ -63,8 +63,8 @@ class _BendsWhatItKeeps(Durable):
 class BatchesAreNotWritten(_BendsWhatItKeeps):
     batched: set[str] = set()  # noqa: RUF012
 
-    def _add_item(self, item, store):
-        answer = super()._add_item(item, store)
+    def apply_add_item(self, item, store):
+        answer = super().apply_add_item(item, store)
         self.batched.add(answer.id)
         return answer
 
@@ -98,7 +98,7 @@ class VectorsAreNotWritten(Durable):
     closed: set[str] = set()  # noqa: RUF012
 
     async def close(self):
-        self.closed.update(self._store._records)
+        self.closed.update(self.store.memories)
 
     async def search(self, request):
         found = await super().search(request)
@@ -111,26 +111,26 @@ class VectorsAreNotWritten(Durable):
 class DeletionsComeBack(Durable):  # tombstones in memory only
     dead: list[models.MemoryRecord] = []  # noqa: RUF012
 
-    def _delete(self, request, store):
+    def apply_delete(self, request, store):
         self.dead.append(store.get(request.id))
-        return super()._delete(request, store)
+        return super().apply_delete(request, store)
 
     async def open(self):
         await super().open()
         while self.dead:
             memory = self.dead.pop()
-            if memory is not None and self._store.get(memory.id) is None:
-                self._store.do(lambda store, memory=memory: store.insert(memory, None))
+            if memory is not None and self.store.get(memory.id) is None:
+                self.store.do(lambda store, memory=memory: store.insert(memory, None))
 
 
 @plant("DUR-3")
 class SeesWhatWasThereWhenItOpened(Durable):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.known = set(self._store._records)
+        self.known = set(self.store.memories)
 
-    def _add(self, request, store):
-        memory = super()._add(request, store)
+    def apply_add(self, request, store):
+        memory = super().apply_add(request, store)
         self.known.add(memory.id)
         return memory
 
@@ -174,9 +174,9 @@ class Slow(Durable):
 
     def put(self, memory: models.MemoryRecord) -> None:
         """Store a record as it is."""
-        known = self._store.get(memory.id)
+        known = self.store.get(memory.id)
         if known is not None:
-            self._store.do(lambda store: store.replace(known, memory, None))
+            self.store.do(lambda store: store.replace(known, memory, None))
 
 
 @plant("CONC-1")
@@ -192,7 +192,7 @@ class UserInAGlobal(Slow):
 @plant("CONC-2")
 class UpdatesAreLost(Slow):  # read, change, write
     async def update(self, request):
-        before = self._store.get(request.id)
+        before = self.store.get(request.id)
         await self.meet(request.id)
         if before is not None and request.user_id == before.user_id:
             self.put(before)
@@ -204,17 +204,17 @@ class KeysAreLookedUpFirst(Slow):
     async def add(self, request):
         if not request.external_id:
             return await super().add(request)
-        known = self._store.by_external_id(request.user_id, request.external_id)
+        known = self.store.by_external_id(request.user_id, request.external_id)
         await self.meet((request.user_id, request.external_id))
         if not known:
-            self._store._user(request.user_id).external.pop(request.external_id, None)
+            self.store.index_of(request.user_id).external.pop(request.external_id, None)
         return await super().add(request)
 
 
 @plant("CONC-4")
 class VersionsAreLookedUpFirst(Slow):
     async def update(self, request):
-        records.check_version(owned(self._store.get(request.id), request.id, request.user_id), request.if_version)
+        records.check_version(owned(self.store.get(request.id), request.id, request.user_id), request.if_version)
         await self.meet(request.id)
         return await super().update(but(request, if_version=None))
 
@@ -224,7 +224,7 @@ class SuccessorsAreLookedUpFirst(Slow):
     async def add(self, request):
         if not request.supersedes:
             return await super().add(request)
-        former = [self._store.get(each) for each in request.supersedes]
+        former = [self.store.get(each) for each in request.supersedes]
         await self.meet(tuple(request.supersedes))
         for memory in filter(None, former):
             self.put(memory)
@@ -236,9 +236,9 @@ class ReadsByKeysUsedAgain(Slow):  # SQLite's rowid: by the time it is loaded, i
     async def search(self, request):
         found = (await super().search(request)).results
         await self.others()
-        newest = max(self._store._records.values(), key=lambda each: each.created_at)
+        newest = max(self.store.memories.values(), key=lambda each: each.created_at)
         return models.SearchResponse(
-            results=[but(each, memory=self._store.get(each.memory.id) or newest) for each in found]
+            results=[but(each, memory=self.store.get(each.memory.id) or newest) for each in found]
         )
 
 
@@ -248,14 +248,14 @@ class FailsOnWhatIsGone(Slow):
         found = await super().search(request)
         await self.others()
         for each in found.results:
-            owned(self._store.get(each.memory.id), each.memory.id, request.user_id)
+            owned(self.store.get(each.memory.id), each.memory.id, request.user_id)
         return found
 
 
 @plant("CONC-7")
 class DeletesWhatIsDeleted(Slow):
     async def delete(self, request):
-        owned(self._store.get(request.id), request.id, request.user_id)
+        owned(self.store.get(request.id), request.id, request.user_id)
         await self.meet(request.id)
         try:
             return await super().delete(request)

@@ -14,7 +14,7 @@ from .base import MemoryAdapter, but, plant
 
 
 def _test(**tests: Any) -> AbstractContextManager[Any]:
-    return mock.patch.dict(filters._TESTS, tests)
+    return mock.patch.dict(filters.TESTS, tests)
 
 
 @plant("FIL-1", "FIL-2", "FIL-3")
@@ -31,12 +31,12 @@ class FilterIgnoredBySearch(MemoryAdapter):
 
 @plant("FIL-2")
 def missing_never_differs():  # SQL: NULL <> 1 is not true
-    return _test(ne=lambda stored, value: stored is not None and not filters._equal(stored, value))
+    return _test(ne=lambda stored, value: stored is not None and not filters.equal(stored, value))
 
 
 @plant("FIL-2")
 def missing_is_less():
-    return _test(lt=lambda stored, value: stored is None or filters._ordered(lambda a, b: a < b)(stored, value))
+    return _test(lt=lambda stored, value: stored is None or filters.ordered(lambda a, b: a < b)(stored, value))
 
 
 @plant("FIL-3")
@@ -46,7 +46,7 @@ def numbers_as_text():
 
 @plant("FIL-3")
 def numbers_by_float():
-    return _test(eq=lambda a, b: filters._equal(float(a) if filters._is_number(a) else a, b))
+    return _test(eq=lambda a, b: filters.equal(float(a) if filters.is_number(a) else a, b))
 
 
 @plant("FIL-3")
@@ -62,7 +62,7 @@ def text_is_a_number():
 @plant("FIL-1")
 def text_without_case():
     def equal(stored, value):
-        return filters._equal(*(each.lower() if isinstance(each, str) else each for each in (stored, value)))
+        return filters.equal(*(each.lower() if isinstance(each, str) else each for each in (stored, value)))
 
     return _test(eq=equal)
 
@@ -79,7 +79,7 @@ def or_is_and():
 
 @plant("FIL-4")
 def unknown_operators_are_dropped():
-    right = filters._condition
+    right = filters.read_condition
 
     def condition(key, path, operator, value):
         try:
@@ -87,14 +87,14 @@ def unknown_operators_are_dropped():
         except InvalidRequestError:
             return filters.Every(())
 
-    return mock.patch.object(filters, "_condition", condition)
+    return mock.patch.object(filters, "read_condition", condition)
 
 
 @plant("FIL-6")
 def values_as_patterns():
     def like(stored, value):
         if not (isinstance(stored, str) and isinstance(value, str)):
-            return filters._contains(stored, value)
+            return filters.contains(stored, value)
         return re.search(re.escape(value).replace("%", ".*").replace("_", "."), stored, re.DOTALL) is not None
 
     return _test(contains=like)

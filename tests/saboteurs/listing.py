@@ -72,12 +72,12 @@ class ByLastChange(MemoryAdapter):
 
 @plant("LST-5")
 def cursors_for_anyone():
-    return mock.patch.object(cursors, "_digest", lambda request: "")
+    return mock.patch.object(cursors, "digest_of", lambda request: "")
 
 
 @plant("LST-5")
 def cursors_for_any_selection():
-    return mock.patch.object(cursors, "_digest", lambda request: request.user_id)
+    return mock.patch.object(cursors, "digest_of", lambda request: request.user_id)
 
 
 class _OwnTags(MemoryAdapter):
@@ -118,6 +118,6 @@ def limits_are_clamped():
 class NobodyIsNotFound(MemoryAdapter):
     async def list(self, request):
         page = await super().list(request)
-        if not page.items and not self._store._user(request.user_id).order:
+        if not page.items and not self.store.index_of(request.user_id).order:
             raise NotFoundError(f"no user {request.user_id}.")
         return page

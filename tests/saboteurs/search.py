@@ -144,8 +144,8 @@ class HybridByVectorOnly(MemoryAdapter):
 
 @plant("SEA-8")
 class SearchLagsByOne(MemoryAdapter):  # eventual consistency that is not declared
-    def _add(self, request, store):
-        memory = super()._add(request, store)
+    def apply_add(self, request, store):
+        memory = super().apply_add(request, store)
         self.newest = memory.id
         return memory
 
@@ -158,7 +158,7 @@ class SearchLagsByOne(MemoryAdapter):  # eventual consistency that is not declar
 @plant("SEA-9")
 class ScoresDependOnOthers(_BendsResults):
     def results(self, found, request):
-        share = 1 / (1 + len(self._store._records))
+        share = 1 / (1 + len(self.store.memories))
         return [but(result, score=result.score * (1 - share)) for result in found]
 
 
@@ -171,14 +171,14 @@ class MeanLengthOfTheUser(MemoryAdapter):
 
     async def search(self, request):
         def lengths(ids):
-            return {each: len(ranking.terms(self._store._records[each].content)) for each in ids}
+            return {each: len(ranking.terms(self.store.memories[each].content)) for each in ids}
 
         def scores(index, terms):
             mine, others = lengths(index.least), lengths(self.averaged(list(index.least)))
             mean = sum(others.values()) / max(len(others), 1)
             postings = []
             for term in terms:
-                counts = {key: ranking.terms(self._store._records[key].content).count(term) for key in mine}
+                counts = {key: ranking.terms(self.store.memories[key].content).count(term) for key in mine}
                 norms = {key: 1.2 * (0.25 + 0.75 * length / (mean or 1)) for key, length in mine.items()}
                 postings.append({key: n / (n + norms[key]) for key, n in counts.items() if n})
             return ranking.bm25(postings, count=len(mine))
@@ -210,8 +210,8 @@ class ThinResults(_BendsResults):  # hits without metadata
 
 @plant("SEA-11")
 class OwnVectorsIgnored(MemoryAdapter):
-    def _add(self, request, store):
-        return super()._add(but(request, vector=[1.0, *[0.0] * 255]), store)
+    def apply_add(self, request, store):
+        return super().apply_add(but(request, vector=[1.0, *[0.0] * 255]), store)
 
 
 @plant("SEA-10")

@@ -161,7 +161,7 @@ def any_validity():
 
 @plant("SUP-3")
 def nothing_is_freed():
-    return mock.patch.object(changes, "_free", lambda store, freed: None)
+    return mock.patch.object(changes, "free", lambda store, freed: None)
 
 
 @plant("SUP-2")
@@ -169,12 +169,12 @@ def any_id_is_superseded():
     def replaceable(store, successor, ids):
         return [memory for memory in map(store.get, ids) if memory is not None]
 
-    return mock.patch.object(changes, "_replaceable", replaceable)
+    return mock.patch.object(changes, "replaceable", replaceable)
 
 
 @plant("SUP-4")
 def cycles_are_taken():
-    return mock.patch.object(changes, "_successors", lambda store, memory: set())
+    return mock.patch.object(changes, "successors", lambda store, memory: set())
 
 
 @plant("SUP-5")
@@ -198,4 +198,4 @@ def superseding_counts_as_a_change():
             links = {"superseded_by": successor.id, "superseded_at": moment, "version": memory.version + 1}
             store.replace(memory, memory.model_copy(update=links), None)
 
-    return mock.patch.object(changes, "_link", link)
+    return mock.patch.object(changes, "link", link)

@@ -19,7 +19,7 @@ from .base import MemoryAdapter, but, plant
 class SearchIgnoresTheUser(MemoryAdapter):  # CaviraOSS #97
     async def search(self, request):
         found = []
-        for user in list(self._store._users):
+        for user in list(self.store.users):
             found += (await super().search(but(request, user_id=user))).results
         found.sort(key=lambda result: result.score, reverse=True)
         return models.SearchResponse(results=found[: request.limit])
@@ -28,7 +28,7 @@ class SearchIgnoresTheUser(MemoryAdapter):  # CaviraOSS #97
 @plant("OWN-2")
 class ListIgnoresTheUser(MemoryAdapter):
     async def list(self, request):
-        pages = [await super(ListIgnoresTheUser, self).list(but(request, user_id=u)) for u in list(self._store._users)]
+        pages = [await super(ListIgnoresTheUser, self).list(but(request, user_id=u)) for u in list(self.store.users)]
         return models.MemoryPage(items=[item for page in pages for item in page.items][: request.limit])
 
 
@@ -46,8 +46,8 @@ class UpdateWithoutOwnerCheck(MemoryAdapter):
 
 @plant("OWN-3", "BAT-2")
 class DeleteWithoutOwnerCheck(MemoryAdapter):  # OMP 0.1
-    def _delete(self, request, store):
-        return super()._delete(but(request, user_id=None), store)
+    def apply_delete(self, request, store):
+        return super().apply_delete(but(request, user_id=None), store)
 
 
 @plant("OWN-3")
@@ -59,7 +59,7 @@ class HistoryWithoutOwnerCheck(MemoryAdapter):
 @plant("OWN-3")
 class ForeignIdIsToldApart(MemoryAdapter):  # answers that a foreign id exists
     async def get(self, request):
-        known = self._store.get(request.id)
+        known = self.store.get(request.id)
         if known is not None and request.user_id not in (None, known.user_id):
             raise NotFoundError(f"memory {request.id} belongs to another user.")
         return await super().get(request)
@@ -91,13 +91,13 @@ class UsersStripped(_RenamesUsers):
 class UsersAsPatterns(_RenamesUsers):  # user_id LIKE ?
     def rename(self, user_id):
         pattern = re.escape(user_id).replace("%", ".*").replace("_", ".")
-        return next((user for user in self._store._users if re.fullmatch(pattern, user)), user_id)
+        return next((user for user in self.store.users if re.fullmatch(pattern, user)), user_id)
 
 
 @plant("OWN-4")
 class UsersByPrefix(_RenamesUsers):
     def rename(self, user_id):
-        return next((user for user in self._store._users if user.startswith(user_id)), user_id)
+        return next((user for user in self.store.users if user.startswith(user_id)), user_id)
 
 
 @plant("OWN-5")
@@ -112,37 +112,37 @@ def anonymous_users():
 
 @plant("IDN-3")
 class ExternalIdsPileUp(MemoryAdapter):  # kernel-memory #1087: duplicates
-    def _add(self, request, store):
-        user = self._store._user(request.user_id)
+    def apply_add(self, request, store):
+        user = self.store.index_of(request.user_id)
         user.external.pop(request.external_id, None)
-        return super()._add(request, store)
+        return super().apply_add(request, store)
 
 
 @plant("IDN-3")
 class ExternalIdsOfAllUsers(MemoryAdapter):
-    def _add(self, request, store):
-        for user in list(self._store._users.values()):
+    def apply_add(self, request, store):
+        for user in list(self.store.users.values()):
             if request.external_id in user.external:
-                self._store._user(request.user_id).external[request.external_id] = user.external[request.external_id]
-        return super()._add(request, store)
+                self.store.index_of(request.user_id).external[request.external_id] = user.external[request.external_id]
+        return super().apply_add(request, store)
 
 
 @plant("IDN-2")
 class EqualContentIsMerged(MemoryAdapter):  # mem0 and kin
-    def _add(self, request, store):
-        for known in self._store._records.values():
+    def apply_add(self, request, store):
+        for known in self.store.memories.values():
             if (known.user_id, known.content) == (request.user_id, request.content):
                 return store.hand_out(known)
-        return super()._add(request, store)
+        return super().apply_add(request, store)
 
 
 @plant("IDN-4")
 class RepeatedAddForgets(MemoryAdapter):
-    def _add(self, request, store):
+    def apply_add(self, request, store):
         known = store.by_external_id(request.user_id, request.external_id) if request.external_id else None
         if known is not None:
             store.replace(known, but(known, tags=None, metadata=None, confidence=None), None)
-        return super()._add(request, store)
+        return super().apply_add(request, store)
 
 
 class _AddsAgain(MemoryAdapter):
@@ -151,9 +151,9 @@ class _AddsAgain(MemoryAdapter):
     def bent(self, request, known):
         raise NotImplementedError
 
-    def _add(self, request, store):
+    def apply_add(self, request, store):
         known = store.by_external_id(request.user_id, request.external_id) if request.external_id else None
-        return super()._add(self.bent(request, known) if known is not None else request, store)
+        return super().apply_add(self.bent(request, known) if known is not None else request, store)
 
 
 @plant("IDN-4")
@@ -188,18 +188,18 @@ class ReplacingKeepsTheRest(_AddsAgain):
 
 @plant("IDN-1")
 class IdsByContent(MemoryAdapter):  # a hash as the id
-    def _add(self, request, store):
+    def apply_add(self, request, store):
         with mock.patch.object(base, "new_memory_id", lambda: f"mem_{hash(request.content):x}"):
             try:
-                return super()._add(request, store)
+                return super().apply_add(request, store)
             except (KeyError, ValueError) as error:
                 raise OMPError("twice") from error
 
 
 @plant("IDN-5")
 class UpdatedLater(MemoryAdapter):
-    def _add(self, request, store):
-        memory = super()._add(request, store)
+    def apply_add(self, request, store):
+        memory = super().apply_add(request, store)
         return but(memory, updated_at=memory.created_at + timedelta(seconds=1))
 
 
@@ -207,9 +207,9 @@ class UpdatedLater(MemoryAdapter):
 class BatchesUpdateOrRefuse(MemoryAdapter):
     """Takes skip and replace for update within a batch."""
 
-    def _add_item(self, item, store):
+    def apply_add_item(self, item, store):
         other = getattr(item, "on_conflict", None) in ("skip", "replace")
-        return super()._add_item(but(item, on_conflict="update") if other else item, store)
+        return super().apply_add_item(but(item, on_conflict="update") if other else item, store)
 
 
 @plant("IDN-4")
@@ -220,17 +220,17 @@ class RepeatedAddKeepsOldWords(MemoryAdapter):
         super().__init__(**options)
         self.former: list[models.MemoryRecord] = []
 
-    def _add(self, request, store):
+    def apply_add(self, request, store):
         known = store.by_external_id(request.user_id, request.external_id) if request.external_id else None
         if known is not None:
             self.former.append(known)
-        return super()._add(request, store)
+        return super().apply_add(request, store)
 
     async def search(self, request):
         found = await super().search(request)
         words, here = set((request.query or "").split()), {each.memory.id for each in found.results}
         for former in self.former:
-            now = self._store.get(former.id)
+            now = self.store.get(former.id)
             if now is not None and now.id not in here and words & set(former.content.split()):
                 found.results.append(models.SearchResult(memory=now, score=0.0))
         return found

@@ -68,8 +68,8 @@ class ContextOfEveryScope(_WritesContext):
 
 @plant("BAT-2")
 class BatchAbortsOnOneBadItem(MemoryAdapter):
-    def _add_item(self, item, store):
-        memory = self._add(item, store)
+    def apply_add_item(self, item, store):
+        memory = self.apply_add(item, store)
         return models.BatchResult(id=memory.id, memory=memory)
 
 
@@ -95,14 +95,14 @@ def batches_for_anyone():
 
 @plant("BAT-3")
 class BatchForgetsMetadata(MemoryAdapter):
-    def _add_item(self, item, store):
-        return super()._add_item(but(item, metadata=None), store)
+    def apply_add_item(self, item, store):
+        return super().apply_add_item(but(item, metadata=None), store)
 
 
 @plant("BAT-3")
 class BatchIsNotEmbedded(MemoryAdapter):
-    def _add_item(self, item, store):
-        return super()._add_item(but(item, vector=None), store)
+    def apply_add_item(self, item, store):
+        return super().apply_add_item(but(item, vector=None), store)
 
 
 @plant("BAT-1")
@@ -141,9 +141,9 @@ class AuditOldestFirst(MemoryAdapter):
 
 @plant("AUD-1", "AUD-2")
 class ReadsAreNotLogged(MemoryAdapter):
-    def _log(self, user_id, entry):
+    def log_entry(self, user_id, entry):
         if entry.action in ("add", "add_many", "update", "delete", "delete_many"):
-            super()._log(user_id, entry)
+            super().log_entry(user_id, entry)
 
 
 @plant("AUD-1")
@@ -155,7 +155,7 @@ def each_request_of_a_call_is_logged():
 class AuditOfEveryone(MemoryAdapter):
     async def audit(self, request):
         entries = []
-        for user in list(self._store._users):
+        for user in list(self.store.users):
             entries += (await super().audit(but(request, user_id=user))).entries
         entries.sort(key=lambda entry: entry.timestamp, reverse=True)
         return models.AuditResponse(entries=entries[: request.limit])
@@ -171,7 +171,7 @@ class AuditOfEveryApp(MemoryAdapter):
 class EntriesDieWithTheRecord(MemoryAdapter):
     async def audit(self, request):
         entries = (await super().audit(request)).entries
-        return models.AuditResponse(entries=[e for e in entries if e.memory_id in (None, *self._store._records)])
+        return models.AuditResponse(entries=[e for e in entries if e.memory_id in (None, *self.store.memories)])
 
 
 @plant("CAP-1")
@@ -204,7 +204,7 @@ class HidesItsModel(MemoryAdapter):
 @plant("ERR-3")
 class UnknownIdIsAnotherFailure(MemoryAdapter):
     async def get(self, request):
-        if self._store.get(request.id) is None:
+        if self.store.get(request.id) is None:
             raise InvalidRequestError(f"{request.id} is no id.")
         return await super().get(request)
 
@@ -212,7 +212,7 @@ class UnknownIdIsAnotherFailure(MemoryAdapter):
 @plant("ERR-3")
 class UnknownIdIsACrash(MemoryAdapter):
     async def get(self, request):
-        _ = self._store._records[request.id].user_id
+        _ = self.store.memories[request.id].user_id
         return await super().get(request)
 
 

@@ -75,7 +75,7 @@ def test_a_user_grows_through_the_bound_beside_others(postgres_url: str, monkeyp
                 await memory.add_many(items, user_id="grows")
                 stored = start + 100
             adapter: Any = memory.adapter
-            await until(lambda: adapter._index._there or adapter._index.look(["grows"], adapter._needs_index))
+            await until(lambda: adapter.index.exists or adapter.index.look(["grows"], adapter.needs_index))
             over = True
             await asyncio.gather(*beside)
 
@@ -105,7 +105,7 @@ def test_1_000_cancellations_leave_the_pool_whole(postgres_url: str) -> None:
             for start in range(0, CANCELLATIONS, 10):
                 await asyncio.gather(*(cancelled(n) for n in range(start, start + 10)))
             adapter: Any = memory.adapter
-            pool = adapter._connections.primary.pool
+            pool = adapter.connections.primary.pool
             await until(lambda: pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"])
             assert 1 <= pool.get_stats()["pool_size"] <= 5
             assert len(await asyncio.gather(*(memory.get(kept.id) for _ in range(50)))) == 50

@@ -111,10 +111,10 @@ class Platform(Twin):
         self.events[event["id"]] = event
         if event["left"]:
             return {"message": "Memory processing has been queued", "status": "PENDING", "event_id": event["id"]}
-        self._finish(event)
+        self.finish(event)
         return {"status": event["status"], "event_id": event["id"], "results": event["results"]}
 
-    def _finish(self, event: Row) -> None:
+    def finish(self, event: Row) -> None:
         event["status"] = "FAILED" if self.outcome == "FAILED" else "SUCCEEDED"
         if self.outcome != "SUCCEEDED":
             return
@@ -172,7 +172,7 @@ class Platform(Twin):
             event["left"] -= 1
             event["status"] = "RUNNING"
             if event["left"] < 0:
-                self._finish(event)
+                self.finish(event)
         return {"id": event_id, "event_type": "ADD", "status": event["status"], "results": event["results"]}
 
     def _get(self, row: Row, body: Body) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from openmem.adapters.mem0.library import _FOLDERS, _close, _open
+from openmem.adapters.mem0.library import FOLDERS, close_memory, open_memory
 
 
 class PlainMem0:
@@ -16,14 +16,14 @@ class PlainMem0:
         self.folder, self.config = folder, config or {}
 
     def __enter__(self) -> Any:
-        assert not _FOLDERS._folders, "a client left its store open"
+        assert not FOLDERS.by_place, "a client left its store open"
         folder = self.folder / "mem0"
-        self.mem0 = _open(folder / "qdrant", folder, self.config, 32)
+        self.mem0 = open_memory(folder / "qdrant", folder, self.config, 32)
         self.mem0.embedding_model.vectors_of = lambda texts: [[float(len(text))] * 32 for text in texts]
         return self.mem0
 
     def __exit__(self, *_: object) -> None:
-        _close(self.mem0)
+        close_memory(self.mem0)
 
 
 def put(mem0: Any, **payload: Any) -> str:

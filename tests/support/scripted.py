@@ -40,7 +40,7 @@ class Scripted(Adapter):
         self.closed += 1
 
     async def handle(self, request: Any) -> Any:
-        await self._opening.run(self.open)
+        await self.ready()
         self.reached.append(request)
         verb = next(name for name, verb in VERBS.items() if verb.request is type(request))
         answer = self.scripts[verb](request)

@@ -20,7 +20,7 @@ from support.interrupts import Countdown, at_bytecodes, at_calls
 from support.stores import everything
 
 VERBS = ("add", "update", "delete", "add_many", "supersede")
-LOCKING = {"transact", "_transact"}
+LOCKING = {"transact", "transact_in_turn"}
 """Functions that take and release a lock: there CPython itself sees to it that no signal comes between."""
 Way = Callable[[int | None], AbstractContextManager[Countdown]]
 Change = tuple[Callable[[], Any], int]
@@ -94,7 +94,7 @@ class Stand:
         return {record.id: record for record in self.records()}
 
     def logged(self) -> int:
-        log = self.memory.adapter._store._logs["u"]  # type: ignore[attr-defined]
+        log = self.memory.adapter.store.logs["u"]  # type: ignore[attr-defined]
         return sum(entry.action != "list" for entry in log)
 
 
@@ -126,18 +126,18 @@ def indexed(user: UserIndex) -> Any:
 
 def hold_indexes(memory: Memory) -> None:
     """Hold the indexes of every user against such as are made anew of the records."""
-    store = memory.adapter._store  # type: ignore[attr-defined]
+    store = memory.adapter.store  # type: ignore[attr-defined]
     embedder = WordEmbedder(dimension=16)
     for user_id in ("u", "other"):
-        user, anew = store._users[user_id], UserIndex(16)
+        user, anew = store.users[user_id], UserIndex(16)
         for record in everything(memory, user_id):
-            anew.add(store._records[record.id], user.vector(record.id))
+            anew.add(store.memories[record.id], user.vector(record.id))
             [vector] = bridge.step(embedder.embed([record.content]))
             assert np.allclose(user.vector(record.id), vector, atol=1e-6)
         assert indexed(user) == indexed(anew)
         assert sorted(user.index.keys) == sorted(anew.index.keys) == sorted(user.index.row_of)
         assert all(user.index.keys[row] == key for key, row in user.index.row_of.items())
-    assert len(store._records) == sum(len(user.order) for user in store._users.values())
+    assert len(store.memories) == sum(len(user.order) for user in store.users.values())
 
 
 def interrupt(stand: Stand, verb: str, way: Way) -> bool:

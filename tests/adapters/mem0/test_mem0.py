@@ -25,7 +25,7 @@ from openmem import (
     UnsupportedCapabilityError,
 )
 from openmem.adapters.mem0.envelope import Stored, memory_of, metadata_of
-from openmem.adapters.mem0.library import _FOLDERS
+from openmem.adapters.mem0.library import FOLDERS
 from openmem.conformance import run
 from openmem.types import MemoryRecord
 from support.llm_server import Endpoint, serving
@@ -305,7 +305,7 @@ def test_a_folder_of_another_engine_is_refused(tmp_path: Path, url: str) -> None
 def test_a_close_that_fails_leaves_nothing_open(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = open_store(url)
     memory.add("a fact", "u")
-    [folder] = _FOLDERS._folders.values()
+    [folder] = FOLDERS.by_place.values()
     monkeypatch.setattr(
         folder.opened.vector_store.client,
         "close",

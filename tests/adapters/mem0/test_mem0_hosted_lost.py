@@ -12,7 +12,6 @@ from openmem import Memory, OMPError, RateLimitedError
 from openmem.client import UserMemory
 from openmem.types import BatchResult
 from support.mem0_platform import KEY, URL, Platform
-from support.stores import everything
 from support.twins import Failure
 
 FAILURES: Sequence[Failure] = get_args(Failure)
@@ -54,7 +53,7 @@ def prepared(user: UserMemory) -> Ids:
 
 
 def state(user: UserMemory) -> list[Any]:
-    held = everything(user._memory, user.user_id)
+    held = user.list(limit=500, include=["superseded", "expired", "upcoming", "archived"]).items
     return sorted([[each.content, each.version, each.tags, each.metadata, each.scope] for each in held], key=str)
 
 

@@ -79,7 +79,7 @@ def test_the_oldest_of_too_many_queued_memories_is_forgotten(
 def test_an_event_that_the_platform_forgot_leaves_the_record(platform: Platform, mem: Memory) -> None:
     platform.polls = 1
     record = mem.add("tea", "ann")
-    platform._finish(platform.events.popitem()[1])
+    platform.finish(platform.events.popitem()[1])
     assert mem.get(record.id).status == "done"
 
 

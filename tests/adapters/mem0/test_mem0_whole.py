@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from openmem import Memory, OMPError
-from openmem.adapters.mem0.library import _FOLDERS
+from openmem.adapters.mem0.library import FOLDERS
 from support.llm_server import serving
 from support.stores import everything, open_store
 
@@ -54,7 +54,7 @@ class Counted:
 def counted(memory: Memory) -> tuple[Any, Counted]:
     """Let calls of an open store be counted; return mem0 and the count."""
     memory.open()
-    [folder] = _FOLDERS._folders.values()
+    [folder] = FOLDERS.by_place.values()
     mem0, count = folder.opened, Counted()
     mem0.vector_store = Failing(mem0.vector_store, count, "insert", "update", "delete", "get", "list", "search")
     mem0.db = Failing(mem0.db, count, "batch_add_history", "add_history", "get_history")

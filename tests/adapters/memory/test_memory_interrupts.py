@@ -36,7 +36,7 @@ def test_an_interrupted_change_is_whole_or_nothing(verb: str, way: str) -> None:
     for _ in range(ROUNDS):
         came += interrupt(stand, verb, WAYS[way])
         hold_indexes(stand.memory)
-        assert not bridge._stepping.get()  # nobody is taken for a sync caller for ever
+        assert not bridge.stepping()  # nobody is taken for a sync caller for ever
         assert CURRENT.get() is None
     assert came > 0.8 * ROUNDS
 

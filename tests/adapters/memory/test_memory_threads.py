@@ -190,7 +190,7 @@ def large(count: int = 3_000) -> list[dict[str, Any]]:
 
 def test_a_loop_goes_on_while_another_thread_has_the_store() -> None:
     memory = AsyncMemory("memory://", embedder="none")
-    lock = memory.adapter._lock  # type: ignore[attr-defined]
+    lock = memory.adapter.lock  # type: ignore[attr-defined]
 
     async def work() -> None:
         known = (await memory.add("tea", "u")).id
@@ -210,7 +210,7 @@ def test_a_loop_goes_on_while_another_thread_has_the_store() -> None:
 
 def test_who_is_cancelled_while_waiting_for_the_store_changes_nothing() -> None:
     memory = AsyncMemory("memory://", embedder="none")
-    lock = memory.adapter._lock  # type: ignore[attr-defined]
+    lock = memory.adapter.lock  # type: ignore[attr-defined]
 
     async def work() -> None:
         known = (await memory.add("tea", "u")).id
@@ -302,7 +302,7 @@ def test_users_of_whom_nothing_is_known_take_no_room() -> None:
     memory.add("tea", "u")
     for number in range(50):
         memory.search("tea", f"nobody {number}")
-    assert list(memory.adapter._store._users) == ["u"]  # type: ignore[attr-defined]
+    assert list(memory.adapter.store.users) == ["u"]  # type: ignore[attr-defined]
 
 
 def test_a_finalizer_within_a_call_is_refused_and_does_not_wait_for_its_own_thread(

@@ -419,9 +419,9 @@ def test_behind_pgbouncer_sessions_keep_nothing(
                 await memory.add(f"fact {n}", "u", vector=[1, n], external_id=f"{n % 3}")
                 await memory.search("fact", "u", vector=[1, 0])
                 await memory.list("u", filter={"external_id": "1"})
-            assert adapter._connections is not None
+            assert adapter.connections is not None
             # The session itself is looked at: another one cannot see what it prepared.
-            async with adapter._connections.primary.session() as connection:
+            async with adapter.connections.primary.session() as connection:
                 prepared = await (await connection.execute("SELECT count(*) FROM pg_prepared_statements")).fetchone()
                 cursor = await connection.execute(settings)  # type: ignore[arg-type]
                 return [prepared, {name for (name,) in await cursor.fetchall()}]

@@ -317,7 +317,7 @@ def test_a_dead_server_is_a_typed_error_and_a_living_one_is_used_again(fragile: 
 
 
 def pool_of(memory: AsyncMemory) -> Any:
-    return memory.adapter._connections.primary.pool  # type: ignore[attr-defined]
+    return memory.adapter.connections.primary.pool  # type: ignore[attr-defined]
 
 
 async def comes_back(memory: AsyncMemory) -> None:

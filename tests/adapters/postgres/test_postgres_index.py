@@ -36,13 +36,13 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def by_index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the statements that took the index."""
     taken: list[str] = []
-    written = postgres_search.Search._by_index
+    written = postgres_search.Search.by_index
 
     def noted(search: postgres_search.Search) -> str:
         taken.append(written(search))
         return taken[-1]
 
-    monkeypatch.setattr(postgres_search.Search, "_by_index", noted)
+    monkeypatch.setattr(postgres_search.Search, "by_index", noted)
     return taken
 
 

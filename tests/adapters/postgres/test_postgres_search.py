@@ -75,7 +75,7 @@ def filled(request: pytest.FixtureRequest, postgres: PostgresCluster) -> Iterato
 def by_index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Make the index be taken for all but a few rows; return the statements that took it."""
     taken: list[str] = []
-    written = postgres_search.Search._by_index
+    written = postgres_search.Search.by_index
 
     def noted(search: postgres_search.Search) -> str:
         taken.append(written(search))
@@ -83,7 +83,7 @@ def by_index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(postgres_search, "EXACT", 5)
     monkeypatch.setattr(postgres_search, "INDEX_COST", 0)
-    monkeypatch.setattr(postgres_search.Search, "_by_index", noted)
+    monkeypatch.setattr(postgres_search.Search, "by_index", noted)
     return taken
 
 
@@ -176,13 +176,13 @@ def test_a_user_with_few_memories_is_not_counted_for_every_search(
 ) -> None:
     _, memory = filled
     counted: list[str] = []
-    written = postgres_search.Search._exact_unless_many
+    written = postgres_search.Search.exact_unless_many
 
     def noted(search: postgres_search.Search) -> str:
-        counted.append(search._request.user_id)
+        counted.append(search.request.user_id)
         return written(search)
 
-    monkeypatch.setattr(postgres_search.Search, "_exact_unless_many", noted)
+    monkeypatch.setattr(postgres_search.Search, "exact_unless_many", noted)
     monkeypatch.setattr(postgres_search, "EXACT", 100)
     for seconds, times in ((0.0, 3), (1e9, 0)):
         counted.clear()

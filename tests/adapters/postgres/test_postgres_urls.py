@@ -36,7 +36,7 @@ def test_options_of_the_session_are_kept_and_ours_hold(postgres_url: str) -> Non
         added = memory.add("green tea", "u")
         assert memory.search("tea", "u")[0].memory == added
         sql = "SELECT current_setting('work_mem'), current_setting('datestyle'), current_setting('application_name')"
-        pool = memory.adapter._connections.primary  # type: ignore[attr-defined]
+        pool = memory.adapter.connections.primary  # type: ignore[attr-defined]
 
         async def settings() -> object:
             async with pool.session() as session:
@@ -47,7 +47,7 @@ def test_options_of_the_session_are_kept_and_ours_hold(postgres_url: str) -> Non
 
 def _setting(memory: Memory, name: str) -> Any:
     """Ask a connection of the pool for a setting of its session."""
-    pool = memory.adapter._connections.primary  # type: ignore[attr-defined]
+    pool = memory.adapter.connections.primary  # type: ignore[attr-defined]
 
     async def asked() -> Any:
         async with pool.session() as session:

@@ -381,7 +381,7 @@ def test_what_is_written_just_when_the_vectors_are_replaced_is_embedded_too(
 def test_a_memory_that_is_deleted_when_its_vector_is_stored_is_left_out(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = QdrantStore._there
+    there = QdrantStore.still_there
 
     async def deleting(store: QdrantStore, operations: Any) -> Any:
         found = await there(store, operations)
@@ -393,6 +393,6 @@ def test_a_memory_that_is_deleted_when_its_vector_is_stored_is_left_out(
     filled(url)
     with open_store(url) as old:
         first = old.list("u", filter={"external_id": TEXTS[0]}).items[0].id
-        monkeypatch.setattr(QdrantStore, "_there", deleting)
+        monkeypatch.setattr(QdrantStore, "still_there", deleting)
         assert reembed(url, NEW) == 9
     check(url, NEW, 9)

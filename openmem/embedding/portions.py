@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..errors import OMPError, ProviderUnavailableError, RateLimitedError
 from ..runtime.bridge import side_by_side
 from ..runtime.repeat import repeat
-from ._answers import Row
-from ._vectors import batches
+from .answers import Row
+from .vectors import batches
 
 PARALLEL = 4
 """Requests of one call under way at once."""

@@ -20,10 +20,10 @@ from ..errors import (
     UnauthorizedError,
 )
 from ..protocol.clock import retry_after
-from ._answers import NotVectors, Problem, Row, WrongWidth, parse, problem, vectors
-from ._exchange import Answer
-from ._portions import Refusal
-from ._quoting import request_id, told
+from .answers import NotVectors, Problem, Row, WrongWidth, parse, problem, vectors
+from .exchange import Answer
+from .portions import Refusal
+from .quoting import request_id, told
 
 _REFUSALS = (400, 413, 422)
 _TOO_LONG = re.compile(r"context.?length|too (long|large)|max\w*\s+(input|sequence|context)|\btokens\b", re.IGNORECASE)
