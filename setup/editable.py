@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shutil
 import tomllib
 import zipfile
 from pathlib import Path
@@ -36,18 +37,26 @@ def build_editable(wheel_directory: str, config_settings: Any = None, metadata_d
 
 
 def make_links() -> None:
-    """Lay out the packages under their names."""
+    """Lay out the packages under their names, in place of whatever else is there."""
     if not str(LINKS).isascii():  # a Python in another locale would not start for a line of that in a .pth
         raise OSError(f"{str(LINKS)!a} is not written in ASCII.")
     mapped = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-dir"]
+    if (LINKS / "openmem").is_symlink():  # what is made and removed below is to be in build/, not in the sources
+        (LINKS / "openmem").unlink()
     (LINKS / "openmem").mkdir(parents=True, exist_ok=True)
+    targets = {each.name: each for each in (ROOT / "openmem").iterdir()}
+    targets |= {package.removeprefix("openmem."): ROOT / folder for package, folder in mapped.items()}
+    links = {name: os.path.relpath(target, LINKS / "openmem") for name, target in targets.items()}
     for old in (LINKS / "openmem").iterdir():
-        if not old.exists():
+        if old.is_symlink() and str(old.readlink()) == links.get(old.name):
+            continue
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
             old.unlink()
-    folders = {package.replace(".", "/"): ROOT / folder for package, folder in mapped.items()}
-    for name, target in ({f"openmem/{each.name}": each for each in (ROOT / "openmem").iterdir()} | folders).items():
-        if not (LINKS / name).exists():
-            (LINKS / name).symlink_to(os.path.relpath(target, (LINKS / name).parent))
+    for name, target in links.items():
+        if not (LINKS / "openmem" / name).is_symlink():
+            (LINKS / "openmem" / name).symlink_to(target)
 
 
 def add_file(wheel: Path, name: str, content: bytes) -> None:

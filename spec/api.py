@@ -1,7 +1,7 @@
 """Hold the public API against spec/api.txt: one line a name, its signature in it.
 
 Run `python spec/api.py` after a change to the API, which prints what changed and writes the file; `--check` exits 1
-where the file is not what the code says.
+where the file is not what the code says, and 2 where the links to the sources are missing.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     parser.add_argument("--snapshot", type=Path, default=SNAPSHOT, help="the file, in place of spec/api.txt")
     check, snapshot = (given := parser.parse_args()).check, given.snapshot
+    if missing := [name for name in ("adapters", "conformance") if not (SOURCES / "openmem" / name).is_dir()]:
+        parser.error(f"{SOURCES / 'openmem'} has no {' and no '.join(missing)}: run `make -B .venv/dev`.")
     old = snapshot.read_text("utf-8").splitlines() if snapshot.is_file() else []
     new = sorted([*python_lines(), *cli_lines("$ openmem", typer.main.get_command(app))], key=name_of)
     for line in differences(old, new):

@@ -17,6 +17,7 @@ from openmem._generated.models import (
 )
 from openmem.errors import InvalidRequestError, OMPError, ProviderError
 from openmem.protocol.admission import Admission
+from openmem.protocol.strict import Unread
 from openmem.protocol.validation import check, given, is_large, parse
 from openmem.runtime.bridge import offload
 from openmem.runtime.calls import CURRENT
@@ -99,7 +100,7 @@ def _admitted(item: Any, user_id: str | None, admission: Admission) -> AddReques
         fields = given(item)
     else:
         raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy="Give a dict or a MemoryInput.")
-    request = parse(AddRequest, fields)
+    request = parse(AddRequest, fields, strict=isinstance(item, Unread))
     if user_id is not None and request.user_id != user_id:
         raise InvalidRequestError("the item names another user than its batch.", remedy="Name the user once.")
     admission.admit(check(request))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 Clock = Callable[[], datetime]
 
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
@@ -29,14 +31,14 @@ def from_micros(count: int) -> datetime:
 
 
 def retry_after(header: str | None) -> float | None:
-    """Read a Retry-After header, seconds or a date, as seconds from now (RFC 9110, 10.2.3)."""
+    """Read a Retry-After header, seconds in ASCII digits or a date, as seconds from now (RFC 9110, 10.2.3)."""
     if header is None:
         return None
-    try:
-        seconds = float(header)
-    except ValueError:
+    if _SECONDS.fullmatch(text := header.strip()):
+        seconds = float(text)
+    else:
         try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except ValueError:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, OverflowError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -12,10 +11,26 @@ from pydantic import BaseModel, ValidationError
 from .._generated.models import ErrorDetail, ErrorResponse
 from .._generated.verbs import ERROR_CODES, Verb
 from ..errors import BY_CODE, OMPError, ProviderError, Written, from_detail
+from ..runtime.ids import is_request_id
 from .clock import retry_after
-from .messages import JSON, HTTPResponse, Pairs, content_type, identified, read_json, request_id_of, values, write_json
+from .messages import (
+    JSON,
+    HTTPResponse,
+    Pairs,
+    content_type,
+    harmless,
+    identified,
+    read_json,
+    request_id_of,
+    values,
+    write_json,
+)
+from .strict import read_model
 
-_CREATED = 201
+_OK, _CREATED = 200, 201
+_LONGEST_MESSAGE, _LONGEST_NAME = 2_000, 100
+"""Characters that are kept of what a server says of an error."""
+_WRITTEN: dict[str, Written] = {each: each for each in get_args(Written)}
 _BODY: Pairs = (("Content-Type", JSON),)
 _MEANT = {
     "invalid_request": (400, 422),
@@ -47,28 +62,47 @@ def encode_response(verb: Verb, answer: BaseModel | None, request_id: str | None
 def decode_response(verb: Verb, response: HTTPResponse) -> BaseModel | None:
     """Read what a verb answered, unknown fields kept, moments in UTC.
 
-    Raises the error that the response tells of, and ProviderError for an answer of the wrong shape.
+    Raises the error that the response tells of, and ProviderError for an answer of the wrong status or shape.
     """
     if not 200 <= response.status < 300:
         raise decode_error(response)
-    if verb.response is None:
-        return None
     try:
-        answer = verb.response.model_validate(_read(response))
-        _to_utc(answer)
-        return answer
+        return _answer(verb, response)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise _unreadable(response, f"is no {verb.response.__name__}: {place}: {first['msg']}") from None
+        raise _unreadable(response, f"is no {error.title}: {place}: {first['msg']}") from None
     except (ValueError, OverflowError) as error:
         raise _unreadable(response, str(error)) from None
 
 
-def _read(response: HTTPResponse) -> Any:
-    kind, _ = content_type(response.headers)
+def _answer(verb: Verb, response: HTTPResponse) -> BaseModel | None:
+    said = _read(response) if response.body else None
+    if _detail(said, response) is not None:
+        raise decode_error(response)
+    if verb.response is None:
+        _check_done(verb, response, said)
+        return None
+    if response.status not in verb.routes[0].success:
+        raise ValueError(f"has the status {response.status}, which is none of {verb.name}")
     if not response.body:
         raise ValueError("is empty")
+    answer = read_model(verb.response, said)
+    _settle(answer)
+    return answer
+
+
+def _check_done(verb: Verb, response: HTTPResponse, said: Any) -> None:
+    """Refuse what does not say that it is done: nothing, with the verb's status, or as others do an object by 200."""
+    if response.status in verb.routes[0].success and not response.body:
+        return
+    refusal = isinstance(said, dict) and (said.get("error") is not None or False in said.values())
+    if response.status != _OK or not isinstance(said, dict) or refusal:
+        raise ValueError(f"to {verb.name}, of status {response.status}, does not say that it is done")
+
+
+def _read(response: HTTPResponse) -> Any:
+    kind, _ = content_type(response.headers)
     if kind not in ("", JSON) and not kind.endswith("+json"):
         raise ValueError(f"is not of the type {JSON}")
     return read_json(response.body)
@@ -82,13 +116,16 @@ def _unreadable(response: HTTPResponse, why: str) -> ProviderError:
     )
 
 
-def _to_utc(model: BaseModel) -> None:
+def _settle(model: BaseModel) -> None:
+    """Write the moments of an answer in UTC, and what it says of errors in a form that is fit for logs."""
+    if isinstance(model, ErrorDetail):
+        model.__dict__.update(_harmless(model))
     for name, value in model.__dict__.items():
         if isinstance(value, datetime):
             model.__dict__[name] = value.astimezone(UTC)
         for each in value if isinstance(value, list) else (value,):
             if isinstance(each, BaseModel):
-                _to_utc(each)
+                _settle(each)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------
@@ -109,33 +146,39 @@ def decode_error(response: HTTPResponse) -> OMPError:
     A body that is no envelope is never quoted: it may be anybody's, and hold anything.
     """
     pause = retry_after(next(iter(values(response.headers, "Retry-After")), None))
-    detail = _detail(response)
-    if detail is None:
-        return _unsaid(response, pause)
-    return from_detail(detail, retry_after=pause)
-
-
-def _detail(response: HTTPResponse) -> ErrorDetail | None:
     try:
-        said = read_json(response.body)["error"]
-        code, message = said["code"], said["message"]
-    except (ValueError, KeyError, TypeError):
+        detail = _detail(read_json(response.body), response)
+    except ValueError:
+        detail = None
+    return _unsaid(response, pause) if detail is None else from_detail(detail, retry_after=pause)
+
+
+def _detail(said: Any, response: HTTPResponse) -> ErrorDetail | None:
+    """Find the error in an envelope; None where that is none."""
+    error = said.get("error") if isinstance(said, dict) else None
+    told = {name: value for name, value in error.items() if isinstance(value, str)} if isinstance(error, dict) else {}
+    if not {"code", "message"} <= told.keys():
         return None
-    if not (isinstance(code, str) and isinstance(message, str)):
-        return None
-    code = code if code in BY_CODE else _by_class(response.status)
-    return ErrorDetail(
+    code = told["code"] if told["code"] in BY_CODE else _by_class(response.status)
+    detail = ErrorDetail(
         code=code,
-        message=message,
+        message=told["message"],
         type=ERROR_CODES[code][1],
-        provider=_one_of(said.get("provider"), None),
-        request_id=_one_of(said.get("request_id"), None) or request_id_of(response.headers),
-        written=_one_of(said.get("written"), get_args(Written)),
+        provider=told.get("provider"),
+        request_id=told.get("request_id"),
+        written=_WRITTEN.get(told.get("written", "")),
     )
+    fields = _harmless(detail)
+    return detail.model_copy(update=fields | {"request_id": fields["request_id"] or request_id_of(response.headers)})
 
 
-def _one_of(value: Any, known: Iterable[str] | None) -> Any:
-    return value if isinstance(value, str) and (known is None or value in known) else None
+def _harmless(detail: ErrorDetail) -> dict[str, Any]:
+    """Return the texts of an error so that they are fit for logs, whoever sent them."""
+    names = {"code": detail.code, "type": detail.type, "provider": detail.provider}
+    return {name: text and harmless(text, _LONGEST_NAME) for name, text in names.items()} | {
+        "message": harmless(detail.message, _LONGEST_MESSAGE),
+        "request_id": detail.request_id if is_request_id(detail.request_id or "") else None,
+    }
 
 
 def _by_class(status: int) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from .._generated.models import AddManyRequest
 from .._generated.verbs import VERB_OF, VERBS, Route, Verb
 from ..errors import InvalidRequestError, NotFoundError
+from ..runtime.ids import is_request_id
 from . import filters
 from .messages import (
     JSON,
@@ -28,13 +30,15 @@ from .messages import (
     write_json,
 )
 from .parameters import read_parameter
-from .validation import parse
+from .strict import Unread
+from .validation import made_anew, parse
 
 Fields = Mapping[str, Any]
 
 LONGEST_TARGET = 7_000
 """Characters of path and query: RFC 9110, 4.1 asks for lines of 8,000; the rest is for where a server's URL begins."""
 _LONGEST_QUOTE = 100
+_SURROGATE = ("a text holds a lone surrogate.", "Decode it as UTF-8 first.")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _ROUTES = sorted(
     (
@@ -58,8 +62,13 @@ def encode_request(request: BaseModel, request_id: str | None = None) -> HTTPReq
     """Write a request by the plainest route of its verb that carries it whole.
 
     Null travels only where it clears, which is in a merge patch; an empty list in a query is left out, and says the
-    same. Raises InvalidRequestError for what HTTP cannot carry: values that are not JSON, lone surrogates.
+    same. Raises InvalidRequestError for what is no request, and for what HTTP cannot carry: values that are not JSON,
+    lone surrogates, an id of the request that is none.
     """
+    if request_id is not None and not is_request_id(request_id):
+        raise _invalid("request_id is not 1 to 128 visible ASCII characters.", "Leave it out.")
+    if type(request) not in VERB_OF:
+        request = made_anew(request)
     verb = VERB_OF[type(request)]
     clears = any(route.method == "PATCH" for route in verb.routes)
     given = {name: value for name, value in request.__dict__.items() if name in request.model_fields_set}
@@ -67,7 +76,7 @@ def encode_request(request: BaseModel, request_id: str | None = None) -> HTTPReq
     try:
         return _plainest(verb, fields | (request.model_extra or {}), identified(request_id))
     except UnicodeEncodeError:
-        raise InvalidRequestError("a text holds a lone surrogate.", remedy="Decode it as UTF-8 first.") from None
+        raise _invalid(*_SURROGATE) from None
     except (ValueError, OverflowError) as error:
         raise InvalidRequestError(f"the request cannot be written: {error}.") from None
 
@@ -103,7 +112,11 @@ def _write(route: Route, fields: Fields, headers: Pairs) -> HTTPRequest:
 
 
 def _segment(value: str) -> str:
-    """Write a parameter as one segment of a path, so that it is no step and no word of another route."""
+    """Write a parameter as one segment of a path, so that as it is written it is no step and no word of another route.
+
+    Whoever decodes unreserved characters on the way, which RFC 3986 (6.2.2.2) allows, undoes that for `search`, `.` and
+    `..`: see "On the wire" of the spec.
+    """
     text = _text(value)
     if text in _WORDS or text in (".", ".."):
         return "".join(f"%{byte:02X}" for byte in text.encode())
@@ -120,8 +133,9 @@ def _text(value: Any) -> str:
 
 
 def decode_request(message: HTTPRequest) -> tuple[Verb, BaseModel]:
-    """Read the verb and the request model of an HTTP request, validated as a call in Python is.
+    """Read the verb and the request model of an HTTP request, by the rules of a call in Python and the types of JSON.
 
+    The items of a batch are read so when they are judged.
     Raises NotFoundError for a path that is no route, InvalidRequestError for all else that is not as the spec has it.
     """
     verb, route, from_path = _match(message.method, message.path)
@@ -135,7 +149,13 @@ def decode_request(message: HTTPRequest) -> tuple[Verb, BaseModel]:
         for name, value in part.items():
             if fields.setdefault(name, value) != value and value is not None:
                 raise _invalid(f"{name} is given in two places, and differs.", "Give it once.")
-    return verb, parse(verb.request, fields)
+    try:
+        request = parse(verb.request, fields, strict=True)
+    except UnicodeEncodeError:
+        raise _invalid(*_SURROGATE) from None
+    if isinstance(request, AddManyRequest):
+        request.items = [Unread(item) if isinstance(item, dict) else item for item in request.items]
+    return verb, request
 
 
 def _match(method: str, path: str) -> tuple[Verb, Route, dict[str, str]]:

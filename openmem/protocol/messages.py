@@ -14,15 +14,16 @@ from urllib.parse import quote, unquote
 from pydantic import BaseModel
 
 from ..errors import InvalidRequestError
+from ..runtime.ids import is_request_id
 
 Pairs = tuple[tuple[str, str], ...]
 JSON = "application/json"
 REQUEST_ID = "X-Request-Id"
 MAX_JSON_DEPTH = 100
 """Levels of a JSON text: more than the protocol's values need, fewer than trouble whoever walks through them."""
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _OUTER_SPACES = re.compile(r"^ +| +$")
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 _VISIBLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -66,21 +67,25 @@ def values(headers: Pairs, name: str) -> list[str]:
 
 
 def content_type(headers: Pairs) -> tuple[str, str]:
-    """Return the media type and the charset of a message in small letters; where none is named, '' and 'utf-8'."""
+    """Return the media type and the charset of a message in small letters; where none is named, '' and 'utf-8'.
+
+    Of two charsets both are returned, with a comma between them, which is none.
+    """
     kind, *parameters = ",".join(values(headers, "Content-Type")).lower().split(";")
-    given = dict(part.strip().partition("=")[::2] for part in parameters)
-    return kind.strip(), given.get("charset", "utf-8").strip('"')
+    given = (part.strip().partition("=") for part in parameters)
+    charsets = [value.strip('"') for name, _, value in given if name == "charset"]
+    return kind.strip(), ",".join(charsets) or "utf-8"
 
 
 def request_id_of(headers: Pairs) -> str | None:
     """Return the id that a message names itself by; None where there is none that is safe to log and to repeat."""
     found = values(headers, REQUEST_ID)
-    return found[0] if len(found) == 1 and _REQUEST_ID.fullmatch(found[0]) else None
+    return found[0] if len(found) == 1 and is_request_id(found[0]) else None
 
 
 def identified(request_id: str | None) -> Pairs:
     """Write the header of a request id; none for an id that no header may hold."""
-    return ((REQUEST_ID, request_id),) if request_id and _REQUEST_ID.fullmatch(request_id) else ()
+    return ((REQUEST_ID, request_id),) if request_id is not None and is_request_id(request_id) else ()
 
 
 def escaped(text: str) -> str:
@@ -105,6 +110,19 @@ def unescaped(text: str) -> str:
     )
 
 
+def harmless(text: str, most: int) -> str:
+    """Return what somebody else says in a form fit for logs and terminals: so many characters, all printable."""
+    shown = text if len(text) <= most else f"{text[: most - 1]}…"
+    if not shown.isprintable():
+        shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown)
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def is_rfc3339(text: Any) -> bool:
+    """Tell whether a JSON value is a text in the form of RFC 3339 (5.6), whether or not there is such a day."""
+    return isinstance(text, str) and _RFC_3339.fullmatch(text) is not None
+
+
 def rfc3339(moment: datetime) -> str:
     """Write a moment in UTC, to the microsecond; OverflowError where UTC has no such year."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -119,14 +137,33 @@ def write_json(value: Any, errors: str = "strict") -> bytes:
         text = json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{error}") from None
+    _check_keys(value)
     return text.encode(errors=errors)
+
+
+def _check_keys(value: Any) -> None:
+    """Refuse keys that are not text, which json.dumps writes as texts that may be there already."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        each = _fields(each) if isinstance(each, BaseModel) else each
+        if isinstance(each, Mapping):
+            if not all(isinstance(key, str) for key in each):
+                raise ValueError("an object has a key that is not text")
+            waiting.extend(each.values())
+        elif isinstance(each, (list, tuple)):
+            waiting.extend(each)
+
+
+def _fields(model: BaseModel) -> dict[str, Any]:
+    return {k: v for k, v in model.__dict__.items() if v is not None} | (model.model_extra or {})
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return rfc3339(value)
     if isinstance(value, BaseModel):
-        return {k: v for k, v in value.__dict__.items() if v is not None} | (value.model_extra or {})
+        return _fields(value)
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is not a JSON value")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from types import NoneType, UnionType
@@ -11,11 +12,10 @@ from pydantic import AwareDatetime
 from pydantic.fields import FieldInfo
 
 from ..errors import InvalidRequestError
-from .messages import read_object
+from .messages import is_rfc3339, read_object
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_DATE_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt].+")
 
 
 def read_parameter(name: str, field: FieldInfo, texts: list[str]) -> Any:
@@ -47,7 +47,9 @@ def _integer(text: str) -> int:
 def _number(text: str) -> float:
     if not _NUMBER.fullmatch(text):
         raise ValueError("is not a number")
-    return float(text)
+    if not math.isfinite(number := float(text)):
+        raise ValueError("is not a finite number")
+    return number
 
 
 def _boolean(text: str) -> bool:
@@ -57,11 +59,11 @@ def _boolean(text: str) -> bool:
 
 
 def _moment(text: str) -> str:
-    if not _DATE_AND_TIME.fullmatch(text):  # a number, which the model would take, may be seconds or milliseconds
-        raise ValueError("is not a moment as in 2026-01-31T12:00:00Z")
-    if " " in text:
+    if is_rfc3339(text):
+        return text
+    if is_rfc3339(text.replace(" ", "+")):
         raise ValueError("holds a space; the plus sign of a time zone is written %2B in a query")
-    return text
+    raise ValueError("is not a moment as in 2026-01-31T12:00:00Z")
 
 
 _READERS: dict[Any, Callable[[str], Any]] = {

@@ -24,6 +24,7 @@ from .._generated.models import (
 from .._generated.verbs import VERBS
 from ..errors import InvalidRequestError, PayloadTooLargeError
 from . import filters
+from .strict import read_model
 
 Request = TypeVar("Request", bound=BaseModel)
 _CHECKED_APART = ("filter", "items", "ids")
@@ -38,13 +39,13 @@ def build(verb: str, fields: Mapping[str, Any]) -> BaseModel:
     return parse(VERBS[verb].request, fields)
 
 
-def parse(model: type[Request], fields: Mapping[str, Any]) -> Request:
-    """Validate fields into a model, its error turned into InvalidRequestError."""
+def parse(model: type[Request], fields: Mapping[str, Any], *, strict: bool = False) -> Request:
+    """Validate fields into a model, its error turned into InvalidRequestError; strict: as JSON, see read_model."""
     user_id = fields.get("user_id")
     if not (user_id is None or isinstance(user_id, str)):  # of which the model would read some as text: see check_user
         raise _no_user(user_id)
     try:
-        return model.model_validate(fields)
+        return read_model(model, fields) if strict else model.model_validate(fields)
     except ValidationError as error:
         raise _from_pydantic(error, model) from None  # the original would repeat the rejected values
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 
 from .fork import Lock, in_child
 
 BLOCK = 512
 """Ids whose random bits are asked of the system at once: asked for each, they would take longer than all the rest."""
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
 class _Random:
@@ -56,3 +58,8 @@ def new_memory_id() -> str:
 def new_request_id() -> str:
     """Make an id of 64 random bits, written as 16 hexadecimal digits."""
     return _request_ids.next()
+
+
+def is_request_id(text: str) -> bool:
+    """Tell whether a text may name a request, in headers and logs: 1 to 128 visible ASCII characters."""
+    return _REQUEST_ID.fullmatch(text) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,11 @@ def test_drift_is_told_and_accepted(tmp_path: Path) -> None:
     assert subprocess.run(command, capture_output=True, timeout=120).returncode == 0
     accepted = subprocess.run([*command, "--check"], capture_output=True, text=True, timeout=120)
     assert (accepted.returncode, accepted.stdout) == (0, "")
+
+
+def test_without_the_links_it_says_what_makes_them(tmp_path: Path) -> None:
+    script = shutil.copy(ROOT / "spec" / "api.py", tmp_path)
+    result = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "make -B .venv/dev" in result.stderr
+    assert "Traceback" not in result.stderr
