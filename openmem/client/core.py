@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,9 +24,8 @@ from ..protocol.validation import build, made_anew
 from ..runtime import bridge
 from ..runtime.calls import Call, Principal, Services, new_call
 from ..runtime.fork import importing
+from ..runtime.ids import is_request_id
 from .sharing import Share
-
-_ID = re.compile("[!-~]{1,128}")
 
 
 class Core:
@@ -190,7 +188,7 @@ def _given(verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _problem(request_id: Any, principal: Any) -> InvalidRequestError | None:
     """Say what is wrong with what is to be known of a call: it goes into logs and the audit log."""
-    if request_id is not None and not (isinstance(request_id, str) and _ID.fullmatch(request_id)):
+    if request_id is not None and not is_request_id(request_id):
         return InvalidRequestError("request_id is not 1 to 128 visible ASCII characters.", remedy="Leave it out.")
     if principal is not None and not isinstance(principal, Principal):
         return InvalidRequestError(f"principal is {type(principal).__name__}.", remedy="Give a Principal.")

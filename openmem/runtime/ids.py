@@ -60,6 +60,6 @@ def new_request_id() -> str:
     return _request_ids.next()
 
 
-def is_request_id(text: str) -> bool:
-    """Tell whether a text may name a request, in headers and logs: 1 to 128 visible ASCII characters."""
-    return _REQUEST_ID.fullmatch(text) is not None
+def is_request_id(text: object) -> bool:
+    """Tell whether it may name a request, in headers and logs: 1 to 128 visible ASCII characters."""
+    return isinstance(text, str) and _REQUEST_ID.fullmatch(text) is not None
