@@ -75,8 +75,8 @@ def vectors_of(url: str) -> list[str]:
 
     async def held() -> list[str]:
         try:
-            await adapter._store.engine.open()
-            return list((await adapter._store.engine.held("mem" if "://q" in url else "openmem")).dense)
+            await adapter.store.engine.open()
+            return list((await adapter.store.engine.held("mem" if "://q" in url else "openmem")).dense)
         finally:
             await adapter.close()
 
@@ -302,7 +302,7 @@ class Late:
 
     def __init__(self, memory: AsyncMemory, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looked, self.goes = asyncio.Event(), asyncio.Event()
-        self._store: Any = memory.adapter._store
+        self._store: Any = memory.adapter.store
         self._check = self._store.check
         monkeypatch.setattr(self._store, "check", self._waits)
 
