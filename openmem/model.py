@@ -66,12 +66,20 @@ def _short(value: Any, room: int) -> str:
     if isinstance(value, BaseModel):  # which may hold itself
         return "" if room < LEAST else _line(type(value).__name__, BaseModel.__repr_args__(value), room)
     if isinstance(value, _COLLECTIONS):
-        return f"{len(value)} {'key' if isinstance(value, dict) else 'item'}{'' if len(value) == 1 else 's'}"
+        return _counted(value)
     if type(value) is str:  # a kind of text of its own, such as a secret, has a repr of its own
         return _beginning(value, min(TEXT, room - 2))
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
     return f"{value:.4g}" if type(value) is float else _foreign(value)
+
+
+def _counted(value: Any) -> str:
+    """Tell how much a collection holds; where it fails to say so, its type."""
+    try:
+        return f"{len(value)} {'key' if isinstance(value, dict) else 'item'}{'' if len(value) == 1 else 's'}"
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def _beginning(text: str, room: int) -> str:

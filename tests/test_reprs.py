@@ -167,3 +167,12 @@ def test_a_run_of_the_suite_and_its_parts_are_one_line() -> None:
     assert check(result) == "Result('OWN-1.a', 'sync', 'pass')"
     report = Report("memory://", Header(1), planned=2, results=[result])
     assert check(report) == "Report('memory://', 1 of 2 results, complete=False)"
+
+
+def test_a_collection_that_cannot_be_counted_is_shown_by_its_type() -> None:
+    class Uncounted(dict[str, Any]):
+        def __len__(self) -> int:
+            raise ValueError("no length")
+
+    record = MemoryRecord.model_construct(id="m", content="x", user_id="u", metadata=Uncounted())
+    assert "metadata=<Uncounted>" in repr(record)

@@ -51,7 +51,7 @@ def check_readable(store: Records, path: Path, embedding: EmbeddingInfo | None) 
     if not ready and (version_of(store.connection, path) < len(STEPS) or meta.has_memories(store.connection)):
         raise ConfigurationError(
             f"{path} has to be brought up to date, and can only be read here.",
-            remedy="Open it once as somebody who may write.",
+            remedy="Open it once as somebody who may write, where there is room.",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -49,8 +50,9 @@ class Memory(Client, Verbs):
         bridge.run(self._core.open(), inline=self._core.inline)
 
     def close(self) -> None:
-        """Release everything the client holds; a second call does nothing."""
-        bridge.run(self._core.close(), inline=self._core.inline)
+        """Release everything the client holds; a second call does nothing, nor does one while Python ends."""
+        if self._core.inline or not sys.is_finalizing():
+            bridge.run(self._core.close(), inline=self._core.inline)
 
     def __enter__(self) -> Self:
         return self

@@ -27,9 +27,9 @@ class Share:
         self._embedding, self._colour, self._inline = embedding, colour, adapter.inline
         self.loop: AbstractEventLoop | None = None
         """The event loop that the client was first used in; None for one that is not awaited."""
+        self._on_trial = True
         self._group = _group(adapter)
-        key = self._key = id(client)
-        members = self._group.members
+        key, members = id(self), self._group.members  # not the client's: it goes before its last call may have ended
         self._client = weakref.ref(client, lambda _: members.pop(key, None))
         members[key] = self  # and only then looks: of two at once at least one sees the other
         try:
@@ -37,12 +37,14 @@ class Share:
         except BaseException:
             members.pop(key, None)
             raise
+        self._on_trial = False
         self._group.closing.clear()
 
     def leave(self) -> bool:
         """Give the part up; whether it is for this client to close the adapter, also when it asks again."""
-        self._group.members.pop(self._key, None)
-        return not self._others() and self._group.closing.setdefault("by", self) is self
+        self._group.members.pop(id(self), None)
+        others = [other for other in self._others() if not other._on_trial]  # who may be refused closes nothing
+        return not others and self._group.closing.setdefault("by", self) is self
 
     def claim(self, loop: AbstractEventLoop) -> None:
         """Use the adapter in an event loop; raises ClosedError where it is used in another one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Executor
@@ -156,6 +157,9 @@ class LoopThread:
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("Memory was called from openmem's own event loop; use AsyncMemory there")
+        if sys.is_finalizing():  # no thread would run any more, and to wait for one would be for ever
+            coroutine.close()
+            raise RuntimeError("Python is ending: nothing is called any more")
         loop, context = self._started(), copy_context()
         context.run(_stepping.set, False)  # whoever steps this call does not step what runs on the loop
         future = context.run(asyncio.run_coroutine_threadsafe, coroutine, loop)

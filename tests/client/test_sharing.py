@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -262,3 +263,54 @@ def test_two_who_close_at_once_both_find_it_closed() -> None:
         assert adapter.closed == 1
 
     run(main)
+
+
+ENDS = """
+from openmem import Memory
+from support.scripted import Remote, record
+class App:
+    def __init__(self):
+        self.memory = Memory(Remote(get=lambda request: record(request.id)))
+    def __del__(self):
+        self.memory.close()
+        try:
+            self.memory.get("a")
+        except Exception as error:
+            print(type(error).__name__, flush=True)
+app = App()
+print(app.memory.get("a").id, flush=True)
+"""
+
+
+def test_python_ends_where_a_finalizer_closes_a_client_at_exit() -> None:
+    done = python(ENDS, cwd=Path(__file__).parents[1], timeout=60)
+    assert (done.stdout.split(), done.stderr, done.returncode) == (["a", "RuntimeError"], "", 0)
+
+
+REFUSED_MEANWHILE = """
+import sys, threading
+from openmem import AsyncMemory, ConfigurationError, Memory
+from support.scripted import Remote
+sys.setswitchinterval(1e-6)
+closed = []
+for _ in range(150):
+    adapter = Remote()
+    memory = Memory(adapter)
+    def refused():
+        for _ in range(5):
+            try:
+                AsyncMemory(adapter)
+            except ConfigurationError:
+                pass
+    thread = threading.Thread(target=refused)
+    thread.start()
+    memory.close()
+    thread.join()
+    closed.append(adapter.closed)
+print(set(closed))
+"""
+
+
+def test_a_client_that_is_refused_meanwhile_keeps_no_adapter_open() -> None:
+    done = python(REFUSED_MEANWHILE, cwd=Path(__file__).parents[1])
+    assert (done.stdout, done.returncode) == ("{1}\n", 0), done.stderr
