@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 Clock = Callable[[], datetime]
 
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
+_SECONDS = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
@@ -31,7 +31,7 @@ def from_micros(count: int) -> datetime:
 
 
 def retry_after(header: str | None) -> float | None:
-    """Read a Retry-After header, seconds in ASCII digits or a date, as seconds from now (RFC 9110, 10.2.3)."""
+    """Read a Retry-After header, ASCII digits or a date, as seconds from now, at least 0 (RFC 9110, 10.2.3)."""
     if header is None:
         return None
     if _SECONDS.fullmatch(text := header.strip()):
