@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 from ._generated.models import ErrorDetail, ErrorResponse
@@ -206,3 +208,13 @@ def from_detail(detail: ErrorDetail, *, retry_after: float | None = None) -> OMP
     )
     error.remedy = ""  # the message of the wire already ends with it
     return error
+
+
+@contextmanager
+def nothing_written() -> Iterator[None]:
+    """Have errors say that nothing was stored of what the caller asked for."""
+    try:
+        yield
+    except OMPError as error:
+        error.written = "nothing"
+        raise

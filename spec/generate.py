@@ -296,7 +296,8 @@ class Route:
 class Verb:
     """One verb: its models, the response field that clients return, and its routes, the plainest first.
 
-    safe: it changes nothing. needs: the feature without which a provider does not have it.
+    safe: it changes nothing. needs: the feature without which a provider does not have it. positional: the fields that
+    clients take without a name.
     """
 
     name: str
@@ -307,6 +308,7 @@ class Verb:
     response: type[BaseModel] | None
     unwrap: str | None
     routes: tuple[Route, ...]
+    positional: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"Verb({self.name!r})"
@@ -324,7 +326,13 @@ def verbs_source(spec: Schema, verbs: dict[str, Schema]) -> str:
         response = f"models.{verb['response']}" if verb["response"] else "None"
         fields = (
             *(repr(name), repr(verb["summary"]), repr(verb["safe"]), repr(verb["needs"])),
-            *(f"models.{request_name(name)}", response, repr(verb["unwrap"]), f"({routes})"),
+            *(
+                f"models.{request_name(name)}",
+                response,
+                repr(verb["unwrap"]),
+                f"({routes})",
+                repr((*verb["positional"],)),
+            ),
         )
         lines.append(f"{name!r}: Verb({', '.join(fields)}),\n")
     codes = spec["components"]["schemas"]["ErrorCode"]["x-codes"]

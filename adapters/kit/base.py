@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from openmem._generated import models
+from openmem._generated.bounds import MAX_CONTENT_LENGTH
 from openmem.adapter import Adapter
 from openmem.errors import ConfigurationError, ProviderError
 from openmem.protocol.context import TOKEN_COUNTER
@@ -38,7 +39,7 @@ class NativeAdapter(Adapter):
             graph_queries=False,
             temporal=True,
             scopes="native",
-            max_content_length=100_000,
+            max_content_length=MAX_CONTENT_LENGTH,
             supports_e2e=False,
             supports_audit=True,
             supports_supersession=True,

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 
 from openmem._generated.models import MemoryRecord
-from openmem.errors import ConflictError, OMPError, ProviderError, ProviderUnavailableError
+from openmem.errors import ConflictError, OMPError, ProviderError, ProviderUnavailableError, nothing_written
 from openmem.runtime.bridge import finished, offload
 
 from ..kit.audit import Entry
@@ -28,7 +28,6 @@ from .claims import Claims, lost
 from .engine import Delete, Insert, Operation, Overwrite, Payload, Point, Row, Words
 from .filters import Match
 from .locks import Locks, revision_of, unsent
-from .outcomes import nothing_written, says
 from .points import (
     PAUSE,
     REVISED,
@@ -253,7 +252,7 @@ class QdrantTransaction:
             raise failed or error from None
         if failed is None and not left:
             raise await lost("another writer keeps changing the same memories.")
-        raise says(failed or ConflictError("another writer changed the same memories."), left)
+        raise _says(failed or ConflictError("another writer changed the same memories."), left)
 
     def _taken_back(self, staging: Staging) -> list[Operation]:
         """List what undoes a change; what it has not done does not meet the conditions."""
@@ -284,3 +283,12 @@ def _renewed(memory_id: str, staging: Staging) -> bool:
     """Tell whether a memory is replaced and has other vectors than before."""
     memory = staging.replaced.get(memory_id)
     return memory is not None and (memory_id in staging.vectors or memory.content != staging.read[memory_id].content)
+
+
+def _says(error: OMPError, left: Collection[str]) -> OMPError:
+    """Have an error say what was written: of a request without an answer nobody knows."""
+    if left:
+        error.written = "part"
+    elif not isinstance(error, ProviderUnavailableError):
+        error.written = "nothing"
+    return error

@@ -27,7 +27,8 @@ class Route:
 class Verb:
     """One verb: its models, the response field that clients return, and its routes, the plainest first.
 
-    safe: it changes nothing. needs: the feature without which a provider does not have it.
+    safe: it changes nothing. needs: the feature without which a provider does not have it. positional: the fields that
+    clients take without a name.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Verb:
     response: type[BaseModel] | None
     unwrap: str | None
     routes: tuple[Route, ...]
+    positional: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"Verb({self.name!r})"
@@ -55,6 +57,7 @@ VERBS: dict[str, Verb] = {
         models.MemoryRecord,
         None,
         (Route("POST", "/memories", {}, True, (200, 201)),),
+        ("content", "user_id"),
     ),
     "get": Verb(
         "get",
@@ -65,6 +68,7 @@ VERBS: dict[str, Verb] = {
         models.MemoryRecord,
         None,
         (Route("GET", "/memories/{id}", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, False, (200,)),),
+        ("id",),
     ),
     "update": Verb(
         "update",
@@ -75,6 +79,7 @@ VERBS: dict[str, Verb] = {
         models.MemoryRecord,
         None,
         (Route("PATCH", "/memories/{id}", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, True, (200,)),),
+        ("id",),
     ),
     "delete": Verb(
         "delete",
@@ -93,6 +98,7 @@ VERBS: dict[str, Verb] = {
                 (204,),
             ),
         ),
+        ("id",),
     ),
     "list": Verb(
         "list",
@@ -122,6 +128,7 @@ VERBS: dict[str, Verb] = {
                 (200,),
             ),
         ),
+        ("user_id",),
     ),
     "search": Verb(
         "search",
@@ -154,6 +161,7 @@ VERBS: dict[str, Verb] = {
             ),
             Route("POST", "/memories/search", {}, True, (200,)),
         ),
+        ("query", "user_id"),
     ),
     "context": Verb(
         "context",
@@ -164,6 +172,7 @@ VERBS: dict[str, Verb] = {
         models.ContextBlock,
         None,
         (Route("POST", "/context", {}, True, (200,)),),
+        ("query", "user_id"),
     ),
     "audit": Verb(
         "audit",
@@ -187,6 +196,7 @@ VERBS: dict[str, Verb] = {
                 (200,),
             ),
         ),
+        ("user_id",),
     ),
     "capabilities": Verb(
         "capabilities",
@@ -197,6 +207,7 @@ VERBS: dict[str, Verb] = {
         models.Capabilities,
         None,
         (Route("GET", "/capabilities", {}, False, (200,)),),
+        (),
     ),
     "add_many": Verb(
         "add_many",
@@ -207,6 +218,7 @@ VERBS: dict[str, Verb] = {
         models.BatchResponse,
         "results",
         (Route("POST", "/memories/batch", {}, True, (200,)),),
+        ("items",),
     ),
     "delete_many": Verb(
         "delete_many",
@@ -217,6 +229,7 @@ VERBS: dict[str, Verb] = {
         models.BatchResponse,
         "results",
         (Route("POST", "/memories/delete", {}, True, (200,)),),
+        ("ids",),
     ),
     "related": Verb(
         "related",
@@ -241,6 +254,7 @@ VERBS: dict[str, Verb] = {
                 (200,),
             ),
         ),
+        ("id",),
     ),
     "history": Verb(
         "history",
@@ -259,6 +273,7 @@ VERBS: dict[str, Verb] = {
                 (200,),
             ),
         ),
+        ("id",),
     ),
     "stats": Verb(
         "stats",
@@ -269,6 +284,7 @@ VERBS: dict[str, Verb] = {
         models.Stats,
         None,
         (Route("GET", "/stats", {"user_id": ("query", "user_id")}, False, (200,)),),
+        ("user_id",),
     ),
     "remember": Verb(
         "remember",
@@ -279,6 +295,7 @@ VERBS: dict[str, Verb] = {
         models.RememberResponse,
         "items",
         (Route("POST", "/remember", {}, True, (200,)),),
+        ("messages", "user_id"),
     ),
 }
 

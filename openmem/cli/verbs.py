@@ -23,21 +23,10 @@ from .values import extensions, from_json, moment, standard_input
 if TYPE_CHECKING:
     from openmem.client import Memory
 
-POSITIONAL = {
-    "add": "content",
-    "search": "query",
-    "list": None,
-    "get": "id",
-    "update": "id",
-    "delete": "id",
-    "context": "query",
-    "stats": None,
-    "audit": None,
-    "capabilities": None,
-    "related": "id",
-    "history": "id",
-}
-"""The verbs that are commands, each with the field that is an argument; every other field is an option."""
+COMMANDS = "add search list get update delete context stats audit capabilities related history".split()  # noqa: SIM905
+"""The verbs that are commands."""
+POSITIONAL = {verb: next((each for each in VERBS[verb].positional if each != "user_id"), None) for verb in COMMANDS}
+"""The field of each that is an argument; every other field, the user first of all, is an option."""
 
 _FLAGS = {"user_id": "--user", "tags": "--tag"}  # every other option is called as its field
 _EXTRA: dict[str, dict[str, tuple[Any, Any]]] = {

@@ -14,13 +14,21 @@ from .._generated.models import Capabilities, CapabilitiesRequest, UpdateRequest
 from .._generated.verbs import VERB_OF, VERBS
 from ..adapter import Adapter
 from ..config import ClientOptions
-from ..errors import ClosedError, InvalidRequestError, OMPError, ProviderError, ProviderUnavailableError
+from ..errors import (
+    ClosedError,
+    InvalidRequestError,
+    OMPError,
+    ProviderError,
+    ProviderUnavailableError,
+    nothing_written,
+)
 from ..layers import Layer
 from ..layers.emulate import together
 from ..layers.observe import observe
+from ..layers.owner import check_kind
 from ..layers.stack import Terms, inner, outer, stacked
 from ..protocol.records import PATCHED
-from ..protocol.validation import build, made_anew
+from ..protocol.validation import build, made_anew, no_request_id
 from ..runtime import bridge
 from ..runtime.calls import Call, Principal, Services, new_call
 from ..runtime.fork import importing
@@ -60,7 +68,9 @@ class Core:
         return self._capabilities
 
     async def _build(self) -> None:
-        native = await self._described()
+        with nothing_written():
+            native = await self._described()
+            check_kind(CapabilitiesRequest(), native, "the provider")
         timeout = None if self.inline else self.options.timeout
         advise = self.options.embedder == "auto"  # neither named nor declined
         terms = Terms(self.embedder, self.options.retries, timeout, advise)
@@ -71,12 +81,12 @@ class Core:
         """Ask the adapter what it supports, within the time that a call may take."""
         asked = self.adapter.capabilities(CapabilitiesRequest())
         if self.inline:
-            return _checked(await asked)
+            return await asked
         try:
             async with asyncio.timeout(self.options.timeout):
-                return _checked(await asked)
+                return await asked
         except TimeoutError as error:
-            raise ProviderUnavailableError("the provider does not say what it supports.", written="nothing") from error
+            raise ProviderUnavailableError("the provider does not say what it supports.") from error
 
     async def _answer(self, request: BaseModel) -> Any:
         if type(request) is CapabilitiesRequest:
@@ -189,14 +199,7 @@ def _given(verb: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 def _problem(request_id: Any, principal: Any) -> InvalidRequestError | None:
     """Say what is wrong with what is to be known of a call: it goes into logs and the audit log."""
     if request_id is not None and not is_request_id(request_id):
-        return InvalidRequestError("request_id is not 1 to 128 visible ASCII characters.", remedy="Leave it out.")
+        return no_request_id()
     if principal is not None and not isinstance(principal, Principal):
         return InvalidRequestError(f"principal is {type(principal).__name__}.", remedy="Give a Principal.")
     return None
-
-
-def _checked(native: Any) -> Capabilities:
-    """Return what an adapter says that it supports; ProviderError where that is no Capabilities."""
-    if not isinstance(native, Capabilities):
-        raise ProviderError(f"the provider answered {type(native).__name__}, not Capabilities.", written="nothing")
-    return native

@@ -20,7 +20,6 @@ def application(handler: Handler, layers: Sequence[Layer]) -> Handler:
     A request is made anew below them, where it is completed: a layer may keep its own, change it, and hand it on twice.
     Raises ConfigurationError for a layer that is none.
     """
-
     if not isinstance(layers, (list, tuple)):
         raise ConfigurationError(f"layers is {type(layers).__name__}.", remedy="Give a list of layers.")
 

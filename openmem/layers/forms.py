@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any
 
-from pydantic import BaseModel
-
 from openmem._generated import models
+from openmem._generated.bounds import MAX_QUERY_TEXT_LENGTH
 from openmem.protocol import context as text
 from openmem.protocol.clock import Clock
 from openmem.protocol.tally import STATES, Tally
 from openmem.runtime.batches import one_by_one
 from openmem.runtime.calls import noted
 
+from . import Handler
+
 _SAYS = re.compile(r"[^\s\x1c-\x1f]|[\x1c-\x1f]")
 """What is not blank to the protocol: Python alone takes four control characters for white space."""
-Handler = Callable[[BaseModel], Awaitable[Any]]
 
 
 async def _context(
@@ -56,7 +56,7 @@ async def _related(
     request: models.RelatedRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.SearchResponse:
     memory = await handler(models.GetRequest(id=request.id, user_id=request.user_id))
-    query = (memory.content.strip() or memory.content)[:32_768]
+    query = (memory.content.strip() or memory.content)[:MAX_QUERY_TEXT_LENGTH]
     if not _SAYS.search(query):  # blank, as other programs may store it
         return models.SearchResponse(results=[])
     most = (capabilities.limits and capabilities.limits.max_search_results) or 100

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
-
 from openmem._generated.models import (
     AddManyRequest,
     AddRequest,
@@ -22,8 +20,9 @@ from openmem.protocol.validation import check, given, is_large, parse
 from openmem.runtime.bridge import offload
 from openmem.runtime.calls import CURRENT
 
+from . import Handler
+
 T = TypeVar("T")
-Handler = Callable[[BaseModel], Awaitable[Any]]
 FEW, PIECE = 50, 250
 """Items judged in place; more of them, or large ones, are judged beside the event loop, so many in one piece."""
 

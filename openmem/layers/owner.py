@@ -7,14 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from openmem._generated.verbs import VERBS
+from openmem._generated.verbs import VERB_OF
 from openmem.errors import ProviderError
 from openmem.protocol.ownership import asked_by, foreign, withhold
 
 from . import Handler
 
 logger = logging.getLogger("openmem")
-DUE = {verb.request: verb.response for verb in VERBS.values()}
 
 
 def owner(handler: Handler) -> Handler:
@@ -34,6 +33,6 @@ def owner(handler: Handler) -> Handler:
 
 def check_kind(request: BaseModel, response: Any, whose: str) -> None:
     """Raise ProviderError for a response that is none to the verb; whose: who answered."""
-    due = DUE[type(request)]
+    due = VERB_OF[type(request)].response
     if due is not None and type(response) is not due and not isinstance(response, due):
         raise ProviderError(f"{whose} answered {type(response).__name__}, not {due.__name__}.")

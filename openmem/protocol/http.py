@@ -31,7 +31,7 @@ from .messages import (
 )
 from .parameters import read_parameter
 from .strict import Unread
-from .validation import made_anew, parse
+from .validation import given, made_anew, no_request_id, parse
 
 Fields = Mapping[str, Any]
 
@@ -66,15 +66,15 @@ def encode_request(request: BaseModel, request_id: str | None = None) -> HTTPReq
     lone surrogates, an id of the request that is none.
     """
     if request_id is not None and not is_request_id(request_id):
-        raise _invalid("request_id is not 1 to 128 visible ASCII characters.", "Leave it out.")
+        raise no_request_id()
     if type(request) not in VERB_OF:
         request = made_anew(request)
     verb = VERB_OF[type(request)]
     clears = any(route.method == "PATCH" for route in verb.routes)
-    given = {name: value for name, value in request.__dict__.items() if name in request.model_fields_set}
-    fields = {name: value for name, value in given.items() if clears or value is not None}
+    own = verb.request.model_fields  # of extensions null travels too
+    fields = {name: value for name, value in given(request).items() if clears or value is not None or name not in own}
     try:
-        return _plainest(verb, fields | (request.model_extra or {}), identified(request_id))
+        return _plainest(verb, fields, identified(request_id))
     except UnicodeEncodeError:
         raise _invalid(*_SURROGATE) from None
     except (ValueError, OverflowError) as error:

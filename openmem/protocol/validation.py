@@ -80,6 +80,11 @@ def _from_pydantic(error: ValidationError, model: type[BaseModel]) -> InvalidReq
     return InvalidRequestError(f"{place}: {first['msg']}.", remedy=remedy)
 
 
+def no_request_id() -> InvalidRequestError:
+    """Say that an id of a request is none: see ids.is_request_id."""
+    return InvalidRequestError("request_id is not 1 to 128 visible ASCII characters.", remedy="Leave it out.")
+
+
 def unknown_field(name: str, model: type[BaseModel]) -> InvalidRequestError:
     """Describe a field the model does not have, naming the near miss."""
     near = difflib.get_close_matches(name, list(model.model_fields), n=1)
