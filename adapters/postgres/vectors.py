@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -36,8 +37,15 @@ A change asks after it took its lock on memories, which keeps other vectors out 
 
 def see_it_is_held(embedding: EmbeddingInfo | None, held: str | None) -> None:
     """Raise ConfigurationError where HELD is no longer the embedding of this client."""
-    if (EmbeddingInfo.model_validate_json(held) if held else None) != embedding:
+    if _of(held) != ((embedding.model, embedding.dimension) if embedding else None):
         raise embedded_anew()
+
+
+@lru_cache(maxsize=16)
+def _of(held: str | None) -> tuple[str, int] | None:
+    """Return model and dimension of an embedding as HELD says it, which every search does."""
+    embedding = EmbeddingInfo.model_validate_json(held) if held else None
+    return (embedding.model, embedding.dimension) if embedding else None
 
 
 class _Packed(Dumper):
