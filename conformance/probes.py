@@ -38,6 +38,7 @@ PROBES: dict[str, Probe] = {
     "supports_if_version": lambda h: h.memory.delete(h.unknown(), if_version=1),
     "supports_external_id": lambda h: h.memory.add(h.marker(), h.user, external_id=h.marker()),
     "supports_archive": lambda h: h.memory.add(h.marker(), h.user, archived=True),
+    "supports_sessions": lambda h: h.memory.list(h.user, session=h.marker()),
     "supports_metadata": lambda h: h.memory.add(h.marker(), h.user, metadata={h.marker(): True}),
     "supports_vectors": lambda h: h.memory.add(h.marker(), h.user, vector=[1.0]),
 }

@@ -46,6 +46,7 @@ class NativeAdapter(Adapter):
             supports_if_version=True,
             supports_external_id=True,
             supports_archive=True,
+            supports_sessions=True,
             supports_metadata=True,
             supports_vectors=vectors,
             filters="native",

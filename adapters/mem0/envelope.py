@@ -175,11 +175,17 @@ def plain(stored: Stored) -> MemoryRecord:
             "updated_at": moment(stored.updated_at) or created,
             "valid_to": _end(stored.own.get("expiration_date")),
             "metadata": _metadata(stored.metadata, None),
+            "session": _session(own.get("run_id")),
             "status": "done",
             "version": 1,
             **({EXTENSION: _readable(own)} if own else {}),
         }
     )
+
+
+def _session(run_id: Any) -> str | None:
+    """Return mem0's run as the session that it is to the protocol."""
+    return _UNREADABLE.sub("\ufffd", run_id) if isinstance(run_id, str) and run_id.strip() else None
 
 
 def _told(stored: Stored) -> dict[str, Any]:

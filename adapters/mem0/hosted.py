@@ -91,6 +91,7 @@ class HostedMem0Adapter(Adapter):
             temporal=True,
             scopes="native",
             supports_archive=True,
+            supports_sessions=True,
             supports_metadata=True,
             filters="client",
             ingestion="queued",

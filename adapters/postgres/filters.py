@@ -46,7 +46,7 @@ def selected(request: Selection, now: datetime, values: Bindings) -> str:
 
 def narrows(request: Selection) -> bool:
     """Tell whether a request selects by more than user and state, which may leave few of a user's memories."""
-    return any((request.scope, request.tag, request.since, request.until, request.filter))
+    return any((request.scope, request.tag, request.session, request.since, request.until, request.filter))
 
 
 def _narrowing(request: Selection, values: Bindings) -> list[str]:
@@ -57,6 +57,8 @@ def _narrowing(request: Selection, values: Bindings) -> list[str]:
         conditions.append(_in_scope(request.scope, values))
     if request.tag is not None:
         conditions.append(f"coalesce(record -> 'tags' ? {values.bind(request.tag)}, false)")
+    if request.session is not None:
+        conditions.append(f"coalesce(record ->> 'session' = {values.bind(request.session)}, false)")
     if request.since is not None:
         conditions.append(f"created_at >= {values.bind(request.since)}")
     if request.until is not None:

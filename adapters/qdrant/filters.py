@@ -82,7 +82,7 @@ _Compiled = tuple[Native, bool] | None
 EXACT_NUMBERS = 2**53
 """Whole numbers up to which a float, as which engines compare numbers, is exact."""
 
-_TEXTS = frozenset({"user_id", "kind", "external_id"})
+_TEXTS = frozenset({"user_id", "kind", "session", "external_id"})
 _FLAGS = frozenset({"pinned", "archived"})
 _NUMBERS = frozenset({"importance", "confidence"})
 _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -106,6 +106,8 @@ def selecting(request: Selection, now: datetime) -> All:
         parts.append(Match("scopes", (request.scope.removesuffix("/*"),)))
     if request.tag is not None:
         parts.append(Match("tags", (request.tag,)))
+    if request.session is not None:
+        parts.append(Match("session", (request.session,)))
     if request.since is not None or request.until is not None:
         parts += _between("created_at", request.since, request.until)
     parts += _states(request, request.as_of or now)

@@ -52,7 +52,7 @@ REVISED = ("record", "revision", "earlier")
 REVISION = ("revision", "earlier")
 
 _MOMENTS = ("created_at", "valid_from", "valid_to", "superseded_at")
-_PLAIN = ("user_id", "kind", "external_id", "importance", "confidence", "tags", "metadata")
+_PLAIN = ("user_id", "kind", "session", "external_id", "importance", "confidence", "tags", "metadata")
 
 
 def point_id(memory_id: str) -> str:

@@ -11,6 +11,7 @@ GROUPS = (
     "content",
     "identity",
     "scope",
+    "session",
     "time",
     "supersession",
     "update",

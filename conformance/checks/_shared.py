@@ -43,6 +43,7 @@ def rich(h: Harness) -> dict[str, Any]:
         "confidence": 0.25,
         "kind": "preference",
         "importance": 0.75,
+        "session": h.own("session"),
         "valid_from": "2020-01-02T03:04:05.678901Z",
         "valid_to": "2999-12-31T23:59:59Z",
         "metadata": {"topic": "billing", "deep": {"list": [1, "two", None], "flag": False}},

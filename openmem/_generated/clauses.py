@@ -29,6 +29,8 @@ CLAUSES: dict[str, str] = {
     "SCO-4": "A stored scope has no empty segment and no `*`; such a scope, or such a selector, is refused.",
     "SCO-5": "Unscoped records are read only by reads without a scope.",
     "SCO-6": "Scopes match exactly by letter case.",
+    "SES-1": "`session` comes back as given; an update changes it, and null clears it.",
+    "SES-2": "`session` selects in list, search and context the records of that session and no others, code point by code point, before the limit; records without one are read only by reads without.",
     "TIM-1": "Moments are aware and answered in UTC, to the microsecond; a naive one is refused.",
     "TIM-2": "Reads see what is current: `valid_from` ≤ now < `valid_to`, not superseded, not archived. get sees everything.",
     "TIM-3": "`as_of` reads what was current at that moment; a record without `valid_from` begins at its `created_at`.",

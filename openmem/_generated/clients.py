@@ -60,6 +60,7 @@ class Verbs(Protocol):
         metadata: Mapping[str, Any] | None = None,
         kind: str | None = None,
         importance: float | None = None,
+        session: str | None = None,
         external_id: str | None = None,
         pinned: bool | None = None,
         archived: bool | None = None,
@@ -85,6 +86,8 @@ class Verbs(Protocol):
         kind: fact, preference, event, conversation, document, instruction or your own word; none when absent. Up to 256
             characters.
         importance: Weight; not said when absent. 0 to 1.
+        session: The conversation it belongs to, by your own name; none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         external_id: Your key, unique per user, by which adding again updates; none when absent. Up to 256 characters;
             needs features.supports_external_id.
         pinned: Marked to be kept; not so when absent. Needs features.supports_archive.
@@ -115,6 +118,7 @@ class Verbs(Protocol):
                 "metadata": metadata,
                 "kind": kind,
                 "importance": importance,
+                "session": session,
                 "external_id": external_id,
                 "pinned": pinned,
                 "archived": archived,
@@ -152,6 +156,7 @@ class Verbs(Protocol):
         metadata: Mapping[str, Any] | None | Unset = UNSET,
         kind: str | None | Unset = UNSET,
         importance: float | None | Unset = UNSET,
+        session: str | None | Unset = UNSET,
         pinned: bool | None | Unset = UNSET,
         archived: bool | None | Unset = UNSET,
         vector: Sequence[float] | None = None,
@@ -173,6 +178,7 @@ class Verbs(Protocol):
             features.supports_metadata.
         kind: New kind. Up to 256 characters.
         importance: New weight. 0 to 1.
+        session: New conversation. Up to 256 characters; needs features.supports_sessions.
         pinned: Pin or unpin. Needs features.supports_archive.
         archived: Put away or bring back. Needs features.supports_archive.
         vector: Embedding of the new content, when you made it yourself; the embedder's when absent. 1 to 8192 numbers;
@@ -199,6 +205,7 @@ class Verbs(Protocol):
                 "metadata": metadata,
                 "kind": kind,
                 "importance": importance,
+                "session": session,
                 "pinned": pinned,
                 "archived": archived,
                 "vector": vector,
@@ -228,6 +235,7 @@ class Verbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -242,6 +250,8 @@ class Verbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -265,6 +275,7 @@ class Verbs(Protocol):
                 "user_id": user_id,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -283,6 +294,7 @@ class Verbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -300,6 +312,8 @@ class Verbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -327,6 +341,7 @@ class Verbs(Protocol):
                 "user_id": user_id,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -347,6 +362,7 @@ class Verbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -363,6 +379,8 @@ class Verbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -388,6 +406,7 @@ class Verbs(Protocol):
                 "user_id": user_id,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -509,6 +528,7 @@ class Verbs(Protocol):
         user_id: str,
         *,
         scope: str | None = None,
+        session: str | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> List[MemoryRecord]:
@@ -517,6 +537,8 @@ class Verbs(Protocol):
         messages: The conversation, in order. 1 to 1000 items.
         user_id: The owner of what is remembered. Up to 256 characters.
         scope: Scope of the memories made; none when absent. Up to 1024 characters; needs features.scopes.
+        session: The conversation that the memories made belong to; none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         tags: Labels of the memories made; none when absent. Up to 64 items.
         metadata: Metadata of the memories made; none when absent. Up to 256 keys, 1048576 bytes as JSON, 32 levels;
             needs features.supports_metadata.
@@ -526,7 +548,15 @@ class Verbs(Protocol):
             OMPError.
         """
         result: List[MemoryRecord] = self._call(
-            "remember", {"messages": messages, "user_id": user_id, "scope": scope, "tags": tags, "metadata": metadata}
+            "remember",
+            {
+                "messages": messages,
+                "user_id": user_id,
+                "scope": scope,
+                "session": session,
+                "tags": tags,
+                "metadata": metadata,
+            },
         )
         return result
 
@@ -551,6 +581,7 @@ class AsyncVerbs(Protocol):
         metadata: Mapping[str, Any] | None = None,
         kind: str | None = None,
         importance: float | None = None,
+        session: str | None = None,
         external_id: str | None = None,
         pinned: bool | None = None,
         archived: bool | None = None,
@@ -576,6 +607,8 @@ class AsyncVerbs(Protocol):
         kind: fact, preference, event, conversation, document, instruction or your own word; none when absent. Up to 256
             characters.
         importance: Weight; not said when absent. 0 to 1.
+        session: The conversation it belongs to, by your own name; none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         external_id: Your key, unique per user, by which adding again updates; none when absent. Up to 256 characters;
             needs features.supports_external_id.
         pinned: Marked to be kept; not so when absent. Needs features.supports_archive.
@@ -606,6 +639,7 @@ class AsyncVerbs(Protocol):
                 "metadata": metadata,
                 "kind": kind,
                 "importance": importance,
+                "session": session,
                 "external_id": external_id,
                 "pinned": pinned,
                 "archived": archived,
@@ -643,6 +677,7 @@ class AsyncVerbs(Protocol):
         metadata: Mapping[str, Any] | None | Unset = UNSET,
         kind: str | None | Unset = UNSET,
         importance: float | None | Unset = UNSET,
+        session: str | None | Unset = UNSET,
         pinned: bool | None | Unset = UNSET,
         archived: bool | None | Unset = UNSET,
         vector: Sequence[float] | None = None,
@@ -664,6 +699,7 @@ class AsyncVerbs(Protocol):
             features.supports_metadata.
         kind: New kind. Up to 256 characters.
         importance: New weight. 0 to 1.
+        session: New conversation. Up to 256 characters; needs features.supports_sessions.
         pinned: Pin or unpin. Needs features.supports_archive.
         archived: Put away or bring back. Needs features.supports_archive.
         vector: Embedding of the new content, when you made it yourself; the embedder's when absent. 1 to 8192 numbers;
@@ -690,6 +726,7 @@ class AsyncVerbs(Protocol):
                 "metadata": metadata,
                 "kind": kind,
                 "importance": importance,
+                "session": session,
                 "pinned": pinned,
                 "archived": archived,
                 "vector": vector,
@@ -719,6 +756,7 @@ class AsyncVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -733,6 +771,8 @@ class AsyncVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -756,6 +796,7 @@ class AsyncVerbs(Protocol):
                 "user_id": user_id,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -774,6 +815,7 @@ class AsyncVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -791,6 +833,8 @@ class AsyncVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -818,6 +862,7 @@ class AsyncVerbs(Protocol):
                 "user_id": user_id,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -838,6 +883,7 @@ class AsyncVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -854,6 +900,8 @@ class AsyncVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -879,6 +927,7 @@ class AsyncVerbs(Protocol):
                 "user_id": user_id,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -1002,6 +1051,7 @@ class AsyncVerbs(Protocol):
         user_id: str,
         *,
         scope: str | None = None,
+        session: str | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> List[MemoryRecord]:
@@ -1010,6 +1060,8 @@ class AsyncVerbs(Protocol):
         messages: The conversation, in order. 1 to 1000 items.
         user_id: The owner of what is remembered. Up to 256 characters.
         scope: Scope of the memories made; none when absent. Up to 1024 characters; needs features.scopes.
+        session: The conversation that the memories made belong to; none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         tags: Labels of the memories made; none when absent. Up to 64 items.
         metadata: Metadata of the memories made; none when absent. Up to 256 keys, 1048576 bytes as JSON, 32 levels;
             needs features.supports_metadata.
@@ -1019,7 +1071,15 @@ class AsyncVerbs(Protocol):
             OMPError.
         """
         result: List[MemoryRecord] = await self._call(
-            "remember", {"messages": messages, "user_id": user_id, "scope": scope, "tags": tags, "metadata": metadata}
+            "remember",
+            {
+                "messages": messages,
+                "user_id": user_id,
+                "scope": scope,
+                "session": session,
+                "tags": tags,
+                "metadata": metadata,
+            },
         )
         return result
 
@@ -1043,6 +1103,7 @@ class UserVerbs(Protocol):
         metadata: Mapping[str, Any] | None = None,
         kind: str | None = None,
         importance: float | None = None,
+        session: str | None = None,
         external_id: str | None = None,
         pinned: bool | None = None,
         archived: bool | None = None,
@@ -1067,6 +1128,8 @@ class UserVerbs(Protocol):
         kind: fact, preference, event, conversation, document, instruction or your own word; none when absent. Up to 256
             characters.
         importance: Weight; not said when absent. 0 to 1.
+        session: The conversation it belongs to, by your own name; none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         external_id: Your key, unique per user, by which adding again updates; none when absent. Up to 256 characters;
             needs features.supports_external_id.
         pinned: Marked to be kept; not so when absent. Needs features.supports_archive.
@@ -1096,6 +1159,7 @@ class UserVerbs(Protocol):
                 "metadata": metadata,
                 "kind": kind,
                 "importance": importance,
+                "session": session,
                 "external_id": external_id,
                 "pinned": pinned,
                 "archived": archived,
@@ -1129,6 +1193,7 @@ class UserVerbs(Protocol):
         metadata: Mapping[str, Any] | None | Unset = UNSET,
         kind: str | None | Unset = UNSET,
         importance: float | None | Unset = UNSET,
+        session: str | None | Unset = UNSET,
         pinned: bool | None | Unset = UNSET,
         archived: bool | None | Unset = UNSET,
         vector: Sequence[float] | None = None,
@@ -1148,6 +1213,7 @@ class UserVerbs(Protocol):
             features.supports_metadata.
         kind: New kind. Up to 256 characters.
         importance: New weight. 0 to 1.
+        session: New conversation. Up to 256 characters; needs features.supports_sessions.
         pinned: Pin or unpin. Needs features.supports_archive.
         archived: Put away or bring back. Needs features.supports_archive.
         vector: Embedding of the new content, when you made it yourself; the embedder's when absent. 1 to 8192 numbers;
@@ -1173,6 +1239,7 @@ class UserVerbs(Protocol):
                 "metadata": metadata,
                 "kind": kind,
                 "importance": importance,
+                "session": session,
                 "pinned": pinned,
                 "archived": archived,
                 "vector": vector,
@@ -1199,6 +1266,7 @@ class UserVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -1212,6 +1280,8 @@ class UserVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -1234,6 +1304,7 @@ class UserVerbs(Protocol):
             {
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -1251,6 +1322,7 @@ class UserVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -1267,6 +1339,8 @@ class UserVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -1293,6 +1367,7 @@ class UserVerbs(Protocol):
                 "query": query,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -1312,6 +1387,7 @@ class UserVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -1327,6 +1403,8 @@ class UserVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -1351,6 +1429,7 @@ class UserVerbs(Protocol):
                 "query": query,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -1452,6 +1531,7 @@ class UserVerbs(Protocol):
         messages: Sequence[Message | Mapping[str, Any]],
         *,
         scope: str | None = None,
+        session: str | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> List[MemoryRecord]:
@@ -1459,6 +1539,8 @@ class UserVerbs(Protocol):
 
         messages: The conversation, in order. 1 to 1000 items.
         scope: Scope of the memories made; none when absent. Up to 1024 characters; needs features.scopes.
+        session: The conversation that the memories made belong to; none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         tags: Labels of the memories made; none when absent. Up to 64 items.
         metadata: Metadata of the memories made; none when absent. Up to 256 keys, 1048576 bytes as JSON, 32 levels;
             needs features.supports_metadata.
@@ -1468,7 +1550,7 @@ class UserVerbs(Protocol):
             OMPError.
         """
         result: List[MemoryRecord] = self._call(
-            "remember", {"messages": messages, "scope": scope, "tags": tags, "metadata": metadata}
+            "remember", {"messages": messages, "scope": scope, "session": session, "tags": tags, "metadata": metadata}
         )
         return result
 
@@ -1492,6 +1574,7 @@ class AsyncUserVerbs(Protocol):
         metadata: Mapping[str, Any] | None = None,
         kind: str | None = None,
         importance: float | None = None,
+        session: str | None = None,
         external_id: str | None = None,
         pinned: bool | None = None,
         archived: bool | None = None,
@@ -1516,6 +1599,8 @@ class AsyncUserVerbs(Protocol):
         kind: fact, preference, event, conversation, document, instruction or your own word; none when absent. Up to 256
             characters.
         importance: Weight; not said when absent. 0 to 1.
+        session: The conversation it belongs to, by your own name; none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         external_id: Your key, unique per user, by which adding again updates; none when absent. Up to 256 characters;
             needs features.supports_external_id.
         pinned: Marked to be kept; not so when absent. Needs features.supports_archive.
@@ -1545,6 +1630,7 @@ class AsyncUserVerbs(Protocol):
                 "metadata": metadata,
                 "kind": kind,
                 "importance": importance,
+                "session": session,
                 "external_id": external_id,
                 "pinned": pinned,
                 "archived": archived,
@@ -1578,6 +1664,7 @@ class AsyncUserVerbs(Protocol):
         metadata: Mapping[str, Any] | None | Unset = UNSET,
         kind: str | None | Unset = UNSET,
         importance: float | None | Unset = UNSET,
+        session: str | None | Unset = UNSET,
         pinned: bool | None | Unset = UNSET,
         archived: bool | None | Unset = UNSET,
         vector: Sequence[float] | None = None,
@@ -1597,6 +1684,7 @@ class AsyncUserVerbs(Protocol):
             features.supports_metadata.
         kind: New kind. Up to 256 characters.
         importance: New weight. 0 to 1.
+        session: New conversation. Up to 256 characters; needs features.supports_sessions.
         pinned: Pin or unpin. Needs features.supports_archive.
         archived: Put away or bring back. Needs features.supports_archive.
         vector: Embedding of the new content, when you made it yourself; the embedder's when absent. 1 to 8192 numbers;
@@ -1622,6 +1710,7 @@ class AsyncUserVerbs(Protocol):
                 "metadata": metadata,
                 "kind": kind,
                 "importance": importance,
+                "session": session,
                 "pinned": pinned,
                 "archived": archived,
                 "vector": vector,
@@ -1648,6 +1737,7 @@ class AsyncUserVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -1661,6 +1751,8 @@ class AsyncUserVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -1683,6 +1775,7 @@ class AsyncUserVerbs(Protocol):
             {
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -1700,6 +1793,7 @@ class AsyncUserVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -1716,6 +1810,8 @@ class AsyncUserVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -1742,6 +1838,7 @@ class AsyncUserVerbs(Protocol):
                 "query": query,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -1761,6 +1858,7 @@ class AsyncUserVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -1776,6 +1874,8 @@ class AsyncUserVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         since: Only what was created at or after this moment; however old when absent. Time zone included; needs
             features.temporal.
         until: Only what was created at or before this moment; however new when absent. Time zone included; needs
@@ -1800,6 +1900,7 @@ class AsyncUserVerbs(Protocol):
                 "query": query,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "since": since,
                 "until": until,
                 "filter": filter,
@@ -1903,6 +2004,7 @@ class AsyncUserVerbs(Protocol):
         messages: Sequence[Message | Mapping[str, Any]],
         *,
         scope: str | None = None,
+        session: str | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> List[MemoryRecord]:
@@ -1910,6 +2012,8 @@ class AsyncUserVerbs(Protocol):
 
         messages: The conversation, in order. 1 to 1000 items.
         scope: Scope of the memories made; none when absent. Up to 1024 characters; needs features.scopes.
+        session: The conversation that the memories made belong to; none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         tags: Labels of the memories made; none when absent. Up to 64 items.
         metadata: Metadata of the memories made; none when absent. Up to 256 keys, 1048576 bytes as JSON, 32 levels;
             needs features.supports_metadata.
@@ -1919,6 +2023,6 @@ class AsyncUserVerbs(Protocol):
             OMPError.
         """
         result: List[MemoryRecord] = await self._call(
-            "remember", {"messages": messages, "scope": scope, "tags": tags, "metadata": metadata}
+            "remember", {"messages": messages, "scope": scope, "session": session, "tags": tags, "metadata": metadata}
         )
         return result

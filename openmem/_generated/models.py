@@ -68,6 +68,7 @@ class MemoryRecord(Model):
     metadata: Annotated[dict[str, Any] | None, Field(description="The application's own JSON object.")] = None
     kind: Annotated[str | None, Field(description="What sort of memory it is.")] = None
     importance: Annotated[float | None, Field(description="Weight, 0 to 1.", ge=0.0, le=1.0)] = None
+    session: Annotated[str | None, Field(description="The conversation it belongs to.")] = None
     external_id: Annotated[str | None, Field(description="The application's key, unique per user.")] = None
     pinned: Annotated[bool | None, Field(description="Marked to be kept.")] = None
     archived: Annotated[bool | None, Field(description="Put away; read only when included.")] = None
@@ -303,6 +304,7 @@ class CapabilityFeatures(Model):
     supports_if_version: Annotated[bool | None, Field(description="Optimistic locking.")] = None
     supports_external_id: Annotated[bool | None, Field(description="Upsert by external_id.")] = None
     supports_archive: Annotated[bool | None, Field(description="archived and pinned.")] = None
+    supports_sessions: Annotated[bool | None, Field(description="session.")] = None
     supports_metadata: Annotated[bool | None, Field(description="metadata and x- extensions come back whole.")] = None
     supports_vectors: Annotated[bool | None, Field(description="Vectors made by the caller.")] = None
     filters: Annotated[
@@ -497,6 +499,15 @@ class AddRequest(Model):
         float | None,
         Field(description="Weight; not said when absent. 0 to 1.", ge=0.0, le=1.0),
     ] = None
+    session: Annotated[
+        str | None,
+        Field(
+            description="The conversation it belongs to, by your own name; none when absent. Up to 256 characters; needs features.supports_sessions.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
     external_id: Annotated[
         str | None,
         Field(
@@ -636,6 +647,15 @@ class UpdateRequest(Model):
         ),
     ] = None
     importance: Annotated[float | None, Field(description="New weight. 0 to 1.", ge=0.0, le=1.0)] = None
+    session: Annotated[
+        str | None,
+        Field(
+            description="New conversation. Up to 256 characters; needs features.supports_sessions.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
     pinned: Annotated[bool | None, Field(description="Pin or unpin. Needs features.supports_archive.")] = None
     archived: Annotated[
         bool | None,
@@ -730,6 +750,15 @@ class ListRequest(Model):
             pattern="\\S",
         ),
     ] = None
+    session: Annotated[
+        str | None,
+        Field(
+            description="Only memories of this conversation; of any or none when absent. Up to 256 characters; needs features.supports_sessions.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
     since: Annotated[
         AwareDatetime | None,
         Field(
@@ -815,6 +844,15 @@ class SearchRequest(Model):
         str | None,
         Field(
             description="Only memories with this tag; any when absent. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
+    session: Annotated[
+        str | None,
+        Field(
+            description="Only memories of this conversation; of any or none when absent. Up to 256 characters; needs features.supports_sessions.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -919,6 +957,15 @@ class ContextRequest(Model):
         str | None,
         Field(
             description="Only memories with this tag; any when absent. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
+    session: Annotated[
+        str | None,
+        Field(
+            description="Only memories of this conversation; of any or none when absent. Up to 256 characters; needs features.supports_sessions.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -1210,6 +1257,15 @@ class RememberRequest(Model):
             max_length=1024,
             min_length=1,
             pattern="^[^/*]+(/[^/*]+)*$",
+        ),
+    ] = None
+    session: Annotated[
+        str | None,
+        Field(
+            description="The conversation that the memories made belong to; none when absent. Up to 256 characters; needs features.supports_sessions.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
         ),
     ] = None
     tags: Annotated[

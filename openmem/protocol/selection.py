@@ -1,4 +1,4 @@
-"""What a read selects: scope, time, state and filter, as one predicate over a memory."""
+"""What a read selects: scope, session, time, state and filter, as one predicate over a memory."""
 
 from __future__ import annotations
 
@@ -41,12 +41,15 @@ def predicate(request: Selection, now: datetime) -> filters.Predicate:
     moment, past = request.as_of or now, request.as_of is not None
     include = frozenset(request.include or ())
     test = filters.predicate(filters.parse(request.filter)) if request.filter else None
-    scope, tag, since, until = request.scope, request.tag, request.since, request.until
+    scope, tag, session = request.scope, request.tag, request.session
+    since, until = request.since, request.until
 
     def selected(memory: MemoryRecord) -> bool:
         if scope is not None and not in_scope(memory.scope, scope):
             return False
         if tag is not None and tag not in (memory.tags or ()):
+            return False
+        if session is not None and memory.session != session:
             return False
         if (since and memory.created_at < since) or (until and memory.created_at > until):
             return False

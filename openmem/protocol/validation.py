@@ -87,7 +87,7 @@ def no_request_id() -> InvalidRequestError:
 
 def unknown_field(name: str, model: type[BaseModel]) -> InvalidRequestError:
     """Describe a field the model does not have, naming the near miss."""
-    near = difflib.get_close_matches(name, list(model.model_fields), n=1)
+    near = difflib.get_close_matches(name, list(model.model_fields), n=1, cutoff=0.75)  # not version for session
     remedy = f"Did you mean '{near[0]}'?" if near else "Use metadata or an extension named 'x-…' for your own data."
     return InvalidRequestError(f"unknown field '{name}'.", remedy=remedy)
 

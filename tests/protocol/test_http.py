@@ -67,9 +67,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("valid_from", "valid_to", "since", "until", "as_of"), MOMENTS),
     **dict.fromkeys(("pinned", "archived"), st.booleans()),
     **dict.fromkeys(("limit", "token_budget", "if_version"), st.integers(1, 100)),
-    **dict.fromkeys(("content", "query", "tag", "app", "kind", "external_id", "cursor"), TEXT),
+    **dict.fromkeys(("content", "query", "tag", "app", "kind", "session", "external_id", "cursor"), TEXT),
 }
-CLEARED = ("scope", "tags", "confidence", "valid_to", "supersedes", "metadata", "kind", "importance", "pinned")
+CLEARED = ("scope", "tags", "confidence", "valid_to", "supersedes", "metadata", "kind", "importance", "session")
 
 
 @st.composite

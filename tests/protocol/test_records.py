@@ -311,6 +311,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "metadata": st.none() | OBJECTS,
     "kind": st.none() | st.just("fact"),
     "importance": st.none() | st.sampled_from([0, 0.5, 1]),
+    "session": st.none() | st.just("s"),
     "pinned": st.none() | st.booleans(),
     "archived": st.none() | st.booleans(),
     "x-own": SCALARS,

@@ -199,3 +199,36 @@ def superseding_counts_as_a_change():
             store.replace(memory, memory.model_copy(update=links), None)
 
     return mock.patch.object(changes, "link", link)
+
+
+def _sessions(selects: Callable[[str, str], bool]) -> AbstractContextManager[Any]:
+    right = selecting.predicate
+
+    def predicate(request, now):
+        by, test = request.session, right(but(request, session=None), now)
+        return lambda memory: test(memory) and (by is None or selects(memory.session or "", by))
+
+    return mock.patch.object(selecting, "predicate", predicate)
+
+
+@plant("SES-2")
+def sessions_by_prefix():
+    return _sessions(lambda session, by: session.startswith(by))
+
+
+@plant("SES-2")
+def sessions_without_case():
+    return _sessions(lambda session, by: session.casefold() == by.casefold())
+
+
+@plant("SES-2")
+def no_session_is_every_session():
+    return _sessions(lambda session, by: session in ("", by))
+
+
+@plant("SES-1")
+class SessionThatStays(MemoryAdapter):
+    def apply_update(self, request, store):
+        if "session" in request.model_fields_set and request.session is None:
+            request = but(request, session=store.get(request.id).session)
+        return super().apply_update(request, store)

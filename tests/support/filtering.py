@@ -77,6 +77,7 @@ MEMORIES = st.fixed_dictionaries(
     {"content": TEXTS, "created_at": MOMENTS},
     optional={
         "kind": TEXTS,
+        "session": TEXTS.filter(bool),
         "scope": TEXTS,
         "importance": st.sampled_from([0.0, 0.5, 1.0]),
         "pinned": st.booleans(),
@@ -89,7 +90,7 @@ MEMORIES = st.fixed_dictionaries(
     },
 )
 PLAIN = ["content", "kind", "scope", "importance", "pinned", "version", "source.app", "source.page", "metadata.a"]
-PLAIN += ["metadata.b", "metadata.a.a", "metadata.missing", "x-v", "x-v.a", "embedding_model", "external_id"]
+PLAIN += ["session", "metadata.b", "metadata.a.a", "metadata.missing", "x-v", "x-v.a", "embedding_model", "external_id"]
 
 
 def conditions(operands: st.SearchStrategy[Any], *, ordered: bool = True) -> st.SearchStrategy[Any]:

@@ -21,6 +21,7 @@ Store = Callable[[], AbstractContextManager[str]]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 USERS = st.sampled_from(["ann", "ann", "ann", "ann ", "Ann", "%"])  # mostly one, whose memories then meet
 SCOPES = st.sampled_from([None, "a", "a/b", "ab", "a/b/c", "_", "x y/é"])
+SESSIONS = st.sampled_from([None, None, "s", "S", "s/t"])
 SELECTORS = st.sampled_from([None, "a", "a/*", "a/b", "ab", "_", "x y"])
 WORDS = st.lists(st.sampled_from(["run", "running", "blue", "the", "café", "日本", "x"]), min_size=1, max_size=5)
 METADATA = st.none() | st.dictionaries(st.sampled_from(["k", "deep"]), st.integers(0, 3) | st.none(), max_size=2)
@@ -133,6 +134,7 @@ class Backends(RuleBasedStateMachine):
         key=st.none() | st.sampled_from(["k1", "k2"]),
         conflict=st.sampled_from([None, "update", "replace", "skip", "error"]),
         importance=st.none() | st.sampled_from([0, 0.25, 1]),
+        session=SESSIONS,
         tick=st.booleans(),
     )
     def add(self, **drawn: Any) -> None:
@@ -142,6 +144,7 @@ class Backends(RuleBasedStateMachine):
             "scope": drawn["scope"],
             "metadata": drawn["metadata"],
             "importance": drawn["importance"],
+            "session": drawn["session"],
             "external_id": drawn["key"],
             "on_conflict": drawn["conflict"],
             "kind": "fact" if len(drawn["words"]) > 2 else None,
@@ -176,6 +179,7 @@ class Backends(RuleBasedStateMachine):
         scope=SCOPES,
         metadata=METADATA,
         archived=st.none() | st.booleans(),
+        session=SESSIONS,
         replaces=st.none() | st.integers(0, 6),
         version=st.none() | st.integers(1, 3),
         owner=st.none() | USERS,
@@ -223,6 +227,7 @@ class Backends(RuleBasedStateMachine):
         least=st.none() | st.floats(0, 1),
         include=STATES,
         as_of=DAYS,
+        session=SESSIONS,
         filter=FILTERS,
     )
     def search(self, **drawn: Any) -> None:
@@ -236,7 +241,15 @@ class Backends(RuleBasedStateMachine):
         fields = {"limit": limit, "min_score": least, "as_of": self.day(as_of), **fields}
         self.both_find(limit, lambda memory, ids, backend: memory.search(" ".join(words), user, **fields))
 
-    @rule(user=USERS, scope=SELECTORS, limit=st.integers(1, 4), include=STATES, as_of=DAYS, filter=FILTERS)
+    @rule(
+        user=USERS,
+        scope=SELECTORS,
+        session=SESSIONS,
+        limit=st.integers(1, 4),
+        include=STATES,
+        as_of=DAYS,
+        filter=FILTERS,
+    )
     def page_through(self, user: str, limit: int, as_of: int | None, **fields: Any) -> None:
         moment = self.day(as_of)
 

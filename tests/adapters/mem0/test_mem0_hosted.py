@@ -88,6 +88,7 @@ def test_plain_records_are_read_changed_and_deleted(platform: Platform, mem: Mem
     [plain] = mem.list("ann").items
     assert (plain.id, plain.content, plain.metadata) == (row["id"], "Likes green tea", nested)
     assert (plain.model_extra or {})["x-mem0"] == {"run_id": "r1", "categories": ["misc"]}
+    assert [plain] == mem.list("ann", session="r1").items and not mem.list("ann", session="r2").items
     assert plain == mem.get(row["id"]) == mem.get(row["id"], user_id="ann") == mem.search("tea", "ann")[0].memory
     changed = mem.update(row["id"], tags=["t"], metadata={"topic": None})
     assert (changed.id, changed.tags, changed.metadata) == (row["id"], ["t"], {"prefs": {"cup": "big"}})
