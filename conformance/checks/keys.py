@@ -163,7 +163,8 @@ async def many_by_key(h: Harness) -> None:
     await h.add(h.marker(), h.other, external_id=h.own("theirs"))
     mine = {key: await h.memory.get(external_id=key, user_id=h.user) for key in keys}
     asked = [keys[2], h.own("nobody's"), keys[0], h.own("theirs"), keys[2], keys[1]]
-    expected: list[MemoryRecord | str] = [mine[key] if key in mine else "not_found" for key in asked]
+    found: dict[str, MemoryRecord | str] = {**mine}
+    expected = [found.get(key, "not_found") for key in asked]
     _records(h, await h.memory.get_many(external_ids=asked, user_id=h.user), expected)
     h.require(await h.memory.get_many(external_ids=[], user_id=h.user) == [], "nothing is answered by something")
     await h.refused(h.memory.get_many(external_ids=keys), InvalidRequestError)
