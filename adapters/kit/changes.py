@@ -5,7 +5,7 @@ Each rule reads all it needs before it writes anything, so that a refused change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from openmem._generated import models
@@ -99,6 +99,14 @@ class Rules:
             return Logged(self._clock(), app, action, None, scope, request_id)
         return Logged(self._clock(), app, action, memory.id, memory.scope, request_id)
 
+    def entries(self, verb: str, memories: Iterable[models.MemoryRecord]) -> Iterator[tuple[str, Logged]]:
+        """Write down, each with its user, what the call under way does with several memories at one moment."""
+        first: Logged | None = None
+        for memory in memories:
+            first = first or self.entry(verb, memory)
+            app = memory.source.app if memory.source else None
+            yield memory.user_id, Logged(first.timestamp, app, first.action, memory.id, memory.scope, first.request_id)
+
     def _model(self, request: models.AddRequest | models.UpdateRequest) -> str | None:
         return self._embedding.model if self._embedding and request.vector is not None else None
 
@@ -146,16 +154,16 @@ def sought(store: Records, request: Addressed) -> models.MemoryRecord:
     return owned(store.get(request.id or ""), request.id or "", request.user_id)
 
 
-def owned(memory: models.MemoryRecord | None, name: str, user_id: str | None) -> models.MemoryRecord:
+def owned(memory: models.MemoryRecord | None, memory_id: str, user_id: str | None) -> models.MemoryRecord:
     """Return a memory that was read by id or external_id; NotFoundError where it is none or another user's."""
     if memory is None or (user_id is not None and memory.user_id != user_id):
-        raise unknown(name)
+        raise unknown(memory_id)
     return memory
 
 
-def unknown(name: str) -> NotFoundError:
+def unknown(memory_id: str) -> NotFoundError:
     """Say that there is no memory of an id or external_id, or none that the caller may know of."""
-    return NotFoundError(f"there is no memory {name}.")
+    return NotFoundError(f"there is no memory {memory_id}.")
 
 
 def linked(memory: models.MemoryRecord) -> list[str]:

@@ -59,8 +59,8 @@ class InProcessAdapter(NativeAdapter):
             by_id = request.ids is not None
             read = store.many(wanted) if by_id else store.many_by_external_id(request.user_id or "", wanted)
             found = owned_of(request, read)
-            for memory in found.values():
-                _log_read(store, memory.user_id, self.rules.entry("get_many", memory))
+            for user_id, entry in self.rules.entries("get_many", found.values()):
+                _log_read(store, user_id, entry)
             return models.BatchResponse(results=outcomes(request, found, store.hand_out))
 
         return await self.transact(work, write=False)

@@ -105,8 +105,8 @@ class RemoteAdapter(NativeAdapter):
         else:
             read = await self.fetch_keys(wanted, request.user_id or "")
         found = owned_of(request, read)
-        for memory in found.values():
-            await self.log_read(memory.user_id, self.rules.entry("get_many", memory))
+        for user_id, entry in self.rules.entries("get_many", found.values()):
+            await self.log_read(user_id, entry)
         return models.BatchResponse(results=outcomes(request, found, lambda memory: memory))
 
     async def update(self, request: models.UpdateRequest) -> models.MemoryRecord:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from openmem._generated.bounds import MAX_ID_LENGTH
 from openmem._generated.models import (
     AddManyRequest,
     AddRequest,
@@ -57,7 +58,7 @@ async def get_many(request: GetManyRequest, handler: Handler) -> BatchResponse:
     many, one = ("ids", "id") if request.ids is not None else ("external_ids", "external_id")
     return await _one_by_one(
         getattr(request, many),
-        lambda each: getattr(check(parse(GetRequest, {one: each, "user_id": request.user_id})), one),
+        lambda each: _name(each, one, request.user_id),
         lambda good: handler(request.model_copy(update={many: good})),
     )
 
@@ -66,9 +67,23 @@ async def delete_many(request: DeleteManyRequest, handler: Handler) -> BatchResp
     """Judge the ids of a delete_many and hand on the good ones."""
     return await _one_by_one(
         request.ids,
-        lambda each: check(parse(GetRequest, {"id": each})).id,
+        lambda each: _name(each, "id"),
         lambda good: handler(request.model_copy(update={"ids": good})),
     )
+
+
+def _name(each: Any, field: str, user_id: str | None = None) -> str:
+    """Judge an id or an external_id as get does, which has nothing against short text that can be seen."""
+    if (
+        type(each) is str
+        and each.isascii()
+        and each.isprintable()
+        and not each.isspace()
+        and 0 < len(each) <= MAX_ID_LENGTH
+    ):
+        return each
+    name: str = getattr(check(parse(GetRequest, {field: each, "user_id": user_id})), field)
+    return name
 
 
 async def _one_by_one(
