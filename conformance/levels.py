@@ -14,7 +14,8 @@ NEEDS: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "standard": frozenset(
         {
-            *("update", "history", "add_many", "delete_many", "context", "scopes", "temporal", "filters"),
+            *("update", "history", "add_many", "get_many", "update_many", "delete_many"),
+            *("context", "scopes", "temporal", "filters"),
             *("supports_metadata", "supports_archive", "supports_external_id", "supports_if_version"),
             "supports_supersession",
         }

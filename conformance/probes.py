@@ -22,6 +22,8 @@ PROBES: dict[str, Probe] = {
     "context": lambda h: h.memory.context(h.marker(), h.user),
     "audit": lambda h: h.memory.audit(h.user),
     "add_many": lambda h: h.memory.add_many([{"content": h.marker(), "user_id": h.user}]),
+    "get_many": lambda h: h.memory.get_many([h.unknown()]),
+    "update_many": lambda h: h.memory.update_many([{"id": h.unknown(), "kind": h.marker()}]),
     "delete_many": lambda h: h.memory.delete_many([h.unknown()]),
     "related": lambda h: h.memory.related(h.unknown()),
     "history": lambda h: h.memory.history(h.unknown()),

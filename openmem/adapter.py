@@ -151,7 +151,11 @@ class Adapter:
         raise self._unsupported("add")
 
     async def get(self, request: models.GetRequest) -> models.MemoryRecord:
-        """Read one memory; NotFoundError where user_id is given and is not the owner."""
+        """Read one memory; NotFoundError where user_id is given and is not the owner.
+
+        It is named by id; by external_id, as of update, delete, related and history, only where the features say that
+        external_id_lookup is native.
+        """
         raise self._unsupported("get")
 
     async def update(self, request: models.UpdateRequest) -> models.MemoryRecord:
@@ -181,6 +185,14 @@ class Adapter:
     async def add_many(self, request: models.AddManyRequest) -> models.BatchResponse:
         """Store many; the guard has made every item an AddRequest."""
         raise self._unsupported("add_many")
+
+    async def get_many(self, request: models.GetManyRequest) -> models.BatchResponse:
+        """Read many, by ids or by external_ids."""
+        raise self._unsupported("get_many")
+
+    async def update_many(self, request: models.UpdateManyRequest) -> models.BatchResponse:
+        """Apply many merge patches, in order; the guard has made every item an UpdateRequest."""
+        raise self._unsupported("update_many")
 
     async def delete_many(self, request: models.DeleteManyRequest) -> models.BatchResponse:
         """Delete many."""

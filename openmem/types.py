@@ -19,6 +19,7 @@ from ._generated.models import (
     DeleteRequest,
     EmbeddingInfo,
     ErrorDetail,
+    GetManyRequest,
     GetRequest,
     HistoryRequest,
     HistoryResponse,
@@ -36,6 +37,7 @@ from ._generated.models import (
     SearchResult,
     Stats,
     StatsRequest,
+    UpdateManyRequest,
     UpdateRequest,
 )
 from ._generated.models import AddRequest as MemoryInput
@@ -61,6 +63,7 @@ __all__ = [
     "DeleteRequest",
     "EmbeddingInfo",
     "ErrorDetail",
+    "GetManyRequest",
     "GetRequest",
     "HistoryRequest",
     "HistoryResponse",
@@ -81,5 +84,6 @@ __all__ = [
     "SearchResult",
     "Stats",
     "StatsRequest",
+    "UpdateManyRequest",
     "UpdateRequest",
 ]

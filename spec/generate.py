@@ -176,7 +176,7 @@ def add_route(
         {"method": method.upper(), "path": path, "places": places, "body": bool(body), "success": tuple(success)}
     )
     verb["properties"] = {**properties, **{k: v for k, v in verb["properties"].items() if k not in properties}}
-    verb["required"] = required
+    verb["required"] = required & verb["required"] if len(verb["routes"]) > 1 else required
     content = next(iter(success.values())).get("content")
     verb["response"] = content["application/json"]["schema"]["$ref"].rpartition("/")[2] if content else None
     verb |= {"summary": operation["summary"], "unwrap": operation.get("x-unwrap")}
@@ -458,7 +458,7 @@ def parameter(spec: Schema, name: str, verb: Schema, field: str) -> str:
     kind = python_type(spec, verb["properties"][field])
     if field in verb["required"]:
         return f"{field}: {kind}"
-    if name == "update" and field not in ("user_id", "if_version", "vector"):
+    if name == "update" and field not in ("id", "external_id", "user_id", "if_version", "vector"):
         return f"{field}: {kind} | Unset = UNSET"
     if "default" in schema:
         return f"{field}: {kind} = {schema['default']!r}"

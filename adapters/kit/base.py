@@ -45,6 +45,7 @@ class NativeAdapter(Adapter):
             supports_supersession=True,
             supports_if_version=True,
             supports_external_id=True,
+            external_id_lookup="native",
             supports_archive=True,
             supports_sessions=True,
             supports_metadata=True,

@@ -5,13 +5,14 @@ Each rule reads all it needs before it writes anything, so that a refused change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from openmem._generated import models
 from openmem.errors import ConflictError, InvalidRequestError, NotFoundError, OMPError
 from openmem.protocol import records
 from openmem.protocol.clock import Clock
+from openmem.protocol.validation import Addressed
 from openmem.runtime.calls import CURRENT
 
 from .store import Logged, Records
@@ -44,7 +45,7 @@ class Rules:
 
     def update(self, request: models.UpdateRequest, store: Records) -> models.MemoryRecord:
         """Apply a merge patch; nothing changes where it is empty."""
-        memory = owned(store.get(request.id), request.id, request.user_id)
+        memory = sought(store, request)
         records.check_version(memory, request.if_version)
         changes = records.changes_of(request)
         if not changes:
@@ -55,7 +56,7 @@ class Rules:
 
     def delete(self, request: models.DeleteRequest, store: Records) -> str:
         """Delete a memory, free what it superseded and take it off its successor's list."""
-        memory = owned(store.get(request.id), request.id, request.user_id)
+        memory = sought(store, request)
         records.check_version(memory, request.if_version)
         freed = _superseded(store, memory.id, memory.supersedes or ())
         successor = store.get(memory.superseded_by) if memory.superseded_by else None
@@ -71,6 +72,14 @@ class Rules:
             memory = self.add(item, store)
         except OMPError as error:
             return models.BatchResult(error=error.detail())
+        return models.BatchResult(id=memory.id, memory=memory)
+
+    def update_item(self, item: models.UpdateRequest, store: Records) -> models.BatchResult:
+        """Change one memory of a batch, alone in its failure."""
+        try:
+            memory = self.update(item, store)
+        except OMPError as error:
+            return models.BatchResult(id=item.id, error=error.detail())
         return models.BatchResult(id=memory.id, memory=memory)
 
     def delete_item(self, request: models.DeleteRequest, store: Records) -> models.BatchResult:
@@ -89,6 +98,14 @@ class Rules:
         if memory is None:
             return Logged(self._clock(), app, action, None, scope, request_id)
         return Logged(self._clock(), app, action, memory.id, memory.scope, request_id)
+
+    def entries(self, verb: str, memories: Iterable[models.MemoryRecord]) -> Iterator[tuple[str, Logged]]:
+        """Write down, each with its user, what the call under way does with several memories at one moment."""
+        first: Logged | None = None
+        for memory in memories:
+            first = first or self.entry(verb, memory)
+            app = memory.source.app if memory.source else None
+            yield memory.user_id, Logged(first.timestamp, app, first.action, memory.id, memory.scope, first.request_id)
 
     def _model(self, request: models.AddRequest | models.UpdateRequest) -> str | None:
         return self._embedding.model if self._embedding and request.vector is not None else None
@@ -117,25 +134,35 @@ class Rules:
         before, after = set(memory.supersedes or ()), changed.supersedes or []
         replaced = replaceable(store, memory, [each for each in after if each not in before])
         freed = _superseded(store, memory.id, before.difference(after))
+        moved = _moved(store, memory, changed, before.intersection(after))
         freed_from = memory.superseded_by if changed.superseded_by is None else None
         successor = store.get(freed_from) if freed_from else None
         store.replace(memory, changed, vector)
         link(store, changed, replaced, changed.updated_at or changed.created_at)
+        link(store, changed, moved, records.begins(changed))
         free(store, freed)
         _leave(store, successor, memory.id)
         store.log(memory.user_id, self.entry(verb, changed))
         return store.hand_out(changed)
 
 
+def sought(store: Records, request: Addressed) -> models.MemoryRecord:
+    """Read the memory that a request names, by its id or its external_id; NotFoundError as of owned."""
+    if request.external_id is not None:
+        found = store.by_external_id(request.user_id or "", request.external_id)
+        return owned(found, request.external_id, request.user_id)
+    return owned(store.get(request.id or ""), request.id or "", request.user_id)
+
+
 def owned(memory: models.MemoryRecord | None, memory_id: str, user_id: str | None) -> models.MemoryRecord:
-    """Return a memory that was read by id; NotFoundError where it is none or another user's."""
+    """Return a memory that was read by id or external_id; NotFoundError where it is none or another user's."""
     if memory is None or (user_id is not None and memory.user_id != user_id):
         raise unknown(memory_id)
     return memory
 
 
 def unknown(memory_id: str) -> NotFoundError:
-    """Say that there is no such memory, or none that the caller may know of."""
+    """Say that there is no memory of an id or external_id, or none that the caller may know of."""
     return NotFoundError(f"there is no memory {memory_id}.")
 
 
@@ -177,6 +204,14 @@ def _superseded(store: Records, successor_id: str, ids: Iterable[str]) -> Memori
     """Read those of the ids that the successor superseded."""
     read = [store.get(each) for each in ids]
     return [memory for memory in read if memory is not None and memory.superseded_by == successor_id]
+
+
+def _moved(store: Records, memory: models.MemoryRecord, changed: models.MemoryRecord, ids: Iterable[str]) -> Memories:
+    """Read what a memory superseded from its begin on, where that is another from now on."""
+    begun = records.begins(memory)
+    if records.begins(changed) == begun:
+        return []
+    return [each for each in _superseded(store, memory.id, ids) if each.superseded_at == begun]
 
 
 def link(store: Records, successor: models.MemoryRecord, replaced: Memories, moment: datetime) -> None:

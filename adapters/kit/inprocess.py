@@ -14,7 +14,8 @@ from openmem.runtime.batches import in_chunks
 from openmem.runtime.calls import NOTED
 
 from .base import NativeAdapter
-from .changes import owned
+from .changes import sought
+from .lookup import names, outcomes, owned_of
 from .search import search
 from .store import Logged, Store, asked, audit_response
 
@@ -44,15 +45,33 @@ class InProcessAdapter(NativeAdapter):
         """Read one memory, whatever its state."""
 
         def work(store: Store) -> models.MemoryRecord:
-            memory = owned(store.get(request.id), request.id, request.user_id)
+            memory = sought(store, request)
             _log_read(store, memory.user_id, self.rules.entry("get", memory))
             return store.hand_out(memory)
+
+        return await self.transact(work, write=False)
+
+    async def get_many(self, request: models.GetManyRequest) -> models.BatchResponse:
+        """Read many, all of one snapshot."""
+
+        def work(store: Store) -> models.BatchResponse:
+            wanted = names(request)
+            by_id = request.ids is not None
+            read = store.many(wanted) if by_id else store.many_by_external_id(request.user_id or "", wanted)
+            found = owned_of(request, read)
+            for user_id, entry in self.rules.entries("get_many", found.values()):
+                _log_read(store, user_id, entry)
+            return models.BatchResponse(results=outcomes(request, found, store.hand_out))
 
         return await self.transact(work, write=False)
 
     async def update(self, request: models.UpdateRequest) -> models.MemoryRecord:
         """Apply a merge patch; nothing changes where it is empty."""
         return await self.transact(partial(self.rules.update, request), write=True)
+
+    async def update_many(self, request: models.UpdateManyRequest) -> models.BatchResponse:
+        """Change many, a few hundred to a transaction."""
+        return await self._batches(request.items, self.rules.update_item)
 
     async def delete(self, request: models.DeleteRequest) -> None:
         """Delete one memory and free what it superseded."""
@@ -95,7 +114,7 @@ class InProcessAdapter(NativeAdapter):
         """Walk the chain both ways, whatever the states of its members."""
 
         def work(store: Store) -> models.HistoryResponse:
-            start = owned(store.get(request.id), request.id, request.user_id)
+            start = sought(store, request)
             items = sorted(store.chain(start), key=cursors.position)
             _log_read(store, start.user_id, self.rules.entry("history", start))
             return models.HistoryResponse(items=[store.hand_out(memory) for memory in items])

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from openmem._generated import models
 from openmem.errors import OMPError
+from openmem.protocol.validation import Addressed
 from openmem.runtime.batches import in_chunks
 from openmem.runtime.calls import NOTED
 from openmem.runtime.fork import leave_to_parent
@@ -18,6 +19,7 @@ from openmem.runtime.fork import leave_to_parent
 from .audit import ReadLog
 from .base import NativeAdapter
 from .changes import linked, owned
+from .lookup import names, outcomes, owned_of
 from .staging import Change, Staging, Unread, Wanted, wanted
 from .store import Logged, Records
 
@@ -77,6 +79,10 @@ class RemoteAdapter(NativeAdapter):
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.MemoryRecord]:
         """Read records by id, outside any transaction; user_id: who asks, where that is known."""
 
+    @abstractmethod
+    async def fetch_keys(self, external_ids: Collection[str], user_id: str) -> Collection[models.MemoryRecord]:
+        """Read a user's records by external_id, outside any transaction."""
+
     async def add(self, request: models.AddRequest) -> models.MemoryRecord:
         """Store one memory, or update the one that has its external_id."""
         return (await self._change([request], self.rules.add))[0]
@@ -87,13 +93,29 @@ class RemoteAdapter(NativeAdapter):
 
     async def get(self, request: models.GetRequest) -> models.MemoryRecord:
         """Read one memory, whatever its state."""
-        memory = await self._read(request.id, request.user_id)
+        memory = await self._read(request)
         await self.log_read(memory.user_id, self.rules.entry("get", memory))
         return memory
+
+    async def get_many(self, request: models.GetManyRequest) -> models.BatchResponse:
+        """Read many at once."""
+        wanted = names(request)
+        if request.ids is not None:
+            read = await self.fetch(wanted, request.user_id)
+        else:
+            read = await self.fetch_keys(wanted, request.user_id or "")
+        found = owned_of(request, read)
+        for user_id, entry in self.rules.entries("get_many", found.values()):
+            await self.log_read(user_id, entry)
+        return models.BatchResponse(results=outcomes(request, found, lambda memory: memory))
 
     async def update(self, request: models.UpdateRequest) -> models.MemoryRecord:
         """Apply a merge patch; nothing changes where it is empty."""
         return (await self._change([request], self.rules.update))[0]
+
+    async def update_many(self, request: models.UpdateManyRequest) -> models.BatchResponse:
+        """Change many, some hundreds to a transaction."""
+        return await self._batches(request.items, self.rules.update_item)
 
     async def delete(self, request: models.DeleteRequest) -> None:
         """Delete one memory and free what it superseded."""
@@ -106,7 +128,7 @@ class RemoteAdapter(NativeAdapter):
 
     async def history(self, request: models.HistoryRequest) -> models.HistoryResponse:
         """Walk the chain both ways, whatever the states of its members."""
-        start = await self._read(request.id, request.user_id)
+        start = await self._read(request)
         chain = await self.chain(start)
         await self.log_read(start.user_id, self.rules.entry("history", start))
         return models.HistoryResponse(items=sorted(chain, key=lambda each: (each.created_at, each.id)))
@@ -158,9 +180,12 @@ class RemoteAdapter(NativeAdapter):
 
     # --- changes ----------------------------------------------------------------------------------------------
 
-    async def _read(self, memory_id: str, user_id: str | None) -> models.MemoryRecord:
-        found = next(iter(await self.fetch([memory_id], user_id)), None)
-        return owned(found, memory_id, user_id)
+    async def _read(self, request: Addressed) -> models.MemoryRecord:
+        if request.external_id is not None:
+            found = await self.fetch_keys([request.external_id], request.user_id or "")
+        else:
+            found = await self.fetch([request.id or ""], request.user_id)
+        return owned(next(iter(found), None), request.external_id or request.id or "", request.user_id)
 
     async def _batches(self, changes: Sequence[Change], rule: Rule[models.BatchResult]) -> models.BatchResponse:
         chunks = [changes[start : start + self.batch] for start in range(0, len(changes), self.batch)]

@@ -116,11 +116,10 @@ def wanted(changes: Iterable[Change]) -> Wanted:
     ids: set[str] = set()
     keys: set[Key] = set()
     for change in changes:
-        if isinstance(change, AddRequest):
-            if change.external_id is not None:
-                keys.add((change.user_id, change.external_id))
-        else:
-            ids.add(change.id)
+        if change.external_id is not None:
+            keys.add((change.user_id or "", change.external_id))
+        elif not isinstance(change, AddRequest):
+            ids.add(change.id or "")
         if not isinstance(change, DeleteRequest):
             ids.update(change.supersedes or ())
     return Wanted(frozenset(ids), frozenset(keys))

@@ -63,6 +63,12 @@ class Records(Protocol):
 class Store(Records, Protocol):
     """A transaction of a backend in this process."""
 
+    def many(self, ids: Sequence[str]) -> Iterable[MemoryRecord]:
+        """Read records by id, in any order; those that do not exist are left out."""
+
+    def many_by_external_id(self, user_id: str, external_ids: Sequence[str]) -> Iterable[MemoryRecord]:
+        """Read a user's records by external_id, in any order; those that do not exist are left out."""
+
     def newest_first(
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
     ) -> Iterator[MemoryRecord]:

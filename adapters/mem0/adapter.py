@@ -169,6 +169,12 @@ class Mem0Adapter(RemoteAdapter):
         found = await self._call(stored.read, ids)
         return [memory for memory in stored.memories(found) if user_id is None or memory.user_id == user_id]
 
+    async def fetch_keys(self, external_ids: Collection[str], user_id: str) -> Collection[models.MemoryRecord]:
+        """Read a user's records by external_id, as it stands beside the envelope."""
+        keys = frozenset((user_id, each) for each in external_ids)
+        found = await self._call(stored.read_wanted, Wanted(keys=keys))
+        return [memory for memory in stored.memories(found) if (memory.user_id, memory.external_id) in keys]
+
     @asynccontextmanager
     async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
         """Begin a change."""

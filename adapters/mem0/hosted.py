@@ -136,12 +136,12 @@ class HostedMem0Adapter(Adapter):
 
     async def get(self, request: models.GetRequest) -> models.MemoryRecord:
         """Read one memory, whatever its state; a queued one as far as it has come."""
-        queued = await self._ingestion.progress(request.id, request.user_id)
-        return queued or (await self._row(request.id, request.user_id)).memory
+        queued = await self._ingestion.progress(request.id or "", request.user_id)
+        return queued or (await self._row(request.id or "", request.user_id)).memory
 
     async def update(self, request: models.UpdateRequest) -> models.MemoryRecord:
         """Apply a merge patch; nothing changes where it is empty. Of two at the same time the later one wins."""
-        row = await self._row(request.id, request.user_id)
+        row = await self._row(request.id or "", request.user_id)
         changes = records.changes_of(request)
         if not changes:
             return row.memory
@@ -151,7 +151,7 @@ class HostedMem0Adapter(Adapter):
 
     async def delete(self, request: models.DeleteRequest) -> None:
         """Delete one memory."""
-        await self._platform.delete(await self._row(request.id, request.user_id))
+        await self._platform.delete(await self._row(request.id or "", request.user_id))
 
     async def delete_many(self, request: models.DeleteManyRequest) -> models.BatchResponse:
         """Delete many, a thousand to a request; each alone in its failure."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from openmem._generated import models
@@ -11,6 +12,9 @@ LONG = 2000
 """Microseconds beyond which work on memory:// leaves the event loop."""
 CHANGE = 25
 """Microseconds that it takes to store and index a small memory; to test or copy one takes about one."""
+READ = 10
+"""Microseconds that it takes to answer one of many that are read."""
+Named = Callable[[Mapping[str, Any]], models.MemoryRecord | None]
 
 
 def cost(request: Any, memory: models.MemoryRecord | None, user: int, log: int) -> int:
@@ -30,6 +34,24 @@ def cost(request: Any, memory: models.MemoryRecord | None, user: int, log: int) 
     if kind is models.DeleteManyRequest:
         return CHANGE * len(request.ids)
     return log if kind is models.AuditRequest else user
+
+
+def long_update(request: models.UpdateManyRequest, named: Named) -> bool:
+    """Tell whether changing many takes long; named: finds the memory that fields name, whose weight counts too."""
+    items = request.items
+    if len(items) > LONG // CHANGE:
+        return True
+    memories = [named(item.__dict__) for item in items]
+    return CHANGE * (sum(map(weight, items)) + sum(weight(each) for each in memories if each)) > LONG
+
+
+def long_read(request: models.GetManyRequest, named: Named) -> bool:
+    """Tell whether reading many takes long."""
+    one, names = ("id", request.ids) if request.ids is not None else ("external_id", request.external_ids or [])
+    if len(names) > LONG // READ:
+        return True
+    memories = [named({one: each, "user_id": request.user_id}) for each in names]
+    return READ * len(names) + sum(weight(each) for each in memories if each) > LONG
 
 
 def weight(item: models.MemoryRecord | models.AddRequest | models.UpdateRequest) -> int:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 import bisect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from datetime import datetime
 from operator import itemgetter
 from threading import get_ident
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from openmem._generated.models import AddRequest, GetRequest, MemoryRecord, Stats
+from openmem._generated.models import AddRequest, GetManyRequest, GetRequest, MemoryRecord, Stats, UpdateManyRequest
 from openmem.protocol import cursors, records
 from openmem.protocol.tally import Tally
 
 from ..kit.changes import linked
 from ..kit.store import Logged, Store
 from ..kit.vectors import Floats
-from .costs import CHANGE, LONG, cost, weight
+from .costs import CHANGE, LONG, cost, long_read, long_update, weight
 from .indexes import UserIndex
 
 T = TypeVar("T")
@@ -134,12 +134,23 @@ class Records:
         if type(request) is AddRequest:
             return CHANGE * weight(request) > LONG
         fields = request.__dict__
-        memory = self.memories.get(fields.get("id", ""))
+        if isinstance(request, UpdateManyRequest):
+            return long_update(request, self._named)
+        if isinstance(request, GetManyRequest):
+            return long_read(request, self._named)
+        memory = self._named(fields)
         if type(request) is GetRequest:
             return memory is not None and weight(memory) > LONG
         user_id = fields.get("user_id", "") if memory is None else memory.user_id
         user = self.users.get(user_id, self._nobody)
         return cost(request, memory, user.weight, len(self.logs.get(user_id, ()))) > LONG
+
+    def _named(self, fields: Mapping[str, Any]) -> MemoryRecord | None:
+        """Return the memory that a request names by id or by external_id; called without the lock too."""
+        memory_id = fields.get("id")
+        if memory_id is None:
+            memory_id = self._known(fields.get("user_id", "")).external.get(fields.get("external_id", ""))
+        return self.memories.get(memory_id) if memory_id else None
 
     # --- records ----------------------------------------------------------------------------------------------
 
@@ -159,6 +170,12 @@ class Records:
     def by_external_id(self, user_id: str, external_id: str) -> MemoryRecord | None:
         memory_id = self._known(user_id).external.get(external_id)
         return self.get(memory_id) if memory_id else None
+
+    def many(self, ids: Sequence[str]) -> Iterable[MemoryRecord]:
+        return [self.memories[each] for each in ids if each in self.memories]
+
+    def many_by_external_id(self, user_id: str, external_ids: Sequence[str]) -> Iterable[MemoryRecord]:
+        return self.many([each for key in external_ids if (each := self._known(user_id).external.get(key))])
 
     def insert(self, memory: MemoryRecord, vector: Sequence[float] | None) -> None:
         user = self.index_of(memory.user_id)

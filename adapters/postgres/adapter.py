@@ -204,6 +204,12 @@ class PostgresAdapter(RemoteAdapter):
         sql += " AND user_id = %(user)s" if user_id is not None else ""
         return _memories(await self._rows(sql, values, user_id=user_id))
 
+    async def fetch_keys(self, external_ids: Collection[str], user_id: str) -> Collection[models.MemoryRecord]:
+        """Read a user's records by external_id."""
+        values = Bindings(keys=[*external_ids], user=user_id)
+        sql = "SELECT record::text FROM openmem.memories WHERE user_id = %(user)s AND external_id = ANY(%(keys)s)"
+        return _memories(await self._rows(sql, values, user_id=user_id))
+
     @asynccontextmanager
     async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
         """Begin a transaction on the server; where users grow by it, see whether they need the index of vectors."""

@@ -89,7 +89,7 @@ class QdrantBackend(RemoteAdapter):
         after = cursors.decode(request)
         external_id = selection.pinned(request)
         if external_id is not None:
-            found = await self.store.claimed(request.user_id, external_id)
+            found = await self.store.claimed(request.user_id, [external_id])
             await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
             return cursors.page_after(after, filter(selected, found), request.limit)
         walk = newest_first(
@@ -165,6 +165,10 @@ class QdrantBackend(RemoteAdapter):
         rows = await self.store.engine.retrieve(self.store.memories, points, ("record",))
         found = [memory_of(row.payload) for row in rows]
         return [memory for memory in found if user_id is None or memory.user_id == user_id]
+
+    async def fetch_keys(self, external_ids: Collection[str], user_id: str) -> Collection[models.MemoryRecord]:
+        """Read a user's records by external_id."""
+        return await self.store.claimed(user_id, external_ids)
 
     @asynccontextmanager
     async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:

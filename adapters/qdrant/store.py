@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from openmem._generated.models import EmbeddingInfo, MemoryRecord
@@ -88,13 +88,14 @@ class QdrantStore:
         async for rows in self._rows(self.memories, condition, RECORD):
             yield [memory_of(row.payload) for row in rows]
 
-    async def claimed(self, user_id: str, external_id: str) -> list[MemoryRecord]:
-        """Read the memory that has an external_id, if there is one."""
-        claims = await self.engine.retrieve(self.sidecar, [claim_id(user_id, external_id)], ("memory",))
+    async def claimed(self, user_id: str, external_ids: Collection[str]) -> list[MemoryRecord]:
+        """Read those memories of a user that have one of some external_ids."""
+        ids = [claim_id(user_id, each) for each in external_ids]
+        claims = await self.engine.retrieve(self.sidecar, ids, ("memory",))
         points = [point_id(claim.payload["memory"]) for claim in claims]
         rows = await self.engine.retrieve(self.memories, points, RECORD) if points else []
         found = [memory_of(row.payload) for row in rows]
-        return [each for each in found if (each.user_id, each.external_id) == (user_id, external_id)]
+        return [each for each in found if each.user_id == user_id and each.external_id in external_ids]
 
     async def facts(self) -> Facts:
         """Read how the store was made."""

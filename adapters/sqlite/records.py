@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -85,6 +86,18 @@ class Records:
         query = "SELECT record FROM records WHERE user = ? AND external_id = ?"
         found = self._one(query, self._user(user_id), external_id)
         return MemoryRecord.model_validate_json(found[0]) if found else None
+
+    def many(self, ids: Sequence[str]) -> Iterable[MemoryRecord]:
+        query = "SELECT record FROM records WHERE id IN (SELECT value FROM json_each(?))"
+        return self._all(query, json.dumps(ids, ensure_ascii=False))
+
+    def many_by_external_id(self, user_id: str, external_ids: Sequence[str]) -> Iterable[MemoryRecord]:
+        query = "SELECT record FROM records WHERE user = ? AND external_id IN (SELECT value FROM json_each(?))"
+        return self._all(query, self._user(user_id), json.dumps(external_ids, ensure_ascii=False))
+
+    def _all(self, query: str, *values: Any) -> list[MemoryRecord]:
+        found = self.connection.execute(query, values).fetchall()
+        return [MemoryRecord.model_validate_json(record) for (record,) in found]
 
     def _hold_embedding(self) -> None:
         """Refuse to bring vectors of several models together: another client may have embedded the store anew."""

@@ -51,6 +51,8 @@ async def declared_verbs_answer(h: Harness) -> None:
         "context": lambda: h.memory.context("fact", h.user),
         "audit": lambda: h.memory.audit(h.user),
         "add_many": lambda: h.memory.add_many([{"content": h.own("one of many")}], user_id=h.user),
+        "get_many": lambda: h.memory.get_many([record.id], user_id=h.user),
+        "update_many": lambda: h.memory.update_many([{"id": record.id, "content": h.own("new")}], user_id=h.user),
         "delete_many": lambda: h.memory.delete_many([record.id], user_id=h.user),
         "related": lambda: h.memory.related(record.id, user_id=h.user),
         "history": lambda: h.memory.history(record.id, user_id=h.user),

@@ -129,28 +129,32 @@ class Verbs(Protocol):
         )
         return result
 
-    def get(self, id: str, *, user_id: str | None = None) -> MemoryRecord:
-        """Read one memory by id, whatever its state.
+    def get(self, id: str | None = None, *, user_id: str | None = None, external_id: str | None = None) -> MemoryRecord:
+        """Read one memory by id or external_id, whatever its state.
 
         id: The memory's id. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
-        result: MemoryRecord = self._call("get", {"id": id, "user_id": user_id})
+        result: MemoryRecord = self._call("get", {"id": id, "user_id": user_id, "external_id": external_id})
         return result
 
     def update(
         self,
-        id: str,
+        id: str | None = None,
         *,
         user_id: str | None = None,
         content: str | Unset = UNSET,
         scope: str | None | Unset = UNSET,
         tags: Sequence[str] | None | Unset = UNSET,
+        source: MemorySource | Mapping[str, Any] | None | Unset = UNSET,
         confidence: float | None | Unset = UNSET,
+        valid_from: datetime | None | Unset = UNSET,
         valid_to: datetime | None | Unset = UNSET,
         supersedes: Sequence[str] | None | Unset = UNSET,
         metadata: Mapping[str, Any] | None | Unset = UNSET,
@@ -161,6 +165,7 @@ class Verbs(Protocol):
         archived: bool | None | Unset = UNSET,
         vector: Sequence[float] | None = None,
         if_version: int | None = None,
+        external_id: str | None = None,
         **extensions: Any,
     ) -> MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears.
@@ -171,7 +176,9 @@ class Verbs(Protocol):
         content: New text; it is embedded anew. Up to 100000 characters.
         scope: New scope. Up to 1024 characters; needs features.scopes.
         tags: New labels. Up to 64 items.
+        source: Where it came from, merged key by key; new content without it has none.
         confidence: New certainty. 0 to 1.
+        valid_from: New begin of validity; null has it begin at once. Time zone included; needs features.temporal.
         valid_to: New end of validity. Time zone included; needs features.temporal.
         supersedes: Ids to append; null frees all. Up to 64 items; needs features.supports_supersession.
         metadata: Keys to merge; a null value removes its key. Up to 256 keys, 1048576 bytes as JSON, 32 levels; needs
@@ -185,6 +192,8 @@ class Verbs(Protocol):
             needs features.supports_vectors.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
         extensions: Your own fields, each named x-…, any JSON; null clears one.
 
         UNSET leaves a field as it is, None clears it.
@@ -199,7 +208,9 @@ class Verbs(Protocol):
                 "content": content,
                 "scope": scope,
                 "tags": tags,
+                "source": source,
                 "confidence": confidence,
+                "valid_from": valid_from,
                 "valid_to": valid_to,
                 "supersedes": supersedes,
                 "metadata": metadata,
@@ -210,12 +221,20 @@ class Verbs(Protocol):
                 "archived": archived,
                 "vector": vector,
                 "if_version": if_version,
+                "external_id": external_id,
                 **extensions,
             },
         )
         return result
 
-    def delete(self, id: str, *, user_id: str | None = None, if_version: int | None = None) -> None:
+    def delete(
+        self,
+        id: str | None = None,
+        *,
+        user_id: str | None = None,
+        if_version: int | None = None,
+        external_id: str | None = None,
+    ) -> None:
         """Delete one memory; it is gone from every verb at once.
 
         id: The memory's id. Up to 256 characters.
@@ -223,11 +242,13 @@ class Verbs(Protocol):
             whoever owns it. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, ConflictError, or another OMPError.
         """
-        self._call("delete", {"id": id, "user_id": user_id, "if_version": if_version})
+        self._call("delete", {"id": id, "user_id": user_id, "if_version": if_version, "external_id": external_id})
 
     def list(
         self,
@@ -460,6 +481,39 @@ class Verbs(Protocol):
         result: List[BatchResult] = self._call("add_many", {"items": items, "user_id": user_id})
         return result
 
+    def get_many(
+        self, ids: Sequence[Any] | None = None, *, external_ids: Sequence[Any] | None = None, user_id: str | None = None
+    ) -> List[BatchResult]:
+        """Read many memories by id or external_id; each is found or not alone, answered in order.
+
+        ids: Ids of the memories to read, each judged alone. Up to 10000 items.
+        external_ids: Keys of the memories to read, in place of ids; each judged alone. Up to 10000 items; needs
+            features.supports_external_id.
+        user_id: The owner; a memory of another user is not_found. When absent, whoever owns each; with external_ids it
+            is required. Up to 256 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
+        """
+        result: List[BatchResult] = self._call(
+            "get_many", {"ids": ids, "external_ids": external_ids, "user_id": user_id}
+        )
+        return result
+
+    def update_many(self, items: Sequence[Any], *, user_id: str | None = None) -> List[BatchResult]:
+        """Change many memories, each by its own merge patch; each succeeds or fails alone, answered in order.
+
+        items: Each a MemoryUpdate with the id or the external_id of its memory, and its user_id where that is known;
+            judged alone. Up to 10000 items.
+        user_id: Owner of the items, of which one that names another owner fails; each names its own when absent. Up to
+            256 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
+        """
+        result: List[BatchResult] = self._call("update_many", {"items": items, "user_id": user_id})
+        return result
+
     def delete_many(self, ids: Sequence[Any], *, user_id: str | None = None) -> List[BatchResult]:
         """Delete many memories by id; each item succeeds or fails alone, answered in order.
 
@@ -474,12 +528,13 @@ class Verbs(Protocol):
 
     def related(
         self,
-        id: str,
+        id: str | None = None,
         *,
         user_id: str | None = None,
         scope: str | None = None,
         limit: int = 10,
         min_score: float | None = None,
+        external_id: str | None = None,
     ) -> List[SearchResult]:
         """Find the memories of the same user nearest to one memory, itself left out.
 
@@ -490,26 +545,40 @@ class Verbs(Protocol):
             1026 characters; needs features.scopes.
         limit: Results at the most. 1 to 100; 10 by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
         result: List[SearchResult] = self._call(
-            "related", {"id": id, "user_id": user_id, "scope": scope, "limit": limit, "min_score": min_score}
+            "related",
+            {
+                "id": id,
+                "user_id": user_id,
+                "scope": scope,
+                "limit": limit,
+                "min_score": min_score,
+                "external_id": external_id,
+            },
         )
         return result
 
-    def history(self, id: str, *, user_id: str | None = None) -> List[MemoryRecord]:
+    def history(
+        self, id: str | None = None, *, user_id: str | None = None, external_id: str | None = None
+    ) -> List[MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first.
 
         id: The memory's id. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
-        result: List[MemoryRecord] = self._call("history", {"id": id, "user_id": user_id})
+        result: List[MemoryRecord] = self._call("history", {"id": id, "user_id": user_id, "external_id": external_id})
         return result
 
     def stats(self, user_id: str) -> Stats:
@@ -650,28 +719,34 @@ class AsyncVerbs(Protocol):
         )
         return result
 
-    async def get(self, id: str, *, user_id: str | None = None) -> MemoryRecord:
-        """Read one memory by id, whatever its state.
+    async def get(
+        self, id: str | None = None, *, user_id: str | None = None, external_id: str | None = None
+    ) -> MemoryRecord:
+        """Read one memory by id or external_id, whatever its state.
 
         id: The memory's id. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
-        result: MemoryRecord = await self._call("get", {"id": id, "user_id": user_id})
+        result: MemoryRecord = await self._call("get", {"id": id, "user_id": user_id, "external_id": external_id})
         return result
 
     async def update(
         self,
-        id: str,
+        id: str | None = None,
         *,
         user_id: str | None = None,
         content: str | Unset = UNSET,
         scope: str | None | Unset = UNSET,
         tags: Sequence[str] | None | Unset = UNSET,
+        source: MemorySource | Mapping[str, Any] | None | Unset = UNSET,
         confidence: float | None | Unset = UNSET,
+        valid_from: datetime | None | Unset = UNSET,
         valid_to: datetime | None | Unset = UNSET,
         supersedes: Sequence[str] | None | Unset = UNSET,
         metadata: Mapping[str, Any] | None | Unset = UNSET,
@@ -682,6 +757,7 @@ class AsyncVerbs(Protocol):
         archived: bool | None | Unset = UNSET,
         vector: Sequence[float] | None = None,
         if_version: int | None = None,
+        external_id: str | None = None,
         **extensions: Any,
     ) -> MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears.
@@ -692,7 +768,9 @@ class AsyncVerbs(Protocol):
         content: New text; it is embedded anew. Up to 100000 characters.
         scope: New scope. Up to 1024 characters; needs features.scopes.
         tags: New labels. Up to 64 items.
+        source: Where it came from, merged key by key; new content without it has none.
         confidence: New certainty. 0 to 1.
+        valid_from: New begin of validity; null has it begin at once. Time zone included; needs features.temporal.
         valid_to: New end of validity. Time zone included; needs features.temporal.
         supersedes: Ids to append; null frees all. Up to 64 items; needs features.supports_supersession.
         metadata: Keys to merge; a null value removes its key. Up to 256 keys, 1048576 bytes as JSON, 32 levels; needs
@@ -706,6 +784,8 @@ class AsyncVerbs(Protocol):
             needs features.supports_vectors.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
         extensions: Your own fields, each named x-…, any JSON; null clears one.
 
         UNSET leaves a field as it is, None clears it.
@@ -720,7 +800,9 @@ class AsyncVerbs(Protocol):
                 "content": content,
                 "scope": scope,
                 "tags": tags,
+                "source": source,
                 "confidence": confidence,
+                "valid_from": valid_from,
                 "valid_to": valid_to,
                 "supersedes": supersedes,
                 "metadata": metadata,
@@ -731,12 +813,20 @@ class AsyncVerbs(Protocol):
                 "archived": archived,
                 "vector": vector,
                 "if_version": if_version,
+                "external_id": external_id,
                 **extensions,
             },
         )
         return result
 
-    async def delete(self, id: str, *, user_id: str | None = None, if_version: int | None = None) -> None:
+    async def delete(
+        self,
+        id: str | None = None,
+        *,
+        user_id: str | None = None,
+        if_version: int | None = None,
+        external_id: str | None = None,
+    ) -> None:
         """Delete one memory; it is gone from every verb at once.
 
         id: The memory's id. Up to 256 characters.
@@ -744,11 +834,13 @@ class AsyncVerbs(Protocol):
             whoever owns it. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, ConflictError, or another OMPError.
         """
-        await self._call("delete", {"id": id, "user_id": user_id, "if_version": if_version})
+        await self._call("delete", {"id": id, "user_id": user_id, "if_version": if_version, "external_id": external_id})
 
     async def list(
         self,
@@ -983,6 +1075,39 @@ class AsyncVerbs(Protocol):
         result: List[BatchResult] = await self._call("add_many", {"items": items, "user_id": user_id})
         return result
 
+    async def get_many(
+        self, ids: Sequence[Any] | None = None, *, external_ids: Sequence[Any] | None = None, user_id: str | None = None
+    ) -> List[BatchResult]:
+        """Read many memories by id or external_id; each is found or not alone, answered in order.
+
+        ids: Ids of the memories to read, each judged alone. Up to 10000 items.
+        external_ids: Keys of the memories to read, in place of ids; each judged alone. Up to 10000 items; needs
+            features.supports_external_id.
+        user_id: The owner; a memory of another user is not_found. When absent, whoever owns each; with external_ids it
+            is required. Up to 256 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
+        """
+        result: List[BatchResult] = await self._call(
+            "get_many", {"ids": ids, "external_ids": external_ids, "user_id": user_id}
+        )
+        return result
+
+    async def update_many(self, items: Sequence[Any], *, user_id: str | None = None) -> List[BatchResult]:
+        """Change many memories, each by its own merge patch; each succeeds or fails alone, answered in order.
+
+        items: Each a MemoryUpdate with the id or the external_id of its memory, and its user_id where that is known;
+            judged alone. Up to 10000 items.
+        user_id: Owner of the items, of which one that names another owner fails; each names its own when absent. Up to
+            256 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
+        """
+        result: List[BatchResult] = await self._call("update_many", {"items": items, "user_id": user_id})
+        return result
+
     async def delete_many(self, ids: Sequence[Any], *, user_id: str | None = None) -> List[BatchResult]:
         """Delete many memories by id; each item succeeds or fails alone, answered in order.
 
@@ -997,12 +1122,13 @@ class AsyncVerbs(Protocol):
 
     async def related(
         self,
-        id: str,
+        id: str | None = None,
         *,
         user_id: str | None = None,
         scope: str | None = None,
         limit: int = 10,
         min_score: float | None = None,
+        external_id: str | None = None,
     ) -> List[SearchResult]:
         """Find the memories of the same user nearest to one memory, itself left out.
 
@@ -1013,26 +1139,42 @@ class AsyncVerbs(Protocol):
             1026 characters; needs features.scopes.
         limit: Results at the most. 1 to 100; 10 by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
         result: List[SearchResult] = await self._call(
-            "related", {"id": id, "user_id": user_id, "scope": scope, "limit": limit, "min_score": min_score}
+            "related",
+            {
+                "id": id,
+                "user_id": user_id,
+                "scope": scope,
+                "limit": limit,
+                "min_score": min_score,
+                "external_id": external_id,
+            },
         )
         return result
 
-    async def history(self, id: str, *, user_id: str | None = None) -> List[MemoryRecord]:
+    async def history(
+        self, id: str | None = None, *, user_id: str | None = None, external_id: str | None = None
+    ) -> List[MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first.
 
         id: The memory's id. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
-        result: List[MemoryRecord] = await self._call("history", {"id": id, "user_id": user_id})
+        result: List[MemoryRecord] = await self._call(
+            "history", {"id": id, "user_id": user_id, "external_id": external_id}
+        )
         return result
 
     async def stats(self, user_id: str) -> Stats:
@@ -1170,24 +1312,29 @@ class UserVerbs(Protocol):
         )
         return result
 
-    def get(self, id: str) -> MemoryRecord:
-        """Read one memory by id, whatever its state.
+    def get(self, id: str | None = None, *, external_id: str | None = None) -> MemoryRecord:
+        """Read one memory by id or external_id, whatever its state.
 
         id: The memory's id. Up to 256 characters.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
-        result: MemoryRecord = self._call("get", {"id": id})
+        result: MemoryRecord = self._call("get", {"id": id, "external_id": external_id})
         return result
 
     def update(
         self,
-        id: str,
+        id: str | None = None,
         *,
         content: str | Unset = UNSET,
         scope: str | None | Unset = UNSET,
         tags: Sequence[str] | None | Unset = UNSET,
+        source: MemorySource | Mapping[str, Any] | None | Unset = UNSET,
         confidence: float | None | Unset = UNSET,
+        valid_from: datetime | None | Unset = UNSET,
         valid_to: datetime | None | Unset = UNSET,
         supersedes: Sequence[str] | None | Unset = UNSET,
         metadata: Mapping[str, Any] | None | Unset = UNSET,
@@ -1198,6 +1345,7 @@ class UserVerbs(Protocol):
         archived: bool | None | Unset = UNSET,
         vector: Sequence[float] | None = None,
         if_version: int | None = None,
+        external_id: str | None = None,
         **extensions: Any,
     ) -> MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears.
@@ -1206,7 +1354,9 @@ class UserVerbs(Protocol):
         content: New text; it is embedded anew. Up to 100000 characters.
         scope: New scope. Up to 1024 characters; needs features.scopes.
         tags: New labels. Up to 64 items.
+        source: Where it came from, merged key by key; new content without it has none.
         confidence: New certainty. 0 to 1.
+        valid_from: New begin of validity; null has it begin at once. Time zone included; needs features.temporal.
         valid_to: New end of validity. Time zone included; needs features.temporal.
         supersedes: Ids to append; null frees all. Up to 64 items; needs features.supports_supersession.
         metadata: Keys to merge; a null value removes its key. Up to 256 keys, 1048576 bytes as JSON, 32 levels; needs
@@ -1220,6 +1370,8 @@ class UserVerbs(Protocol):
             needs features.supports_vectors.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
         extensions: Your own fields, each named x-…, any JSON; null clears one.
 
         UNSET leaves a field as it is, None clears it.
@@ -1233,7 +1385,9 @@ class UserVerbs(Protocol):
                 "content": content,
                 "scope": scope,
                 "tags": tags,
+                "source": source,
                 "confidence": confidence,
+                "valid_from": valid_from,
                 "valid_to": valid_to,
                 "supersedes": supersedes,
                 "metadata": metadata,
@@ -1244,22 +1398,25 @@ class UserVerbs(Protocol):
                 "archived": archived,
                 "vector": vector,
                 "if_version": if_version,
+                "external_id": external_id,
                 **extensions,
             },
         )
         return result
 
-    def delete(self, id: str, *, if_version: int | None = None) -> None:
+    def delete(self, id: str | None = None, *, if_version: int | None = None, external_id: str | None = None) -> None:
         """Delete one memory; it is gone from every verb at once.
 
         id: The memory's id. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, ConflictError, or another OMPError.
         """
-        self._call("delete", {"id": id, "if_version": if_version})
+        self._call("delete", {"id": id, "if_version": if_version, "external_id": external_id})
 
     def list(
         self,
@@ -1477,6 +1634,32 @@ class UserVerbs(Protocol):
         result: List[BatchResult] = self._call("add_many", {"items": items})
         return result
 
+    def get_many(
+        self, ids: Sequence[Any] | None = None, *, external_ids: Sequence[Any] | None = None
+    ) -> List[BatchResult]:
+        """Read many memories by id or external_id; each is found or not alone, answered in order.
+
+        ids: Ids of the memories to read, each judged alone. Up to 10000 items.
+        external_ids: Keys of the memories to read, in place of ids; each judged alone. Up to 10000 items; needs
+            features.supports_external_id.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
+        """
+        result: List[BatchResult] = self._call("get_many", {"ids": ids, "external_ids": external_ids})
+        return result
+
+    def update_many(self, items: Sequence[Any]) -> List[BatchResult]:
+        """Change many memories, each by its own merge patch; each succeeds or fails alone, answered in order.
+
+        items: Each a MemoryUpdate with the id or the external_id of its memory, and its user_id where that is known;
+            judged alone. Up to 10000 items.
+
+        Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
+        """
+        result: List[BatchResult] = self._call("update_many", {"items": items})
+        return result
+
     def delete_many(self, ids: Sequence[Any]) -> List[BatchResult]:
         """Delete many memories by id; each item succeeds or fails alone, answered in order.
 
@@ -1488,7 +1671,13 @@ class UserVerbs(Protocol):
         return result
 
     def related(
-        self, id: str, *, scope: str | None = None, limit: int = 10, min_score: float | None = None
+        self,
+        id: str | None = None,
+        *,
+        scope: str | None = None,
+        limit: int = 10,
+        min_score: float | None = None,
+        external_id: str | None = None,
     ) -> List[SearchResult]:
         """Find the memories of the same user nearest to one memory, itself left out.
 
@@ -1497,23 +1686,28 @@ class UserVerbs(Protocol):
             1026 characters; needs features.scopes.
         limit: Results at the most. 1 to 100; 10 by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
         result: List[SearchResult] = self._call(
-            "related", {"id": id, "scope": scope, "limit": limit, "min_score": min_score}
+            "related", {"id": id, "scope": scope, "limit": limit, "min_score": min_score, "external_id": external_id}
         )
         return result
 
-    def history(self, id: str) -> List[MemoryRecord]:
+    def history(self, id: str | None = None, *, external_id: str | None = None) -> List[MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first.
 
         id: The memory's id. Up to 256 characters.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
-        result: List[MemoryRecord] = self._call("history", {"id": id})
+        result: List[MemoryRecord] = self._call("history", {"id": id, "external_id": external_id})
         return result
 
     def stats(
@@ -1641,24 +1835,29 @@ class AsyncUserVerbs(Protocol):
         )
         return result
 
-    async def get(self, id: str) -> MemoryRecord:
-        """Read one memory by id, whatever its state.
+    async def get(self, id: str | None = None, *, external_id: str | None = None) -> MemoryRecord:
+        """Read one memory by id or external_id, whatever its state.
 
         id: The memory's id. Up to 256 characters.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
-        result: MemoryRecord = await self._call("get", {"id": id})
+        result: MemoryRecord = await self._call("get", {"id": id, "external_id": external_id})
         return result
 
     async def update(
         self,
-        id: str,
+        id: str | None = None,
         *,
         content: str | Unset = UNSET,
         scope: str | None | Unset = UNSET,
         tags: Sequence[str] | None | Unset = UNSET,
+        source: MemorySource | Mapping[str, Any] | None | Unset = UNSET,
         confidence: float | None | Unset = UNSET,
+        valid_from: datetime | None | Unset = UNSET,
         valid_to: datetime | None | Unset = UNSET,
         supersedes: Sequence[str] | None | Unset = UNSET,
         metadata: Mapping[str, Any] | None | Unset = UNSET,
@@ -1669,6 +1868,7 @@ class AsyncUserVerbs(Protocol):
         archived: bool | None | Unset = UNSET,
         vector: Sequence[float] | None = None,
         if_version: int | None = None,
+        external_id: str | None = None,
         **extensions: Any,
     ) -> MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears.
@@ -1677,7 +1877,9 @@ class AsyncUserVerbs(Protocol):
         content: New text; it is embedded anew. Up to 100000 characters.
         scope: New scope. Up to 1024 characters; needs features.scopes.
         tags: New labels. Up to 64 items.
+        source: Where it came from, merged key by key; new content without it has none.
         confidence: New certainty. 0 to 1.
+        valid_from: New begin of validity; null has it begin at once. Time zone included; needs features.temporal.
         valid_to: New end of validity. Time zone included; needs features.temporal.
         supersedes: Ids to append; null frees all. Up to 64 items; needs features.supports_supersession.
         metadata: Keys to merge; a null value removes its key. Up to 256 keys, 1048576 bytes as JSON, 32 levels; needs
@@ -1691,6 +1893,8 @@ class AsyncUserVerbs(Protocol):
             needs features.supports_vectors.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
         extensions: Your own fields, each named x-…, any JSON; null clears one.
 
         UNSET leaves a field as it is, None clears it.
@@ -1704,7 +1908,9 @@ class AsyncUserVerbs(Protocol):
                 "content": content,
                 "scope": scope,
                 "tags": tags,
+                "source": source,
                 "confidence": confidence,
+                "valid_from": valid_from,
                 "valid_to": valid_to,
                 "supersedes": supersedes,
                 "metadata": metadata,
@@ -1715,22 +1921,27 @@ class AsyncUserVerbs(Protocol):
                 "archived": archived,
                 "vector": vector,
                 "if_version": if_version,
+                "external_id": external_id,
                 **extensions,
             },
         )
         return result
 
-    async def delete(self, id: str, *, if_version: int | None = None) -> None:
+    async def delete(
+        self, id: str | None = None, *, if_version: int | None = None, external_id: str | None = None
+    ) -> None:
         """Delete one memory; it is gone from every verb at once.
 
         id: The memory's id. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, ConflictError, or another OMPError.
         """
-        await self._call("delete", {"id": id, "if_version": if_version})
+        await self._call("delete", {"id": id, "if_version": if_version, "external_id": external_id})
 
     async def list(
         self,
@@ -1950,6 +2161,32 @@ class AsyncUserVerbs(Protocol):
         result: List[BatchResult] = await self._call("add_many", {"items": items})
         return result
 
+    async def get_many(
+        self, ids: Sequence[Any] | None = None, *, external_ids: Sequence[Any] | None = None
+    ) -> List[BatchResult]:
+        """Read many memories by id or external_id; each is found or not alone, answered in order.
+
+        ids: Ids of the memories to read, each judged alone. Up to 10000 items.
+        external_ids: Keys of the memories to read, in place of ids; each judged alone. Up to 10000 items; needs
+            features.supports_external_id.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
+        """
+        result: List[BatchResult] = await self._call("get_many", {"ids": ids, "external_ids": external_ids})
+        return result
+
+    async def update_many(self, items: Sequence[Any]) -> List[BatchResult]:
+        """Change many memories, each by its own merge patch; each succeeds or fails alone, answered in order.
+
+        items: Each a MemoryUpdate with the id or the external_id of its memory, and its user_id where that is known;
+            judged alone. Up to 10000 items.
+
+        Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
+        """
+        result: List[BatchResult] = await self._call("update_many", {"items": items})
+        return result
+
     async def delete_many(self, ids: Sequence[Any]) -> List[BatchResult]:
         """Delete many memories by id; each item succeeds or fails alone, answered in order.
 
@@ -1961,7 +2198,13 @@ class AsyncUserVerbs(Protocol):
         return result
 
     async def related(
-        self, id: str, *, scope: str | None = None, limit: int = 10, min_score: float | None = None
+        self,
+        id: str | None = None,
+        *,
+        scope: str | None = None,
+        limit: int = 10,
+        min_score: float | None = None,
+        external_id: str | None = None,
     ) -> List[SearchResult]:
         """Find the memories of the same user nearest to one memory, itself left out.
 
@@ -1970,23 +2213,28 @@ class AsyncUserVerbs(Protocol):
             1026 characters; needs features.scopes.
         limit: Results at the most. 1 to 100; 10 by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
         result: List[SearchResult] = await self._call(
-            "related", {"id": id, "scope": scope, "limit": limit, "min_score": min_score}
+            "related", {"id": id, "scope": scope, "limit": limit, "min_score": min_score, "external_id": external_id}
         )
         return result
 
-    async def history(self, id: str) -> List[MemoryRecord]:
+    async def history(self, id: str | None = None, *, external_id: str | None = None) -> List[MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first.
 
         id: The memory's id. Up to 256 characters.
+        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+            features.supports_external_id.
 
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, or another OMPError.
         """
-        result: List[MemoryRecord] = await self._call("history", {"id": id})
+        result: List[MemoryRecord] = await self._call("history", {"id": id, "external_id": external_id})
         return result
 
     async def stats(

@@ -174,6 +174,8 @@ class AuditEntry(Model):
             "audit",
             "capabilities",
             "add_many",
+            "get_many",
+            "update_many",
             "delete_many",
             "related",
             "history",
@@ -302,7 +304,14 @@ class CapabilityFeatures(Model):
     supports_audit: Annotated[bool | None, Field(description="The audit verb.")] = None
     supports_supersession: Annotated[bool | None, Field(description="supersedes and superseded_by.")] = None
     supports_if_version: Annotated[bool | None, Field(description="Optimistic locking.")] = None
-    supports_external_id: Annotated[bool | None, Field(description="Upsert by external_id.")] = None
+    supports_external_id: Annotated[
+        bool | None,
+        Field(description="Upsert by external_id, which names a memory in place of its id."),
+    ] = None
+    external_id_lookup: Annotated[
+        Literal["native", "client"] | None,
+        Field(description="Who finds the memory of an external_id: the provider, or the SDK by a list."),
+    ] = None
     supports_archive: Annotated[bool | None, Field(description="archived and pinned.")] = None
     supports_sessions: Annotated[bool | None, Field(description="session.")] = None
     supports_metadata: Annotated[bool | None, Field(description="metadata and x- extensions come back whole.")] = None
@@ -545,25 +554,34 @@ class AddRequest(Model):
 
 class GetRequest(Model):
     """
-    Read one memory by id, whatever its state.
+    Read one memory by id or external_id, whatever its state.
     """
 
     model_config = ConfigDict(
         extra="forbid",
     )
     id: Annotated[
-        str,
+        str | None,
         Field(
             description="The memory's id. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
         ),
-    ]
+    ] = None
     user_id: Annotated[
         str | None,
         Field(
             description="The owner; a memory of another user answers not_found. When absent, the user of the API key, else whoever owns it. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
+    external_id: Annotated[
+        str | None,
+        Field(
+            description="The memory's key, in place of its id; its user is named too. Up to 256 characters; needs features.supports_external_id.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -580,14 +598,14 @@ class UpdateRequest(Model):
         extra="allow",
     )
     id: Annotated[
-        str,
+        str | None,
         Field(
             description="The memory's id. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
         ),
-    ]
+    ] = None
     user_id: Annotated[
         str | None,
         Field(
@@ -619,7 +637,17 @@ class UpdateRequest(Model):
         list[Tag] | None,
         Field(description="New labels. Up to 64 items.", max_length=64),
     ] = None
+    source: Annotated[
+        MemorySource | None,
+        Field(description="Where it came from, merged key by key; new content without it has none."),
+    ] = None
     confidence: Annotated[float | None, Field(description="New certainty. 0 to 1.", ge=0.0, le=1.0)] = None
+    valid_from: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="New begin of validity; null has it begin at once. Time zone included; needs features.temporal."
+        ),
+    ] = None
     valid_to: Annotated[
         AwareDatetime | None,
         Field(description="New end of validity. Time zone included; needs features.temporal."),
@@ -677,6 +705,15 @@ class UpdateRequest(Model):
             le=2147483647,
         ),
     ] = None
+    external_id: Annotated[
+        str | None,
+        Field(
+            description="The memory's key, in place of its id; its user is named too. Up to 256 characters; needs features.supports_external_id.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
 
 
 class DeleteRequest(Model):
@@ -688,14 +725,14 @@ class DeleteRequest(Model):
         extra="forbid",
     )
     id: Annotated[
-        str,
+        str | None,
         Field(
             description="The memory's id. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
         ),
-    ]
+    ] = None
     user_id: Annotated[
         str | None,
         Field(
@@ -711,6 +748,15 @@ class DeleteRequest(Model):
             description="Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to 2147483647; needs features.supports_if_version.",
             ge=1,
             le=2147483647,
+        ),
+    ] = None
+    external_id: Annotated[
+        str | None,
+        Field(
+            description="The memory's key, in place of its id; its user is named too. Up to 256 characters; needs features.supports_external_id.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
         ),
     ] = None
 
@@ -1102,6 +1148,65 @@ class AddManyRequest(Model):
     ] = None
 
 
+class GetManyRequest(Model):
+    """
+    Read many memories by id or external_id; each is found or not alone, answered in order.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    ids: Annotated[
+        list[Any] | None,
+        Field(
+            description="Ids of the memories to read, each judged alone. Up to 10000 items.",
+            max_length=10000,
+        ),
+    ] = None
+    external_ids: Annotated[
+        list[Any] | None,
+        Field(
+            description="Keys of the memories to read, in place of ids; each judged alone. Up to 10000 items; needs features.supports_external_id.",
+            max_length=10000,
+        ),
+    ] = None
+    user_id: Annotated[
+        str | None,
+        Field(
+            description="The owner; a memory of another user is not_found. When absent, whoever owns each; with external_ids it is required. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
+
+
+class UpdateManyRequest(Model):
+    """
+    Change many memories, each by its own merge patch; each succeeds or fails alone, answered in order.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    items: Annotated[
+        list[Any],
+        Field(
+            description="Each a MemoryUpdate with the id or the external_id of its memory, and its user_id where that is known; judged alone. Up to 10000 items.",
+            max_length=10000,
+        ),
+    ]
+    user_id: Annotated[
+        str | None,
+        Field(
+            description="Owner of the items, of which one that names another owner fails; each names its own when absent. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
+
+
 class DeleteManyRequest(Model):
     """
     Delete many memories by id; each item succeeds or fails alone, answered in order.
@@ -1138,14 +1243,14 @@ class RelatedRequest(Model):
         extra="forbid",
     )
     id: Annotated[
-        str,
+        str | None,
         Field(
             description="The memory's id. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
         ),
-    ]
+    ] = None
     user_id: Annotated[
         str | None,
         Field(
@@ -1176,6 +1281,15 @@ class RelatedRequest(Model):
             le=1.0,
         ),
     ] = None
+    external_id: Annotated[
+        str | None,
+        Field(
+            description="The memory's key, in place of its id; its user is named too. Up to 256 characters; needs features.supports_external_id.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
 
 
 class HistoryRequest(Model):
@@ -1187,18 +1301,27 @@ class HistoryRequest(Model):
         extra="forbid",
     )
     id: Annotated[
-        str,
+        str | None,
         Field(
             description="The memory's id. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
         ),
-    ]
+    ] = None
     user_id: Annotated[
         str | None,
         Field(
             description="The owner; a memory of another user answers not_found. When absent, the user of the API key, else whoever owns it. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
+    external_id: Annotated[
+        str | None,
+        Field(
+            description="The memory's key, in place of its id; its user is named too. Up to 256 characters; needs features.supports_external_id.",
             max_length=256,
             min_length=1,
             pattern="\\S",

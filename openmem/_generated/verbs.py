@@ -61,13 +61,22 @@ VERBS: dict[str, Verb] = {
     ),
     "get": Verb(
         "get",
-        "Read one memory by id, whatever its state.",
+        "Read one memory by id or external_id, whatever its state.",
         True,
         None,
         models.GetRequest,
         models.MemoryRecord,
         None,
-        (Route("GET", "/memories/{id}", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, False, (200,)),),
+        (
+            Route(
+                "GET",
+                "/memories/by-external-id",
+                {"external_id": ("query", "external_id"), "user_id": ("header", "X-User-Id")},
+                False,
+                (200,),
+            ),
+            Route("GET", "/memories/{id}", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, False, (200,)),
+        ),
         ("id",),
     ),
     "update": Verb(
@@ -78,7 +87,16 @@ VERBS: dict[str, Verb] = {
         models.UpdateRequest,
         models.MemoryRecord,
         None,
-        (Route("PATCH", "/memories/{id}", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, True, (200,)),),
+        (
+            Route(
+                "PATCH",
+                "/memories/by-external-id",
+                {"external_id": ("query", "external_id"), "user_id": ("header", "X-User-Id")},
+                True,
+                (200,),
+            ),
+            Route("PATCH", "/memories/{id}", {"id": ("path", "id"), "user_id": ("header", "X-User-Id")}, True, (200,)),
+        ),
         ("id",),
     ),
     "delete": Verb(
@@ -90,6 +108,17 @@ VERBS: dict[str, Verb] = {
         None,
         None,
         (
+            Route(
+                "DELETE",
+                "/memories/by-external-id",
+                {
+                    "external_id": ("query", "external_id"),
+                    "user_id": ("header", "X-User-Id"),
+                    "if_version": ("query", "if_version"),
+                },
+                False,
+                (204,),
+            ),
             Route(
                 "DELETE",
                 "/memories/{id}",
@@ -222,6 +251,28 @@ VERBS: dict[str, Verb] = {
         (Route("POST", "/memories/batch", {}, True, (200,)),),
         ("items",),
     ),
+    "get_many": Verb(
+        "get_many",
+        "Read many memories by id or external_id; each is found or not alone, answered in order.",
+        True,
+        None,
+        models.GetManyRequest,
+        models.BatchResponse,
+        "results",
+        (Route("POST", "/memories/get", {}, True, (200,)),),
+        ("ids",),
+    ),
+    "update_many": Verb(
+        "update_many",
+        "Change many memories, each by its own merge patch; each succeeds or fails alone, answered in order.",
+        False,
+        None,
+        models.UpdateManyRequest,
+        models.BatchResponse,
+        "results",
+        (Route("POST", "/memories/update", {}, True, (200,)),),
+        ("items",),
+    ),
     "delete_many": Verb(
         "delete_many",
         "Delete many memories by id; each item succeeds or fails alone, answered in order.",
@@ -242,6 +293,19 @@ VERBS: dict[str, Verb] = {
         models.SearchResponse,
         "results",
         (
+            Route(
+                "GET",
+                "/memories/by-external-id/related",
+                {
+                    "external_id": ("query", "external_id"),
+                    "user_id": ("header", "X-User-Id"),
+                    "scope": ("query", "scope"),
+                    "limit": ("query", "limit"),
+                    "min_score": ("query", "min_score"),
+                },
+                False,
+                (200,),
+            ),
             Route(
                 "GET",
                 "/memories/{id}/related",
@@ -267,6 +331,13 @@ VERBS: dict[str, Verb] = {
         models.HistoryResponse,
         "items",
         (
+            Route(
+                "GET",
+                "/memories/by-external-id/history",
+                {"external_id": ("query", "external_id"), "user_id": ("header", "X-User-Id")},
+                False,
+                (200,),
+            ),
             Route(
                 "GET",
                 "/memories/{id}/history",
@@ -339,6 +410,7 @@ NEEDS: Mapping[str, str] = {
     "filter": "filters",
     "as_of": "temporal",
     "include": "temporal",
+    "external_ids": "supports_external_id",
 }
 """The feature that each field of a request needs."""
 

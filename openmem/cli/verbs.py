@@ -83,7 +83,9 @@ def _call(memory: Memory, verb: str, fields: dict[str, Any], *, follow: bool) ->
     while follow and result.next_cursor:
         page = memory.list(**{**fields, "cursor": result.next_cursor})
         result = MemoryPage.model_construct(items=result.items + page.items, next_cursor=page.next_cursor)
-    return BatchResult(id=fields["id"]) if verb == "delete" else result
+    if verb != "delete":
+        return result
+    return BatchResult(id=fields["id"], **{name: fields[name] for name in ("external_id",) if name in fields})
 
 
 def _lacks_embedder(memory: Memory, url: str | None, profile: str | None, option: list[str] | None) -> bool:

@@ -12,10 +12,10 @@ from openmem._generated.models import (
     AddRequest,
     BatchResponse,
     SearchRequest,
+    UpdateManyRequest,
     UpdateRequest,
 )
 from openmem.embedding import Embedder, RefusedTextsError
-from openmem.errors import OMPError
 from openmem.layers import items
 from openmem.runtime.bridge import breathe
 
@@ -24,6 +24,8 @@ from . import Handler
 PIECE = 500
 """Vectors handed out before other tasks have their turn."""
 Embeddable = AddRequest | UpdateRequest | SearchRequest
+Batch = AddManyRequest | UpdateManyRequest
+BATCHES = (AddManyRequest, UpdateManyRequest)
 
 
 def embed(handler: Handler, embedder: Embedder | None) -> Handler:
@@ -35,8 +37,8 @@ def embed(handler: Handler, embedder: Embedder | None) -> Handler:
         try:
             await _complete(request, embedder)
         except RefusedTextsError as refusal:
-            if type(request) is AddManyRequest:
-                return await _add_others(request, refusal, handler)
+            if type(request) in BATCHES:
+                return await _do_others(request, refusal, handler)
             raise refusal.errors[0] from None
         return await handler(request)
 
@@ -60,10 +62,10 @@ async def _complete(request: BaseModel, embedder: Embedder) -> None:
         item.vector = vectors[number]  # type: ignore[assignment]  # a row of a numpy matrix passes as it is
 
 
-async def _add_others(request: AddManyRequest, refusal: RefusedTextsError, handler: Handler) -> BatchResponse:
+async def _do_others(request: Batch, refusal: RefusedTextsError, handler: Handler) -> BatchResponse:
     """Hand on the items whose texts the embedder took; the others are answered with their errors."""
-    judged: list[AddRequest | OMPError] = list(request.items)
-    lacking = [place for place, item in enumerate(request.items) if item.vector is None]
+    judged: list[Any] = list(request.items)
+    lacking = [place for place, item in enumerate(judged) if item.vector is None and _text(item) is not None]
     vectors = iter(refusal.vectors)
     for position, place in enumerate(lacking):
         error = refusal.errors.get(position)
@@ -71,14 +73,14 @@ async def _add_others(request: AddManyRequest, refusal: RefusedTextsError, handl
             judged[place] = error
         else:
             request.items[place].vector = next(vectors)
-    return await items.of_the_good(judged, lambda good: handler(AddManyRequest.model_construct(items=good)))
+    return await items.of_the_good(judged, lambda good: handler(request.model_copy(update={"items": good})))
 
 
 def _embeddable(request: Any) -> Sequence[Embeddable]:
     """List what of a request takes a vector."""
     kind = type(request)  # not isinstance, which takes these classes long to answer
-    if kind is AddManyRequest:
-        listed: list[AddRequest] = request.items
+    if kind in BATCHES:
+        listed: list[Embeddable] = request.items
         return listed
     return [request] if kind in (AddRequest, UpdateRequest, SearchRequest) else []
 

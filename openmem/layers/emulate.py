@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from openmem._generated import models
 from openmem._generated.verbs import VERB_OF
 from openmem.layers.forms import FORMS, Form
+from openmem.layers.keys import keys, lookup
 from openmem.protocol.capabilities import capabilities
 from openmem.protocol.clock import Clock
 
@@ -19,6 +20,8 @@ from . import Handler
 def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> Handler:
     """Wrap a handler; native: what it supports of itself."""
     supplied, both = _supplied(native), together(native)
+    if lookup(native.features) == "client":
+        handler = keys(handler, both, clock)
 
     def emulating(request: BaseModel) -> Awaitable[Any]:
         form = supplied.get(VERB_OF[type(request)].name)
@@ -32,7 +35,7 @@ def together(native: models.Capabilities) -> models.Capabilities:
     return capabilities(
         native.provider,
         native.verbs,
-        native.features,
+        native.features.model_copy(update={"external_id_lookup": lookup(native.features)}),
         native.limits,
         emulated=[*(native.emulated or ()), *_supplied(native)],
         omp_version=native.omp_version,

@@ -1,9 +1,9 @@
-"""The generic forms that emulate supplies, made of other verbs: context, add_many, delete_many, related, stats."""
+"""The generic forms that emulate supplies, made of other verbs: context, the batches, related, stats."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -42,6 +42,33 @@ async def _add_many(
     return await one_by_one(request.items, add)
 
 
+async def get_many(
+    request: models.GetManyRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
+) -> models.BatchResponse:
+    """Read one by one."""
+
+    async def get(one: models.GetRequest) -> models.BatchResult:
+        memory = await handler(one)
+        return models.BatchResult(id=memory.id, memory=memory)
+
+    user_id = request.user_id
+    by_id = [models.GetRequest(id=each, user_id=user_id) for each in request.ids or ()]
+    by_key = [models.GetRequest(external_id=each, user_id=user_id) for each in request.external_ids or ()]
+    return await one_by_one(by_id or by_key, get)
+
+
+async def update_many(
+    request: models.UpdateManyRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
+) -> models.BatchResponse:
+    """Change one by one, in order."""
+
+    async def update(item: models.UpdateRequest) -> models.BatchResult:
+        memory = await handler(item)
+        return models.BatchResult(id=memory.id, memory=memory)
+
+    return await one_by_one(request.items, update)
+
+
 async def _delete_many(
     request: models.DeleteManyRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.BatchResponse:
@@ -55,7 +82,8 @@ async def _delete_many(
 async def _related(
     request: models.RelatedRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.SearchResponse:
-    memory = await handler(models.GetRequest(id=request.id, user_id=request.user_id))
+    named = {"id": request.id, "external_id": request.external_id, "user_id": request.user_id}
+    memory = await handler(models.GetRequest(**named))
     query = (memory.content.strip() or memory.content)[:MAX_QUERY_TEXT_LENGTH]
     if not _SAYS.search(query):  # blank, as other programs may store it
         return models.SearchResponse(results=[])
@@ -78,21 +106,24 @@ async def _stats(
     request: models.StatsRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.Stats:
     tally = Tally(request.user_id, clock())
-    async for memories in _pages(request.user_id, handler, capabilities):
+    async for memories in pages(request.user_id, handler, capabilities):
         tally.count(memories)
     return tally.stats()
 
 
-async def _pages(
-    user_id: str, handler: Handler, capabilities: models.Capabilities
-) -> AsyncIterator[list[models.MemoryRecord]]:
+async def pages(
+    user_id: str, handler: Handler, capabilities: models.Capabilities, filter_: dict[str, Any] | None = None
+) -> AsyncGenerator[list[models.MemoryRecord], None]:
+    """List a user's memories in every state, page by page; filter_: as it was parsed."""
     limit = min((capabilities.limits and capabilities.limits.max_list_results) or 50, 500)
     include = list(STATES) if capabilities.features.temporal else None
     cursor = None
     while True:
-        request = {"user_id": user_id, "limit": limit, "cursor": cursor, "include": include}
+        fields = {"user_id": user_id, "limit": limit, "cursor": cursor, "include": include}
+        request = models.ListRequest.model_validate(fields)
+        request.filter = filter_
         with noted() if cursor else nullcontext():
-            page = await handler(models.ListRequest.model_validate(request))
+            page = await handler(request)
         yield page.items
         if page.next_cursor is None:
             return
@@ -104,6 +135,8 @@ Form = Callable[[Any, Handler, models.Capabilities, Clock], Awaitable[Any]]
 FORMS: dict[str, tuple[tuple[str, ...], Form]] = {
     "context": (("search",), _context),
     "add_many": (("add",), _add_many),
+    "get_many": (("get",), get_many),
+    "update_many": (("update",), update_many),
     "delete_many": (("delete",), _delete_many),
     "related": (("get", "search"), _related),
     "stats": (("list",), _stats),

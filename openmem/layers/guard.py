@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from openmem._generated.models import AddManyRequest, DeleteManyRequest, ListRequest, MemoryPage
+from openmem._generated.models import (
+    AddManyRequest,
+    DeleteManyRequest,
+    GetManyRequest,
+    ListRequest,
+    MemoryPage,
+    UpdateManyRequest,
+)
 from openmem.layers import items
 from openmem.protocol import cursors
 from openmem.protocol.admission import Admission
@@ -31,6 +38,10 @@ def guard(handler: Handler, describe: Describe) -> Handler:
         admission.admit(request)
         if kind is AddManyRequest:
             return await items.add_many(request, handler, admission)
+        if kind is UpdateManyRequest:
+            return await items.update_many(request, handler, admission)
+        if kind is GetManyRequest:
+            return await items.get_many(request, handler)
         if kind is DeleteManyRequest:
             return await items.delete_many(request, handler)
         if kind is ListRequest:

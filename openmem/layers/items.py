@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
+from openmem._generated.bounds import MAX_ID_LENGTH
 from openmem._generated.models import (
     AddManyRequest,
     AddRequest,
     BatchResponse,
     BatchResult,
     DeleteManyRequest,
+    GetManyRequest,
     GetRequest,
+    UpdateManyRequest,
+    UpdateRequest,
 )
 from openmem.errors import InvalidRequestError, OMPError, ProviderError
 from openmem.protocol.admission import Admission
@@ -23,6 +29,8 @@ from openmem.runtime.calls import CURRENT
 from . import Handler
 
 T = TypeVar("T")
+Item = TypeVar("Item", AddRequest, UpdateRequest)
+_NAMES: dict[type[BaseModel], str] = {AddRequest: "a MemoryInput", UpdateRequest: "a MemoryUpdate"}
 FEW, PIECE = 50, 250
 """Items judged in place; more of them, or large ones, are judged beside the event loop, so many in one piece."""
 
@@ -31,8 +39,27 @@ async def add_many(request: AddManyRequest, handler: Handler, admission: Admissi
     """Judge the items of an add_many and hand on the good ones as AddRequests."""
     return await _one_by_one(
         request.items,
-        lambda item: _admitted(item, request.user_id, admission),
+        lambda item: _admitted(AddRequest, item, request.user_id, admission),
         lambda good: handler(AddManyRequest.model_construct(items=good)),
+    )
+
+
+async def update_many(request: UpdateManyRequest, handler: Handler, admission: Admission) -> BatchResponse:
+    """Judge the items of an update_many and hand on the good ones as UpdateRequests."""
+    return await _one_by_one(
+        request.items,
+        lambda item: _admitted(UpdateRequest, item, request.user_id, admission),
+        lambda good: handler(UpdateManyRequest.model_construct(items=good)),
+    )
+
+
+async def get_many(request: GetManyRequest, handler: Handler) -> BatchResponse:
+    """Judge the ids, or the external_ids, of a get_many and hand on the good ones."""
+    many, one = ("ids", "id") if request.ids is not None else ("external_ids", "external_id")
+    return await _one_by_one(
+        getattr(request, many),
+        lambda each: _name(each, one, request.user_id),
+        lambda good: handler(request.model_copy(update={many: good})),
     )
 
 
@@ -40,9 +67,23 @@ async def delete_many(request: DeleteManyRequest, handler: Handler) -> BatchResp
     """Judge the ids of a delete_many and hand on the good ones."""
     return await _one_by_one(
         request.ids,
-        lambda each: check(parse(GetRequest, {"id": each})).id,
+        lambda each: _name(each, "id"),
         lambda good: handler(request.model_copy(update={"ids": good})),
     )
+
+
+def _name(each: Any, field: str, user_id: str | None = None) -> str:
+    """Judge an id or an external_id as get does, which has nothing against short text that can be seen."""
+    if (
+        type(each) is str
+        and each.isascii()
+        and each.isprintable()
+        and not each.isspace()
+        and 0 < len(each) <= MAX_ID_LENGTH
+    ):
+        return each
+    name: str = getattr(check(parse(GetRequest, {field: each, "user_id": user_id})), field)
+    return name
 
 
 async def _one_by_one(
@@ -92,14 +133,14 @@ def _judged(items: Sequence[Any], judge: Callable[[Any], T]) -> list[T | OMPErro
     return judged
 
 
-def _admitted(item: Any, user_id: str | None, admission: Admission) -> AddRequest:
+def _admitted(kind: type[Item], item: Any, user_id: str | None, admission: Admission) -> Item:
     if isinstance(item, Mapping):
         fields = item if user_id is None or "user_id" in item else {**item, "user_id": user_id}
-    elif isinstance(item, AddRequest):  # it may have been changed since it was made
+    elif isinstance(item, kind):  # it may have been changed since it was made
         fields = given(item)
     else:
-        raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy="Give a dict or a MemoryInput.")
-    request = parse(AddRequest, fields, strict=isinstance(item, Unread))
+        raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy=f"Give a dict or {_NAMES[kind]}.")
+    request = parse(kind, fields, strict=isinstance(item, Unread))
     if user_id is not None and request.user_id != user_id:
         raise InvalidRequestError("the item names another user than its batch.", remedy="Name the user once.")
     admission.admit(check(request))

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from openmem._generated.models import AddManyRequest, DeleteManyRequest
+from openmem._generated.models import AddManyRequest, DeleteManyRequest, GetManyRequest, UpdateManyRequest
 from openmem.errors import ProviderUnavailableError
 from openmem.runtime.calls import DEADLINE
 from openmem.runtime.fork import in_child
@@ -22,7 +22,7 @@ LAST = 0.95
 """Seconds after the deadline by which there is an answer in any case."""
 LEFT = 5.0
 """Seconds that closing waits for it."""
-BATCHES = (AddManyRequest, DeleteManyRequest)
+BATCHES = (AddManyRequest, GetManyRequest, UpdateManyRequest, DeleteManyRequest)
 
 
 class Timeout:

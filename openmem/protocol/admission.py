@@ -69,7 +69,7 @@ class Admission:
                 f"({embedding.model}).",
                 remedy="Make it with the store's model.",
             )
-        items, most = values.get("items") or values.get("ids"), self._most
+        items, most = values.get("items") or values.get("ids") or values.get("external_ids"), self._most
         if items and most is not None and len(items) > most:
             raise PayloadTooLargeError(f"{len(items)} items; {provider} takes {most}.", remedy="Send fewer.")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .._generated.models import AddManyRequest
+from .._generated.models import AddManyRequest, UpdateManyRequest, UpdateRequest
 from .._generated.verbs import VERB_OF, VERBS, Route, Verb
 from ..errors import InvalidRequestError, NotFoundError
 from ..runtime.ids import is_request_id
@@ -31,7 +31,7 @@ from .messages import (
 )
 from .parameters import read_parameter
 from .strict import Unread
-from .validation import given, made_anew, no_request_id, parse
+from .validation import Addressed, check_address, given, made_anew, no_request_id, parse
 
 Fields = Mapping[str, Any]
 
@@ -39,6 +39,8 @@ LONGEST_TARGET = 7_000
 """Characters of path and query: RFC 9110, 4.1 asks for lines of 8,000; the rest is for where a server's URL begins."""
 _LONGEST_QUOTE = 100
 _SURROGATE = ("a text holds a lone surrogate.", "Decode it as UTF-8 first.")
+_NAMES = frozenset({"id", "external_id"})
+"""What names the memory that a request concerns: one of the two."""
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _ROUTES = sorted(
     (
@@ -70,9 +72,13 @@ def encode_request(request: BaseModel, request_id: str | None = None) -> HTTPReq
     if type(request) not in VERB_OF:
         request = made_anew(request)
     verb = VERB_OF[type(request)]
-    clears = any(route.method == "PATCH" for route in verb.routes)
     own = verb.request.model_fields  # of extensions null travels too
-    fields = {name: value for name, value in given(request).items() if clears or value is not None or name not in own}
+    if isinstance(request, Addressed):
+        check_address(request)
+    kept = own.keys() - _NAMES if isinstance(request, UpdateRequest) else ()
+    fields = {k: v for k, v in given(request).items() if v is not None or k in kept or k not in own}
+    if isinstance(request, (UpdateRequest, UpdateManyRequest)):
+        fields = {name: _whole(value) for name, value in fields.items()}
     try:
         return _plainest(verb, fields, identified(request_id))
     except UnicodeEncodeError:
@@ -83,13 +89,25 @@ def encode_request(request: BaseModel, request_id: str | None = None) -> HTTPReq
 
 def _plainest(verb: Verb, fields: Fields, headers: Pairs) -> HTTPRequest:
     """Write it by the first route that takes it in a short query without objects, or in a body; else by the first."""
-    able = [route for route in verb.routes if route.body or fields.keys() <= route.places.keys()]
+    able = [route for route in verb.routes if _takes(route, fields)]
     for route in able:
         written = _write(route, fields, headers)
         objects = any(isinstance(fields[name], Mapping) for name in fields.keys() & route.places.keys())
         if route.body or not (objects or len(written.target) > LONGEST_TARGET):
             return written
     return _write(able[0], fields, headers)
+
+
+def _takes(route: Route, fields: Fields) -> bool:
+    """Tell whether a route has a place for every field, and names a memory as they do: by id, or by external_id."""
+    return route.places.keys() & _NAMES <= fields.keys() and (route.body or fields.keys() <= route.places.keys())
+
+
+def _whole(value: Any) -> Any:
+    """Write the models in a merge patch as objects, with the nulls in them, which clear."""
+    if isinstance(value, BaseModel):
+        return {name: _whole(each) for name, each in given(value).items()}
+    return [_whole(each) for each in value] if isinstance(value, list) else value
 
 
 def _write(route: Route, fields: Fields, headers: Pairs) -> HTTPRequest:
@@ -153,7 +171,7 @@ def decode_request(message: HTTPRequest) -> tuple[Verb, BaseModel]:
         request = parse(verb.request, fields, strict=True)
     except UnicodeEncodeError:
         raise _invalid(*_SURROGATE) from None
-    if isinstance(request, AddManyRequest):
+    if isinstance(request, (AddManyRequest, UpdateManyRequest)):
         request.items = [Unread(item) if isinstance(item, dict) else item for item in request.items]
     return verb, request
 
@@ -193,6 +211,8 @@ def _from_query(verb: Verb, route: Route, query: Pairs) -> dict[str, Any]:
         if name not in names:
             raise _unknown(name, route, names)
         given.setdefault(names[name], []).append(value)
+    if "external_id" in names.values() and "external_id" not in given:
+        raise _invalid("the query has no external_id.", "Give ?external_id=…, or the id in the path.")
     return {field: read_parameter(field, verb.request.model_fields[field], texts) for field, texts in given.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,43 +21,60 @@ ONE: dict[type[BaseModel], str] = {models.RelatedRequest: "results", models.Hist
 REMEDY = "Report it to the provider: it mixes its users."
 
 
-Asked = tuple[type[BaseModel], str | None, str | None, Sequence[str]]
-"""What was asked for, noted before an adapter has the request: kind, user, id, and the users of a batch."""
+Address = tuple[str | None, str | None, str | None]
+"""What names a memory: user, id and external_id, None where it is not said."""
+Asked = tuple[type[BaseModel], Address, Sequence[Address]]
+"""What was asked for, noted before an adapter has the request: kind, memory, and the memories of a batch."""
 
 
 def asked_by(request: Any) -> Asked:
     """Note a request."""
     values, kind = request.__dict__, type(request)
-    owners = [item.user_id for item in request.items] if kind is models.AddManyRequest else ()
-    return kind, values.get("user_id"), values.get("id"), owners
+    key = None if kind is models.AddRequest else values.get("external_id")
+    return kind, (values.get("user_id"), values.get("id"), key), _BATCHES[kind](request) if kind in _BATCHES else ()
+
+
+def _of_each(request: models.GetManyRequest) -> Sequence[Address]:
+    user_id = request.user_id
+    return [(user_id, each, None) for each in request.ids or ()] or [
+        (user_id, None, each) for each in request.external_ids or ()
+    ]
+
+
+_BATCHES: dict[type[BaseModel], Callable[[Any], Sequence[Address]]] = {
+    models.AddManyRequest: lambda request: [(item.user_id, None, None) for item in request.items],
+    models.UpdateManyRequest: lambda request: [(item.user_id, item.id, item.external_id) for item in request.items],
+    models.GetManyRequest: _of_each,
+}
 
 
 def foreign(asked: Asked, response: Any) -> bool:
     """Tell whether an answer holds anything but what was asked for."""
-    kind, user_id, memory_id, owners = asked
+    kind, address, each = asked
+    user_id = address[0]
     if type(response) is models.MemoryRecord:  # by add, or by a verb that named it
-        return user_id not in (None, response.user_id) or memory_id not in (None, response.id)
+        return not _is_at(address, response)
     if kind in MANY:
         return any(owner != user_id for owner in _owners(response, MANY[kind]))
     if kind in ONE:
         owners = _owners(response, ONE[kind])
-        lost = kind is models.HistoryRequest and all(memory.id != memory_id for memory in response.items)
+        lost = kind is models.HistoryRequest and not any(_is_at(address, memory) for memory in response.items)
         return lost or len({*owners, *([] if user_id is None else [user_id])}) > 1
-    if kind is models.AddManyRequest:
-        return any(_mixed(*pair) for pair in zip(owners, response.results, strict=False))  # the guard counts
+    if kind in _BATCHES:
+        return any(_mixed(*pair) for pair in zip(each, response.results, strict=False))  # the guard counts
     return kind is models.StatsRequest and response.user_id != user_id
 
 
 def withhold(asked: Asked, response: Any) -> None:
     """Take out of an answer what was not asked for; ProviderError where nothing would be left of it."""
-    kind, user_id, _, owners = asked
+    kind, (user_id, _, _), addresses = asked
     if kind in MANY:
         field = MANY[kind]
         owned = zip(getattr(response, field), _owners(response, field), strict=True)
         setattr(response, field, [each for each, owner in owned if owner == user_id])
-    elif kind is models.AddManyRequest:
-        for owner, result in zip(owners, response.results, strict=False):
-            if _mixed(owner, result):
+    elif kind in _BATCHES:
+        for address, result in zip(addresses, response.results, strict=False):
+            if _mixed(address, result):
                 result.id, result.memory, result.error = None, None, _error().detail()
     else:
         raise _error()
@@ -70,8 +87,15 @@ def _owners(response: Any, field: str) -> list[str]:
     return [each.memory.user_id for each in found] if field == "results" else [each.user_id for each in found]
 
 
-def _mixed(user_id: str, result: models.BatchResult) -> bool:
-    return result.memory is not None and result.memory.user_id != user_id
+def _is_at(address: Address, memory: models.MemoryRecord) -> bool:
+    user_id, memory_id, key = address
+    return user_id in (None, memory.user_id) and memory_id in (None, memory.id) and key in (None, memory.external_id)
+
+
+def _mixed(address: Address, result: models.BatchResult) -> bool:
+    if result.memory is not None:
+        return not _is_at(address, result.memory)
+    return address[1] is not None and result.id not in (None, address[1])
 
 
 def _error() -> ProviderError:

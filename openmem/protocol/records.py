@@ -13,7 +13,7 @@ from ..errors import ConflictError, InvalidRequestError
 from .validation import check_size, check_validity
 
 CARRIED = frozenset(AddRequest.model_fields) - {"vector", "on_conflict"}
-PATCHED = frozenset(UpdateRequest.model_fields) - {"id", "user_id", "vector", "if_version"}
+PATCHED = frozenset(UpdateRequest.model_fields) - {"id", "external_id", "user_id", "vector", "if_version"}
 _MUTABLE = ("tags", "supersedes", "source", "metadata")
 
 
@@ -41,6 +41,8 @@ def new_fact(
 def changes_of(request: UpdateRequest) -> dict[str, Any]:
     """List what an update sets in a record; null clears."""
     changes = {name: getattr(request, name) for name in request.model_fields_set & PATCHED}
+    if changes.get("source") is not None:
+        changes["source"] = changes["source"].model_dump(exclude_unset=True)
     return copy.deepcopy(changes | (request.model_extra or {}))
 
 
@@ -53,6 +55,8 @@ def patched(
     PayloadTooLargeError when metadata would be too large.
     """
     fields = memory.model_dump()
+    if _is_new(memory, changes):
+        fields["source"] = None
     fields.update(_merged(fields, name, value) for name, value in changes.items())
     fields = {name: value for name, value in fields.items() if value is not None or name in _BLANK}
     return _next(memory, fields, changes, now=now, embedding_model=embedding_model)
@@ -79,7 +83,14 @@ def repeated(memory: MemoryRecord, request: AddRequest, *, now: datetime, embedd
             fields["archived"] = None
         if memory.valid_to is not None and memory.valid_to <= now:
             fields["valid_to"] = None
+        if _is_new(memory, given):
+            fields["source"] = None
     return _next(memory, fields | given, given, now=now, embedding_model=embedding_model)
+
+
+def _is_new(memory: MemoryRecord, changes: Mapping[str, Any]) -> bool:
+    """Tell whether a change brings another content, of which the old source is not the origin."""
+    return "content" in changes and bool(changes["content"] != memory.content)
 
 
 def _next(
@@ -105,7 +116,7 @@ def _next(
 def _merged(fields: Mapping[str, Any], name: str, value: Any) -> tuple[str, Any]:
     if name == "supersedes" and value is not None:
         return name, list(dict.fromkeys([*(fields[name] or ()), *value]))
-    if name == "metadata" or name.startswith("x-"):
+    if name in ("metadata", "source") or name.startswith("x-"):
         return name, merge(fields.get(name), value)
     return name, value
 

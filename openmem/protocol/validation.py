@@ -15,7 +15,12 @@ from .._generated.bounds import MAX_METADATA_BYTES, MAX_METADATA_DEPTH, MAX_META
 from .._generated.models import (
     AddRequest,
     ContextRequest,
+    DeleteRequest,
+    GetManyRequest,
+    GetRequest,
+    HistoryRequest,
     ListRequest,
+    RelatedRequest,
     RememberRequest,
     SearchRequest,
     StatsRequest,
@@ -27,7 +32,9 @@ from . import filters
 from .strict import read_model
 
 Request = TypeVar("Request", bound=BaseModel)
-_CHECKED_APART = ("filter", "items", "ids")
+Addressed = GetRequest | UpdateRequest | DeleteRequest | RelatedRequest | HistoryRequest
+"""Requests that concern one memory, named by its id or by its external_id and user."""
+_CHECKED_APART = ("filter", "items", "ids", "external_ids")
 LARGE = 2_000
 """Values that are checked in a few milliseconds."""
 LARGEST = 3.4028235677973366e38
@@ -163,12 +170,30 @@ def _to_utc(name: str, value: datetime) -> datetime:
         raise InvalidRequestError(f"{name} is out of range in UTC.", remedy="Use a year from 2 to 9998.") from None
 
 
+def check_address(request: Addressed) -> None:
+    """Refuse a request that does not name its memory in just one way, or names it by a key of no user."""
+    _check_names("id", request.id, "external_id", request.external_id, request.user_id)
+
+
+def _check_many(request: GetManyRequest) -> None:
+    _check_names("ids", request.ids, "external_ids", request.external_ids, request.user_id)
+
+
+def _check_names(id_name: str, id_: Any, key_name: str, key: Any, user_id: str | None) -> None:
+    if (id_ is None) == (key is None):
+        said = "neither is" if id_ is None else "both are"
+        raise InvalidRequestError(f"{id_name} and {key_name}: {said} given.", remedy="Give one of the two.")
+    if key is not None and user_id is None:
+        raise InvalidRequestError(f"{key_name} without user_id.", remedy="Name the user whose key it is.")
+
+
 def _check_add(request: AddRequest) -> None:
     check_validity(request.valid_from, request.valid_to)
     _check_written(request)
 
 
 def _check_update(request: UpdateRequest) -> None:
+    check_address(request)
     if request.content is None and "content" in request.model_fields_set:
         raise InvalidRequestError("content cannot be cleared.", remedy="Give new content, or delete the memory.")
     if request.vector is not None and request.content is None:
@@ -246,6 +271,8 @@ def _check_search(request: SearchRequest) -> None:
 _RULES: dict[type[BaseModel], Callable[[Any], None]] = {
     AddRequest: _check_add,
     UpdateRequest: _check_update,
+    **dict.fromkeys((GetRequest, DeleteRequest, RelatedRequest, HistoryRequest), check_address),
+    GetManyRequest: _check_many,
     RememberRequest: _check_remember,
     ListRequest: _check_filter,
     ContextRequest: _check_filter,

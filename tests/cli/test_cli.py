@@ -162,6 +162,15 @@ def test_what_is_added_is_found_read_changed_and_gone(store):
     assert run("related", added, "-u", "alice").code == 0
     assert "add" in {each["action"] for each in run("audit", "-u", "alice").json}
     assert "search" in run("capabilities").json["verbs"]
+    keyed = run("add", "Likes jazz", "-u", "alice", "--external-id", "a/music").json["id"]
+    key = ("--external-id", "a/music", "-u", "alice")
+    assert run("get", *key).json["id"] == keyed
+    assert run("update", *key, "--source", '{"app": "mail"}').json["source"] == {"app": "mail"}
+    assert [each["id"] for each in run("history", *key).json] == [keyed]
+    assert run("related", *key).code == 0
+    assert run("delete", *key).json == {"external_id": "a/music"}
+    assert run("get", *key).code == 1
+    assert run("get", keyed, *key).code == run("get", "--external-id", "a/music").code == run("get").code == 2
     assert run("delete", added).json == {"id": added}
     assert run("delete", added).code == 1
 

@@ -37,6 +37,8 @@ def test_every_verb_is_answered_with_its_response_model(memory: Memory) -> None:
         "add": {"content": "x", "user_id": "u"},
         "add_many": {"items": [{"content": "x", "user_id": "u"}]},
         "delete": {"id": memory.add("y", "u").id},
+        "get_many": {"ids": ["none"]},
+        "update_many": {"items": [{"id": "none"}]},
         "delete_many": {"ids": ["none"]},
         "search": {"query": "tea", "user_id": "u"},
         "context": {"query": "tea", "user_id": "u"},

@@ -62,18 +62,20 @@ class Flaky:
 
 
 ANSWERS: dict[str, Any] = {
-    "get": record(),
+    "get": record(external_id="key"),
     "list": models.MemoryPage(items=[]),
     "search": models.SearchResponse(results=[]),
     "context": models.ContextBlock(text="", citations=[], token_count=0),
     "audit": models.AuditResponse(entries=[]),
     "related": models.SearchResponse(results=[]),
-    "history": models.HistoryResponse(items=[record()]),
+    "history": models.HistoryResponse(items=[record(external_id="key")]),
     "stats": models.Stats(user_id="u", total=0, current=0),
     "add": record(),
-    "update": record(),
+    "update": record(external_id="key"),
     "delete": None,
     "add_many": models.BatchResponse(results=[models.BatchResult(id="m1")]),
+    "get_many": models.BatchResponse(results=[models.BatchResult(id="m1", memory=record())]),
+    "update_many": models.BatchResponse(results=[models.BatchResult(id="m1", memory=record())]),
     "delete_many": models.BatchResponse(results=[models.BatchResult(id="m1")]),
     "remember": models.RememberResponse(items=[]),
 }
@@ -90,10 +92,12 @@ CALLS: dict[str, Callable[[Memory], Any]] = {
     "update": lambda memory: memory.update("m1", content="x"),
     "delete": lambda memory: memory.delete("m1"),
     "add_many": lambda memory: memory.add_many([{"content": "x"}], user_id="u"),
+    "get_many": lambda memory: memory.get_many(["m1"]),
+    "update_many": lambda memory: memory.update_many([{"id": "m1", "content": "x"}]),
     "delete_many": lambda memory: memory.delete_many(["m1"]),
     "remember": lambda memory: memory.remember([{"role": "user", "content": "x"}], "u"),
 }
-WRITES = {"add", "update", "delete", "add_many", "delete_many", "remember"}
+WRITES = {"add", "update", "delete", "add_many", "update_many", "delete_many", "remember"}
 
 
 def test_reads_and_writes_are_all_the_verbs() -> None:
@@ -104,7 +108,8 @@ def test_reads_and_writes_are_all_the_verbs() -> None:
 
 def _flaky(verb: str, *failures: Exception, **options: Any) -> tuple[Memory, Flaky]:
     flaky = Flaky(*failures, answer=ANSWERS[verb])
-    return Memory(Remote(**{"add": unreachable, verb: flaky}), **options), flaky  # add_many is of what add takes
+    items = {"add": unreachable, "update": unreachable}  # batches are of what these take
+    return Memory(Remote(**{**items, verb: flaky}), **options), flaky
 
 
 @pytest.mark.parametrize("verb", sorted(CALLS))
@@ -363,6 +368,9 @@ def _use_everything(memory: Memory) -> None:
     memory.capabilities()
     memory.delete(stored.id)
     memory.add_many([{"content": SECRET}, {"content": "", "x": SECRET}], user_id=SECRET)
+    memory.get_many([SECRET])
+    memory.get_many(external_ids=[SECRET], user_id=SECRET)
+    memory.update_many([{"id": SECRET, "content": SECRET}], user_id=SECRET)
     memory.delete_many([SECRET])
 
 
@@ -513,6 +521,7 @@ ALL = MemoryAdapter(embedding=EMBEDDING).features()
 VALUES: dict[str, Any] = {
     "supersedes": ["m1"],
     "external_id": "key",
+    "external_ids": ["key"],
     "if_version": 1,
     "archived": True,
     "pinned": False,
@@ -538,6 +547,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "context": {"query": "x", "user_id": "u"},
     "audit": {"user_id": "u"},
     "add_many": {"items": [{"content": "x", "user_id": "u"}]},
+    "get_many": {"ids": ["m1"]},
+    "update_many": {"items": [{"id": "m1", "content": "x"}]},
     "delete_many": {"ids": ["m1"]},
     "related": {"id": "m1"},
     "history": {"id": "m1"},
@@ -556,6 +567,13 @@ def test_every_need_has_a_value_and_a_verb() -> None:
     assert set(VALUES) == set(NEEDS) == {field for _, field in ROWS}
 
 
+def _with(verb: str, field: str) -> dict[str, Any]:
+    """Arguments of a verb with a field; a key is in the place of an id, and of some user."""
+    keyed = field in ("external_id", "external_ids") and verb != "add"
+    arguments = {name: value for name, value in REQUIRED[verb].items() if not (keyed and name in ("id", "ids"))}
+    return {**arguments, field: VALUES[field], **({"user_id": "u"} if keyed else {})}
+
+
 def _without(feature: str) -> list[models.CapabilityFeatures]:
     """All features but one, in each way of not having it."""
     absent = [None, "none"] if feature in ("scopes", "filters") else [None, False]
@@ -564,7 +582,7 @@ def _without(feature: str) -> list[models.CapabilityFeatures]:
 
 @pytest.mark.parametrize(("verb", "field"), ROWS)
 def test_a_field_without_its_feature_is_refused_before_the_adapter(verb: str, field: str) -> None:
-    arguments = {**REQUIRED[verb], field: VALUES[field]}
+    arguments = _with(verb, field)
     for features in _without(NEEDS[field]):
         adapter = trap(features)
         with pytest.raises(UnsupportedCapabilityError) as caught:
@@ -577,7 +595,7 @@ def test_a_field_without_its_feature_is_refused_before_the_adapter(verb: str, fi
 @pytest.mark.parametrize(("verb", "field"), ROWS)
 def test_a_field_with_its_feature_reaches_the_adapter(verb: str, field: str) -> None:
     adapter = Scripted(ALL, **{verb: lambda request: ANSWERS[verb]})
-    getattr(Memory(adapter), verb)(**{**REQUIRED[verb], field: VALUES[field]})
+    getattr(Memory(adapter), verb)(**_with(verb, field))
     (request,) = adapter.reached
     assert getattr(request, field) == VALUES[field]
 
@@ -668,7 +686,7 @@ def test_what_just_fits_passes() -> None:
 # --- emulate ----------------------------------------------------------------------------------------------------
 
 CORE = ("add", "get", "list", "search", "delete")
-EMULATED = ["context", "add_many", "delete_many", "related", "stats"]
+EMULATED = ["context", "add_many", "get_many", "delete_many", "related", "stats"]
 
 
 class Minimal(Adapter):

@@ -27,8 +27,11 @@ def _mixing(*memories: models.MemoryRecord) -> Scripted:
         history=lambda request: models.HistoryResponse(items=[*memories]),
         stats=lambda request: models.Stats(user_id=memories[-1].user_id, total=1, current=1),
         remember=lambda request: models.RememberResponse(items=[*memories]),
-        add_many=lambda request: models.BatchResponse(
-            results=[models.BatchResult(id=memory.id, memory=memory) for memory in memories]
+        **dict.fromkeys(
+            ("add_many", "get_many", "update_many"),
+            lambda request: models.BatchResponse(
+                results=[models.BatchResult(id=memory.id, memory=memory) for memory in memories]
+            ),
         ),
     )
 
@@ -77,6 +80,37 @@ def test_an_item_of_a_batch_that_came_to_another_user_fails_alone() -> None:
     assert (second.id, second.memory, second.error.code) == (None, None, "provider_error")
 
 
+@pytest.mark.parametrize(
+    ("verb", "named"),
+    [
+        ("get_many", {"ids": ["m1", "m2", "m3"]}),
+        ("get_many", {"external_ids": ["k1", "k2", "k3"]}),
+        ("update_many", {"items": [{"id": "m1"}, {"id": "m2"}, {"id": "m3"}]}),
+        ("update_many", {"items": [{"external_id": "k1"}, {"external_id": "k2"}, {"external_id": "k3"}]}),
+    ],
+)
+def test_an_item_answered_with_another_memory_than_it_names_fails_alone(verb: str, named: dict[str, Any]) -> None:
+    mine, other = record("m1", external_id="k1"), record("m7", external_id="k7")
+    adapter = _mixing(mine, record("m2", user_id="v", external_id="k2"), other)
+    first, *rest = getattr(Memory(adapter).for_user("u"), verb)(**named)
+    assert (first.id, first.error) == ("m1", None)
+    for result in rest:
+        assert (result.id, result.memory) == (None, None)
+        assert result.error.code == "provider_error"
+
+
+@pytest.mark.parametrize("verb", ["get", "update", "history", "related"])
+def test_a_verb_by_key_answers_with_the_memory_of_that_key_and_user(verb: str) -> None:
+    fields = {"external_id": "k1", **({"kind": "fact"} if verb == "update" else {})}
+    wrong = [record("m1", external_id="k1", user_id="v")]
+    if verb != "related":  # whose answer is of other memories
+        wrong += [record("m1", external_id="k2"), record("m1")]
+    for each in wrong:
+        with pytest.raises(ProviderError, match="another memory"):
+            getattr(Memory(_mixing(each)).for_user("u"), verb)(**fields)
+    assert getattr(Memory(_mixing(record("m1", external_id="k1"))).for_user("u"), verb)(**fields)
+
+
 NOBODY: list[Any] = [None, 7, 0, True, b"u", ["u"], "", " ", "\t\n", "\u2003", "x" * 257, "a\x00b", "\ud800"]
 
 
@@ -108,6 +142,8 @@ def test_every_verb_of_a_bound_view_names_its_user() -> None:
         "stats": {},
         "remember": {"messages": [{"role": "user", "content": "x"}]},
         "add_many": {"items": [{"content": "x"}]},
+        "get_many": {"ids": ["m1"]},
+        "update_many": {"items": [{"id": "m1", "kind": "fact"}]},
     }
     for verb, fields in calls.items():
         getattr(view, verb)(**fields)

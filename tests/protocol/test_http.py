@@ -37,7 +37,9 @@ CHARACTERS = st.one_of(
     st.characters(exclude_categories=["Cs"]), st.sampled_from("/?#%&=+.,;:\\\"' \t\r\n{}\x00\x85é漢😀")
 )
 TEXT = st.text(CHARACTERS, min_size=1, max_size=30).filter(str.strip)
-IDS = TEXT | st.sampled_from([".", "..", "search", "batch", "delete", "memories", "a/../b", "%2e%2e", "%", "{id}"])
+IDS = TEXT | st.sampled_from(
+    [".", "..", "search", "by-external-id", "batch", "delete", "memories", "a/../b", "%2e%2e", "%", "{id}"]
+)
 SCOPES = st.lists(st.text(CHARACTERS, min_size=1, max_size=9).map(lambda s: re.sub(r"[/*]", "_", s)), min_size=1).map(
     "/".join
 )
@@ -52,6 +54,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "id": IDS,
     "user_id": IDS,
     "ids": st.lists(IDS, min_size=1, max_size=4),
+    "external_id": IDS,
+    "external_ids": st.lists(IDS, max_size=4),
     "items": st.lists(st.fixed_dictionaries({"content": TEXT, "metadata": OBJECTS}), min_size=1, max_size=3),
     "messages": st.lists(st.fixed_dictionaries({"role": TEXT, "content": TEXT, "x": VALUES}), min_size=1, max_size=3),
     "scope": SCOPES,
@@ -67,9 +71,10 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("valid_from", "valid_to", "since", "until", "as_of"), MOMENTS),
     **dict.fromkeys(("pinned", "archived"), st.booleans()),
     **dict.fromkeys(("limit", "token_budget", "if_version"), st.integers(1, 100)),
-    **dict.fromkeys(("content", "query", "tag", "app", "kind", "session", "external_id", "cursor"), TEXT),
+    **dict.fromkeys(("content", "query", "tag", "app", "kind", "session", "cursor"), TEXT),
 }
 CLEARED = ("scope", "tags", "confidence", "valid_to", "supersedes", "metadata", "kind", "importance", "session")
+SOURCES = st.fixed_dictionaries({}, optional={"app": st.none() | TEXT, "ref": st.none() | TEXT, "x": VALUES})
 
 
 @st.composite
@@ -77,8 +82,17 @@ def requests(draw: st.DrawFn, verb: str) -> BaseModel:
     """Make a request of a verb, of any of its fields."""
     fields = VERBS[verb].request.model_fields
     chosen = {name: FIELDS[name] for name in fields if fields[name].is_required() or draw(st.booleans())}
+    if {"id", "external_id"} <= fields.keys() or {"ids", "external_ids"} <= fields.keys():  # exactly one of the two
+        one, other = draw(
+            st.permutations([name for name in ("id", "ids", "external_id", "external_ids") if name in fields])
+        )
+        chosen[one] = FIELDS[one]
+        chosen.pop(other, None)
+        if one.startswith("external"):
+            chosen["user_id"] = FIELDS["user_id"]
     if verb == "update":
         chosen = {name: st.none() | value if name in CLEARED else value for name, value in chosen.items()}
+        chosen |= {name: st.none() | SOURCES for name in chosen.keys() & {"source"}}
     values = {name: draw(value) for name, value in chosen.items()}
     if verb in ("add", "update"):
         values |= draw(st.dictionaries(TEXT.map("x-{}".format), VALUES, max_size=2))
@@ -121,6 +135,10 @@ def test_every_route_is_reached_and_is_as_the_spec_has_it(verb: str, number: int
     required = {n: f for n, f in VERBS[verb].request.model_fields.items() if f.is_required()} | (
         {"query": None} if "query" in route.places else {"vector": None} if verb == "search" else {}
     )
+    named = {name: None for name in ("id", "external_id") if name in route.places}
+    required |= (
+        named | ({"user_id": None} if "external_id" in named else {}) | ({"ids": None} if verb == "get_many" else {})
+    )
     plain = {"items": [{}], "ids": ["m1"], "messages": [{"role": "user", "content": "Hi"}], "vector": [1.0]}
     message = encode_request(build(verb, {name: plain.get(name, "m1") for name in required}))
     assert (message.method, message.path) == (route.method, route.path.replace("{id}", "m1"))
@@ -150,6 +168,55 @@ GOLDEN = [
     ("get", {"id": "x", "user_id": "a\r\nX-Api-Key: b"}, "GET /memories/x", {"X-User-Id": "a%0D%0AX-Api-Key: b"}, None),
     ("get", {"id": ".."}, "GET /memories/%2E%2E", {}, None),
     ("get", {"id": "search"}, "GET /memories/%73%65%61%72%63%68", {}, None),
+    (
+        "get",
+        {"id": "by-external-id"},
+        f"GET /memories/{''.join(f'%{byte:02X}' for byte in b'by-external-id')}",
+        {},
+        None,
+    ),
+    (
+        "get",
+        {"external_id": "a/../b?c", "user_id": "u"},
+        "GET /memories/by-external-id?external_id=a%2F..%2Fb%3Fc",
+        {"X-User-Id": "u"},
+        None,
+    ),
+    (
+        "update",
+        {"external_id": "k", "user_id": "u", "source": {"app": None, "ref": "r"}},
+        "PATCH /memories/by-external-id?external_id=k",
+        {"X-User-Id": "u"},
+        {"source": {"app": None, "ref": "r"}},
+    ),
+    (
+        "delete",
+        {"external_id": "k", "user_id": "u", "if_version": 3},
+        "DELETE /memories/by-external-id?external_id=k&if_version=3",
+        {"X-User-Id": "u"},
+        None,
+    ),
+    (
+        "history",
+        {"external_id": "k", "user_id": "u"},
+        "GET /memories/by-external-id/history?external_id=k",
+        {"X-User-Id": "u"},
+        None,
+    ),
+    (
+        "get_many",
+        {"external_ids": ["k", ".."], "user_id": "u"},
+        "POST /memories/get",
+        {},
+        {"external_ids": ["k", ".."], "user_id": "u"},
+    ),
+    (
+        "update_many",
+        {"items": [{"id": "m", "kind": None, "if_version": 2}, {"external_id": "k", "source": {"app": None}}]},
+        "POST /memories/update",
+        {},
+        {"items": [{"id": "m", "kind": None, "if_version": 2}, {"external_id": "k", "source": {"app": None}}]},
+    ),
     ("delete", {"id": "m", "if_version": 3}, "DELETE /memories/m?if_version=3", {}, None),
     ("update", {"id": "m", "user_id": "u", "scope": None}, "PATCH /memories/m", {"X-User-Id": "u"}, {"scope": None}),
     ("update", {"id": "m", "valid_to": NOW}, "PATCH /memories/m", {}, {"valid_to": "2026-01-31T12:00:00.123456Z"}),

@@ -49,6 +49,8 @@ VALID: dict[str, dict[str, Any]] = {
     "context": {"query": "q", "user_id": "u"},
     "audit": {"user_id": "u"},
     "add_many": {"items": [{"content": "c", "user_id": "u"}]},
+    "get_many": {"ids": ["m"]},
+    "update_many": {"items": [{"id": "m"}]},
     "delete_many": {"ids": ["m"]},
     "related": {"id": "m"},
     "history": {"id": "m"},
@@ -591,9 +593,8 @@ def test_metadata_of_any_shape_is_kept_or_refused(value: Any) -> None:
         ("add", "version", "x-"),
         ("add", "embedding_model", "x-"),
         ("update", "superseded_by", "'supersedes'"),
-        ("update", "valid_from", "'valid_to'"),
+        ("update", "on_conflict", "x-"),
         ("update", "importanc", "'importance'"),
-        ("update", "external_id", "x-"),
     ],
 )
 def test_unknown_fields_are_refused(verb: str, name: str, near: str) -> None:
@@ -865,10 +866,32 @@ def test_a_request_with_an_unknown_field_cannot_be_made(verb: str) -> None:
 @pytest.mark.parametrize("verb", VALID)
 def test_a_request_without_what_it_needs_cannot_be_made(verb: str) -> None:
     needed = [name for name, info in VERBS[verb].request.model_fields.items() if info.is_required()]
-    assert needed
-    for name in needed:
-        with pytest.raises(InvalidRequestError, match=f"{name} is missing"):
-            build(verb, {key: value for key, value in VALID[verb].items() if key != name})
+    named = [name for name in ("id", "ids") if name in VALID[verb] and name not in needed]
+    assert needed or named
+    for name in (*needed, *named):
+        why = f"{name} and external_{name}: neither is given" if name in named else f"{name} is missing"
+        with pytest.raises(InvalidRequestError, match=why):
+            check(build(verb, {key: value for key, value in VALID[verb].items() if key != name}))
+
+
+@pytest.mark.parametrize("verb", ["get", "update", "delete", "related", "history"])
+def test_a_memory_is_named_in_one_way(verb: str) -> None:
+    for fields, why in (
+        ({"id": None}, "neither is given"),
+        ({"external_id": "k"}, "both are given"),
+        ({"external_id": "k", "user_id": "u"}, "both are given"),
+        ({"id": None, "external_id": "k"}, "external_id without user_id"),
+    ):
+        assert why in str(refused_everywhere(ask(verb, **fields)))
+
+
+def test_many_memories_are_named_in_one_way() -> None:
+    for fields, why in (
+        ({"ids": None}, "neither is given"),
+        ({"external_ids": []}, "both are given"),
+        ({"ids": None, "external_ids": ["k"]}, "external_ids without user_id"),
+    ):
+        assert why in str(refused_everywhere(ask("get_many", **fields)))
 
 
 # --- anything at all ----------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Backends with one planted defect each, taken from real ones, and the clauses that must notice it."""
 
-from . import changes, concurrency, content, cuts, filtering, folding, listing, search, states, users, verbs
+from . import changes, concurrency, content, cuts, filtering, folding, keys, listing, search, states, users, verbs
 from .base import SABOTEURS, Saboteur
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "cuts",
     "filtering",
     "folding",
+    "keys",
     "listing",
     "search",
     "states",

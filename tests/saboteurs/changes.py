@@ -13,7 +13,7 @@ from openmem.protocol import records
 from .base import KeepsTheDead, MemoryAdapter, but, plant
 
 
-class _BendsChange(MemoryAdapter):
+class BendsChange(MemoryAdapter):
     def changed(self, old, new, request):
         raise NotImplementedError
 
@@ -29,39 +29,39 @@ class _BendsChange(MemoryAdapter):
 
 
 @plant("UPD-5")
-class UpdatedAtFrozen(_BendsChange):  # survived LangGraph's own tests
+class UpdatedAtFrozen(BendsChange):  # survived LangGraph's own tests
     def changed(self, old, new, request):
         return but(new, updated_at=old.updated_at)
 
 
 @plant("UPD-5")
-class VersionFrozen(_BendsChange):
+class VersionFrozen(BendsChange):
     def changed(self, old, new, request):
         return but(new, version=old.version)
 
 
 @plant("UPD-1")
-class AbsentFieldsCleared(_BendsChange):
+class AbsentFieldsCleared(BendsChange):
     def changed(self, old, new, request):
         absent = {"tags", "kind", "importance", "confidence"} - request.model_fields_set
         return but(new, **dict.fromkeys(absent))
 
 
 @plant("UPD-1")
-class NullIsIgnored(_BendsChange):
+class NullIsIgnored(BendsChange):
     def changed(self, old, new, request):
         nulls = [name for name in ("tags", "kind", "importance") if name in request.model_fields_set]
         return but(new, **{name: getattr(old, name) for name in nulls if getattr(request, name) is None})
 
 
 @plant("UPD-2")
-class MetadataReplaced(_BendsChange):
+class MetadataReplaced(BendsChange):
     def changed(self, old, new, request):
         return but(new, metadata=request.metadata) if request.metadata is not None else None
 
 
 @plant("UPD-2")
-class MetadataMergedAtTheTopOnly(_BendsChange):
+class MetadataMergedAtTheTopOnly(BendsChange):
     def changed(self, old, new, request):
         if request.metadata is None:
             return None
@@ -70,7 +70,7 @@ class MetadataMergedAtTheTopOnly(_BendsChange):
 
 
 @plant("UPD-3")
-class SupersedesReplaced(_BendsChange):
+class SupersedesReplaced(BendsChange):
     def changed(self, old, new, request):
         return but(new, supersedes=request.supersedes) if request.supersedes else None
 
@@ -207,7 +207,7 @@ class DeletesByContent(MemoryAdapter):
 
 
 @plant("UPD-1")
-class UpdateSortsTags(_BendsChange):
+class UpdateSortsTags(BendsChange):
     def changed(self, old, new, request):
         return but(new, tags=sorted(request.tags)) if request.tags else None
 
