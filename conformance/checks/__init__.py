@@ -15,6 +15,7 @@ GROUPS = (
     "supersession",
     "update",
     "deletion",
+    "erasure",
     "listing",
     "search",
     "filters",

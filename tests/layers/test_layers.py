@@ -76,6 +76,7 @@ ANSWERS: dict[str, Any] = {
     "add_many": models.BatchResponse(results=[models.BatchResult(id="m1")]),
     "delete_many": models.BatchResponse(results=[models.BatchResult(id="m1")]),
     "remember": models.RememberResponse(items=[]),
+    "erase": models.EraseResponse(count=0, dry_run=True, unreached=[]),
 }
 CALLS: dict[str, Callable[[Memory], Any]] = {
     "get": lambda memory: memory.get("m1"),
@@ -92,8 +93,9 @@ CALLS: dict[str, Callable[[Memory], Any]] = {
     "add_many": lambda memory: memory.add_many([{"content": "x"}], user_id="u"),
     "delete_many": lambda memory: memory.delete_many(["m1"]),
     "remember": lambda memory: memory.remember([{"role": "user", "content": "x"}], "u"),
+    "erase": lambda memory: memory.erase("u", all=True),
 }
-WRITES = {"add", "update", "delete", "add_many", "delete_many", "remember"}
+WRITES = {"add", "update", "delete", "add_many", "delete_many", "remember", "erase"}
 
 
 def test_reads_and_writes_are_all_the_verbs() -> None:
@@ -364,6 +366,7 @@ def _use_everything(memory: Memory) -> None:
     memory.delete(stored.id)
     memory.add_many([{"content": SECRET}, {"content": "", "x": SECRET}], user_id=SECRET)
     memory.delete_many([SECRET])
+    memory.erase(SECRET, scope=SECRET, tag=SECRET, filter={"metadata.key": SECRET})
 
 
 VERBS_USED = set(VERBS) - {"remember"}
@@ -514,6 +517,7 @@ VALUES: dict[str, Any] = {
     "supersedes": ["m1"],
     "external_id": "key",
     "if_version": 1,
+    "chain": True,
     "archived": True,
     "pinned": False,
     "metadata": {"a": 1},
@@ -543,6 +547,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "history": {"id": "m1"},
     "stats": {"user_id": "u"},
     "remember": {"messages": [{"role": "user", "content": "x"}], "user_id": "u"},
+    "erase": {"user_id": "u", "tag": "t"},
 }
 ROWS = [
     (verb, field)
@@ -559,6 +564,8 @@ def test_every_need_has_a_value_and_a_verb() -> None:
 def _without(feature: str) -> list[models.CapabilityFeatures]:
     """All features but one, in each way of not having it."""
     absent = [None, "none"] if feature in ("scopes", "filters") else [None, False]
+    if feature == "supports_chain_delete":  # which is made of supersession where it is not there
+        return [ALL.model_copy(update={feature: value, "supports_supersession": value}) for value in absent]
     return [ALL.model_copy(update={feature: value}) for value in absent]
 
 
@@ -668,7 +675,7 @@ def test_what_just_fits_passes() -> None:
 # --- emulate ----------------------------------------------------------------------------------------------------
 
 CORE = ("add", "get", "list", "search", "delete")
-EMULATED = ["context", "add_many", "delete_many", "related", "stats"]
+EMULATED = ["context", "add_many", "delete_many", "related", "stats", "erase"]
 
 
 class Minimal(Adapter):
