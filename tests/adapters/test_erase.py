@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from openmem import ConflictError, InvalidRequestError, Memory, NotFoundError
+from openmem import ConflictError, InvalidRequestError, Memory, NotFoundError, ProviderError
+from openmem.adapters.kit.remote import RemoteAdapter
 from openmem.client.bound import UserMemory
 
 STATES = ["superseded", "expired", "upcoming", "archived"]
@@ -166,3 +167,26 @@ def test_a_bound_of_time_is_held(memory: Memory) -> None:
     assert user.erase(until=between - timedelta(microseconds=1), dry_run=False).count == 1
     assert left(user) == ["second"]
     assert first.created_at < between
+
+
+def test_an_erase_that_ends_half_way_says_how_many_are_erased(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = memory.adapter
+    if not isinstance(adapter, RemoteAdapter) or adapter.name == "postgres":
+        pytest.skip("it erases all or nothing")
+    monkeypatch.setattr(type(adapter), "batch", 4)
+    memory.add_many([{"content": f"fact {number}"} for number in range(10)], user_id="u")
+    transaction, begun = type(adapter).transaction, []
+
+    def failing(self: Any, users: Any) -> Any:
+        begun.append(users)
+        if len(begun) == 3:
+            raise ProviderError("no more.", written="nothing")
+        return transaction(self, users)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(adapter), "transaction", failing)
+        with pytest.raises(ProviderError, match="8 memories are erased") as caught:
+            memory.erase("u", all=True, dry_run=False)
+    assert caught.value.written == "part"
+    assert memory.stats("u").total == 2
+    assert memory.erase("u", all=True, dry_run=False).count == 2
