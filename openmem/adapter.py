@@ -198,6 +198,10 @@ class Adapter:
         """Delete many."""
         raise self._unsupported("delete_many")
 
+    async def erase(self, request: models.EraseRequest) -> models.EraseResponse:
+        """Erase what is selected, whatever its state, and all that is kept of it; only count it in a dry run."""
+        raise self._unsupported("erase")
+
     async def related(self, request: models.RelatedRequest) -> models.SearchResponse:
         """Return the nearest memories of the same user."""
         raise self._unsupported("related")

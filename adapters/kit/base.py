@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,8 @@ class NativeAdapter(Adapter):
 
     durable: ClassVar[bool] = True
     """Whether what was acknowledged outlives the client that wrote it, and other clients see it."""
+    unreached: ClassVar[Sequence[str]] = ()
+    """Where something of what was erased may be left that this backend cannot reach; one sentence each."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -43,6 +46,7 @@ class NativeAdapter(Adapter):
             supports_e2e=False,
             supports_audit=True,
             supports_supersession=True,
+            supports_chain_delete=True,
             supports_if_version=True,
             supports_external_id=True,
             external_id_lookup="native",
@@ -63,6 +67,15 @@ class NativeAdapter(Adapter):
         if self.embedding is None:
             raise ConfigurationError("no embedder is configured.", remedy="Name one with embedder=….")
         return self.embedding
+
+    async def scrub(self) -> Sequence[str]:
+        """Overwrite what the engine holds of what was deleted; say, one sentence each, what could not be."""
+        return ()
+
+    async def erased(self, request: models.EraseRequest, count: int) -> models.EraseResponse:
+        """Answer an erase that is done, or that was only tried."""
+        left = () if request.dry_run else await self.scrub()
+        return models.EraseResponse(count=count, dry_run=request.dry_run, unreached=[*left, *self.unreached])
 
     def scores(self) -> models.ScoreKinds:
         """Say what kind of score each mode gives."""

@@ -6,12 +6,14 @@ Each rule reads all it needs before it writes anything, so that a refused change
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from openmem._generated import models
 from openmem.errors import ConflictError, InvalidRequestError, NotFoundError, OMPError
 from openmem.protocol import records
 from openmem.protocol.clock import Clock
+from openmem.protocol.filters import Predicate
 from openmem.protocol.validation import Addressed
 from openmem.runtime.calls import CURRENT
 
@@ -55,9 +57,12 @@ class Rules:
         return self._change(store, memory, changed, request.vector, "update")
 
     def delete(self, request: models.DeleteRequest, store: Records) -> str:
-        """Delete a memory, free what it superseded and take it off its successor's list."""
+        """Delete a memory, free what it superseded and take it off its successor's list; or its whole chain."""
         memory = sought(store, request)
         records.check_version(memory, request.if_version)
+        if request.chain:
+            self._delete_chain(chain_of(store, memory), store)
+            return memory.id
         freed = _superseded(store, memory.id, memory.supersedes or ())
         successor = store.get(memory.superseded_by) if memory.superseded_by else None
         store.remove(memory)
@@ -65,6 +70,18 @@ class Rules:
         _leave(store, successor, memory.id)
         store.log(memory.user_id, self.entry("delete", memory))
         return memory.id
+
+    def _delete_chain(self, chain: Memories, store: Records) -> None:
+        for memory in chain:  # whose links are all among themselves
+            store.remove(memory)
+            store.log(memory.user_id, self.entry("delete", memory))
+
+    def erase_item(self, request: models.DeleteRequest, selected: Predicate, store: Records) -> models.BatchResult:
+        """Delete a memory that was found to be selected; nothing where it is gone, or selected no more."""
+        with suppress(NotFoundError):
+            if selected(sought(store, request)):
+                return models.BatchResult(id=self.delete(request, store))
+        return models.BatchResult()
 
     def add_item(self, item: models.AddRequest, store: Records) -> models.BatchResult:
         """Add one item of a batch, alone in its failure."""
@@ -169,6 +186,18 @@ def unknown(memory_id: str) -> NotFoundError:
 def linked(memory: models.MemoryRecord) -> list[str]:
     """Name the neighbours of a memory in its supersession chain."""
     return [*(memory.supersedes or ()), *([memory.superseded_by] if memory.superseded_by else ())]
+
+
+def chain_of(store: Records, memory: models.MemoryRecord) -> Memories:
+    """Read the supersession chain that a memory belongs to, itself first."""
+    chain, waiting = {memory.id: memory}, [memory]
+    while waiting:
+        for each in linked(waiting.pop()):
+            other = store.get(each) if each not in chain else None
+            if other is not None and other.user_id == memory.user_id:
+                chain[other.id] = other
+                waiting.append(other)
+    return list(chain.values())
 
 
 def replaceable(store: Records, successor: models.MemoryRecord, ids: Sequence[str]) -> Memories:

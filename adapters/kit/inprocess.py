@@ -82,6 +82,24 @@ class InProcessAdapter(NativeAdapter):
         requests = [models.DeleteRequest.model_construct(id=each, user_id=request.user_id) for each in request.ids]
         return await self._batches(requests, self.rules.delete_item)
 
+    async def erase(self, request: models.EraseRequest) -> models.EraseResponse:
+        """Erase all that is selected in one transaction; in a dry run only count it."""
+
+        def work(store: Store) -> int:
+            selected = selection.predicate(selection.in_every_state(request), self.clock())
+            found = filter(selected, store.newest_first(request.user_id, None, request.since, request.until))
+            ids = [memory.id for memory in found]
+            if request.dry_run:
+                _log_read(store, request.user_id, self.rules.entry("erase", scope=request.scope))
+                return len(ids)
+            for each in ids:
+                self.rules.delete(models.DeleteRequest.model_construct(id=each, user_id=request.user_id), store)
+            if request.audit:
+                store.forget(request.user_id)
+            return len(ids)
+
+        return await self.erased(request, await self.transact(work, write=not request.dry_run))
+
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page, found by walking newest first, or by the external_id that the filter asks for."""
 

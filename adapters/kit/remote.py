@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
 from openmem._generated import models
 from openmem.errors import OMPError
+from openmem.protocol import selection
 from openmem.protocol.validation import Addressed
 from openmem.runtime.batches import in_chunks
-from openmem.runtime.calls import NOTED
+from openmem.runtime.calls import NOTED, noted
+from openmem.runtime.erasing import count_erased, part_written
 from openmem.runtime.fork import leave_to_parent
 
-from .audit import ReadLog
+from .audit import Entry, ReadLog
 from .base import NativeAdapter
 from .changes import linked, owned
 from .lookup import names, outcomes, owned_of
@@ -118,8 +120,64 @@ class RemoteAdapter(NativeAdapter):
         return await self._batches(request.items, self.rules.update_item)
 
     async def delete(self, request: models.DeleteRequest) -> None:
-        """Delete one memory and free what it superseded."""
-        await self._change([request], self.rules.delete)
+        """Delete one memory and free what it superseded, or delete its whole chain."""
+        chain: Collection[models.MemoryRecord] = ()
+        if request.chain:  # known at once, else read link by link
+            chain = await self.chain(await self._read(request))
+        await self._change([request], self.rules.delete, {memory.id for memory in chain})
+
+    async def erase(self, request: models.EraseRequest) -> models.EraseResponse:
+        """Erase what is selected, some hundreds to a transaction; in a dry run only count it.
+
+        Where it ends half-way, the error says how many memories are erased.
+        """
+        count = 0
+        if request.dry_run:
+            async for memories in self.selected(request):
+                count += len(memories)
+            await self.log_read(request.user_id, self.rules.entry("erase", scope=request.scope))
+            return await self.erased(request, count)
+        async for memories in self.selected(request):
+            count += await self._erase([memory.id for memory in memories], request, count)
+        if request.audit:
+            await self.flush()
+            with part_written(count):
+                await self.forget(request.user_id)
+        return await self.erased(request, count)
+
+    async def _erase(self, ids: Sequence[str], request: models.EraseRequest, before: int) -> int:
+        answers = await in_chunks(
+            [ids[start : start + self.batch] for start in range(0, len(ids), self.batch)],
+            lambda chunk: self._change(*self.erasing(chunk, request)),
+        )
+        return count_erased(answers, before)
+
+    def erasing(
+        self, ids: Iterable[str], request: models.EraseRequest
+    ) -> tuple[list[models.DeleteRequest], Rule[models.BatchResult]]:
+        """Say which changes erase memories, and by which rule: one is left alone where it is selected no more."""
+        selected = selection.predicate(selection.in_every_state(request), self.clock())
+        changes = [models.DeleteRequest.model_construct(id=each, user_id=request.user_id) for each in ids]
+
+        def rule(change: models.DeleteRequest, staging: Any) -> models.BatchResult:
+            staging.erased.add(change.id)
+            return self.rules.erase_item(change, selected, staging)
+
+        return changes, rule
+
+    async def selected(self, request: models.EraseRequest) -> AsyncIterator[Collection[models.MemoryRecord]]:
+        """Read what an erase selects, a page at a time, while what was read before is being erased."""
+        listed = selection.in_every_state(request)
+        while True:
+            with noted():
+                page = await self.list(listed)
+            yield page.items
+            if page.next_cursor is None:
+                return
+            listed = listed.model_copy(update={"cursor": page.next_cursor})
+
+    async def forget(self, user_id: str) -> None:
+        """Remove a user's audit log and what else is kept of a user without memories."""
 
     async def delete_many(self, request: models.DeleteManyRequest) -> models.BatchResponse:
         """Delete many, some hundreds to a transaction."""
@@ -192,21 +250,31 @@ class RemoteAdapter(NativeAdapter):
         most = 1 if wanted(changes) else self.parallel
         return await in_chunks(chunks, lambda chunk: self._change(chunk, rule), most)
 
-    async def _change(self, changes: Sequence[Change], rule: Rule[T]) -> list[T]:
-        """Work out changes and write them with the audit entries kept back, which a failure puts back."""
-        needed: set[str] = set()
+    async def _change(self, changes: Sequence[Change], rule: Rule[T], needed: Iterable[str] = ()) -> list[T]:
+        """Work out changes and write them with the audit entries kept back, which a failure puts back.
+
+        needed: ids that they are known to need besides those they name.
+        """
+        ids = set(needed)
+        return await self.attempted(lambda reads: self._attempt(changes, rule, reads, ids))
+
+    async def attempted(self, attempt: Callable[[Sequence[Entry]], Awaitable[T]]) -> T:
+        """Attempt to write until it is written; attempt: also writes the entries of reads, which a failure puts back.
+
+        It raises NotWritten where another attempt may succeed.
+        """
         with self.reads.storing() as reads:
-            for attempt in range(1, ATTEMPTS + 1):
+            for number in range(1, ATTEMPTS + 1):
                 try:
-                    return await self._attempt(changes, rule, reads, needed)
+                    return await attempt(reads)
                 except NotWritten as failure:
-                    if attempt == ATTEMPTS:
+                    if number == ATTEMPTS:
                         failure.error.written = "nothing"
                         raise failure.error from failure
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(
-        self, changes: Sequence[Change], rule: Rule[T], reads: Sequence[tuple[str, Logged]], needed: set[str]
+        self, changes: Sequence[Change], rule: Rule[T], reads: Sequence[Entry], needed: set[str]
     ) -> list[T]:
         """Do it once; needed: ids of what former attempts came to read, which are read at once, and of what this does.
 
@@ -219,18 +287,26 @@ class RemoteAdapter(NativeAdapter):
         if not known:  # nothing is read: worked out at once, and so in the order in which batches were given
             results = [rule(change, staging) for change in changes]
         async with self.transaction(users) as transaction:
-
-            async def read(missing: Wanted) -> None:
-                needed.update(missing.ids)
-                staging.learn(missing, await transaction.read(missing))
-
             if known:
-                await read(Wanted(known.ids.union(needed), known.keys))
-                if further := staging.neighbours():
-                    await read(further)
-                results = [await _applied(rule, change, staging, read) for change in changes]
+                results = await worked_out(transaction, changes, rule, staging, needed)
             await transaction.write(staging)
         return results
+
+
+async def worked_out(
+    transaction: Transaction, changes: Sequence[Change], rule: Rule[T], staging: Staging, needed: set[str]
+) -> list[T]:
+    """Read in a transaction what changes need, and stage them; needed: see RemoteAdapter._attempt."""
+
+    async def read(missing: Wanted) -> None:
+        needed.update(missing.ids)
+        staging.learn(missing, await transaction.read(missing))
+
+    known = wanted(changes)
+    await read(Wanted(known.ids.union(needed), known.keys))
+    if further := staging.neighbours():
+        await read(further)
+    return [await _applied(rule, change, staging, read) for change in changes]
 
 
 async def _applied(rule: Rule[T], change: Change, staging: Staging, read: Callable[[Wanted], Awaitable[None]]) -> T:

@@ -47,6 +47,8 @@ class Staging:
         self.vectors: dict[str, Sequence[float]] = {}
         """New vectors, by id: of what is inserted, and of what is replaced where its content is new."""
         self.entries: list[tuple[str, Logged]] = []
+        self.erased: set[str] = set()
+        """Of what is removed, that of which nothing may be kept, whatever the engine keeps of what it removes."""
 
     def learn(self, wanted: Wanted, found: Iterable[MemoryRecord]) -> None:
         """Take in what was found of the wanted records; the rest does not exist."""

@@ -86,5 +86,8 @@ class Store(Records, Protocol):
     def load(self, user_id: str, keys: Sequence[Any]) -> Iterator[tuple[Any, MemoryRecord]]:
         """Read the records of keys of the user's search index."""
 
+    def forget(self, user_id: str) -> None:
+        """Remove a user's audit log, the entries of this transaction included, and what else is kept of the user."""
+
     def logged(self, user_id: str) -> Iterator[Logged]:
         """Walk a user's audit log, most recent first."""

@@ -16,12 +16,13 @@ from openmem.errors import ClosedError, ConfigurationError, UnsupportedCapabilit
 from openmem.protocol import cursors, records, selection
 from openmem.runtime.bridge import finished
 from openmem.runtime.calls import services
+from openmem.runtime.erasing import part_written
 
 from ..kit.base import other_embedding
 from ..kit.remote import RemoteAdapter, Transaction
 from ..kit.staging import Staging, Wanted
 from ..kit.store import Logged
-from . import changes
+from . import changes, erasing
 from . import reads as stored
 from .library import Library, home
 from .search import Search
@@ -43,6 +44,7 @@ class Mem0Adapter(RemoteAdapter):
     """Records in mem0's vector store and history, whole in an envelope; changes by our rules, searches by vector."""
 
     name = "mem0"
+    unreached = erasing.UNREACHED
     settings_type = Mem0Settings
     settings: Mem0Settings
 
@@ -128,6 +130,22 @@ class Mem0Adapter(RemoteAdapter):
         after = cursors.decode(request)
         every = await self._call(stored.every, request.user_id)
         return cursors.page_after(after, filter(selected, every), request.limit)
+
+    async def selected(self, request: models.EraseRequest) -> AsyncIterator[Collection[models.MemoryRecord]]:
+        """Read what an erase selects, all at once."""
+        selects = selection.predicate(selection.in_every_state(request), self.clock())
+        yield [memory for memory in await self._call(stored.every, request.user_id) if selects(memory)]
+
+    async def erased(self, request: models.EraseRequest, count: int) -> models.EraseResponse:
+        """Remove the user's last messages too, whatever is selected: what was extracted from them is not known."""
+        if not request.dry_run:
+            with part_written(count):
+                await self._call(erasing.forget_messages, request.user_id)
+        return await super().erased(request, count)
+
+    async def scrub(self) -> Sequence[str]:
+        """Rewrite the files that this process alone has."""
+        return await self._call(erasing.scrub)
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Read the nearest."""

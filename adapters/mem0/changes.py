@@ -15,6 +15,7 @@ from openmem.protocol.clock import utc_now
 
 from ..kit.staging import Staging
 from .envelope import BATCH, metadata_of, own_of, user_name
+from .erasing import forget_history
 from .library import OurEmbedder
 from .reads import Payload, listed, read, vectors_of
 
@@ -68,6 +69,8 @@ def write(mem0: Any, staging: Staging, payloads: Mapping[str, Payload]) -> None:
             undo.note(_bring_back, mem0, memory_id, payloads[memory_id], former)
             mem0.vector_store.delete(vector_id=memory_id)
         _tell(mem0, [*_events(staging)])
+        if staging.erased:
+            forget_history(mem0, staging.erased & staging.removed.keys())
     except Exception as error:
         raise undo.explained(error) from error
 
@@ -182,8 +185,9 @@ def _embedded(mem0: Any, staging: Staging) -> dict[str, Sequence[float]]:
 def _events(staging: Staging) -> Sequence[dict[str, Any]]:
     pairs = [(staging.read[memory.id], memory) for memory in staging.replaced.values()]
     changed = [_event("UPDATE", old, new) for old, new in pairs if old.content != new.content]
+    gone = [memory for memory in staging.removed.values() if memory.id not in staging.erased]
     added = [_event("ADD", None, memory) for memory in staging.inserted.values()]
-    return [*added, *changed, *(_event("DELETE", memory, None) for memory in staging.removed.values())]
+    return [*added, *changed, *(_event("DELETE", memory, None) for memory in gone)]
 
 
 def _event(event: str, old: MemoryRecord | None, new: MemoryRecord | None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from openmem.protocol import cursors, records, selection
 from openmem.protocol.filters import Predicate
 from openmem.runtime.batches import failed, in_chunks
 from openmem.runtime.bridge import side_by_side
+from openmem.runtime.erasing import count_erased
 from openmem.runtime.ids import new_memory_id
 
 from ..kit.changes import unknown
@@ -36,6 +37,10 @@ from .ingestion import Ingestion
 from .platform import BATCH, PARALLEL, Platform, Scored
 from .rows import Row
 
+UNREACHED = (
+    "mem0's history of the memories, the conversations and entities it keeps, its logs and its backups: ask mem0.",
+)
+"""Where something of what was erased may be left."""
 DEPTH, DEEPEST = 60, 1000
 """Rows that a search reads at first, and at the most: the platform ranks no more."""
 
@@ -174,6 +179,24 @@ class HostedMem0Adapter(Adapter):
             results.append(models.BatchResult(id=each, error=error.detail() if error else None))
             found.pop(each, None)  # named again, it is unknown
         return models.BatchResponse(results=results)
+
+    async def erase(self, request: models.EraseRequest) -> models.EraseResponse:
+        """Erase what is selected, a thousand to a request; tell of what is still queued, which cannot be deleted."""
+        selected = selection.predicate(selection.in_every_state(request), self.clock())
+        rows = [row for row in await self._platform.every(request.user_id) if selected(row.memory)]
+        count = 0
+        for start in range(0, 0 if request.dry_run else len(rows), BATCH):
+            chunk = rows[start : start + BATCH]
+            errors = await self._delete_chunk(chunk)
+            ids = [row.memory.id for row in chunk]
+            results = [
+                models.BatchResult(id=each, error=errors[each].detail() if each in errors else None) for each in ids
+            ]
+            count += count_erased(models.BatchResponse(results=results), count)
+        queued = self._ingestion.count(request.user_id)
+        left = [f"{queued} memories that mem0 has not stored yet: erase again when it has."] if queued else []
+        count = len(rows) if request.dry_run else count
+        return models.EraseResponse(count=count, dry_run=request.dry_run, unreached=[*left, *UNREACHED])
 
     async def _delete_chunk(self, rows: Sequence[Row]) -> dict[str, OMPError]:
         """Delete rows by one request, and one by one where it is refused for one of them or its answer is lost.

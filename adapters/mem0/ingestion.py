@@ -103,6 +103,10 @@ class Ingestion:
         if memory is not None and memory.status == "queued":
             raise ConflictError(f"memory {memory_id} is still queued.", remedy="Call wait_for_ingest first.")
 
+    def count(self, user_id: str) -> int:
+        """Count a user's memories that were queued when they were last seen."""
+        return sum(1 for each in self._queued.values() if each.memory.user_id == user_id)
+
     def _queue(self, memory: MemoryRecord, event: Event, *, extraction: bool) -> MemoryRecord:
         """Remember that a memory is queued; the oldest is forgotten where there are too many."""
         queued = memory.model_copy(update={"status": "queued"})

@@ -36,6 +36,7 @@ class MemoryAdapter(InProcessAdapter):
 
     name = "memory"
     durable = False
+    unreached = ("Copies of this process's memory: swap space, core dumps.",)
     settings_type = MemorySettings
     settings: MemorySettings
 

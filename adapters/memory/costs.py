@@ -33,6 +33,8 @@ def cost(request: Any, memory: models.MemoryRecord | None, user: int, log: int) 
         return CHANGE * (len(request.items) if many else sum(map(weight, request.items)))
     if kind is models.DeleteManyRequest:
         return CHANGE * len(request.ids)
+    if kind is models.EraseRequest:
+        return user if request.dry_run else CHANGE * user
     return log if kind is models.AuditRequest else user
 
 

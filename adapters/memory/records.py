@@ -19,7 +19,7 @@ from openmem._generated.models import AddRequest, GetManyRequest, GetRequest, Me
 from openmem.protocol import cursors, records
 from openmem.protocol.tally import Tally
 
-from ..kit.changes import linked
+from ..kit.changes import chain_of
 from ..kit.store import Logged, Store
 from ..kit.vectors import Floats
 from .costs import CHANGE, LONG, cost, long_read, long_update, weight
@@ -56,9 +56,10 @@ class Records:
         self._caller = PRESENT
         self.worker: int | None = None
         """The thread that is at work here."""
-        # The change under way: what it touched, by id, and what is to be logged of it.
+        # The change under way: what it touched, by id, what is to be logged of it, and which users are to be forgotten.
         self._before: dict[str, Before] = {}
         self._entries: deque[tuple[str, Logged]] = deque()
+        self._forgotten: set[str] = set()
         self.stands = False
         """Whether the change under way is kept when it is settled."""
 
@@ -68,7 +69,7 @@ class Records:
         """Do work, all of it or nothing. What an interrupt, or another thread at a fork, left half done is settled."""
         self.worker = get_ident()
         try:
-            if self._before or self._entries or self.stands:
+            if self._before or self._entries or self._forgotten or self.stands:
                 self.settle()
             self._caller = CALLER.get() or PRESENT
             if self._caller.gone:
@@ -88,10 +89,11 @@ class Records:
             self._write_down()
         elif self._before:
             self._undo()
-        elif not self._entries:
+        elif not (self._entries or self._forgotten):
             return
         self._before.clear()
         self._entries.clear()
+        self._forgotten.clear()
         self.stands = False
 
     def _write_down(self) -> None:
@@ -103,6 +105,10 @@ class Records:
             if not log or log[-1] is not entry:
                 log.append(entry)
             self._entries.popleft()
+        for user_id in self._forgotten:
+            self.logs.pop(user_id, None)
+            if not self._known(user_id).order:
+                self.users.pop(user_id, None)
 
     def _undo(self) -> None:
         for memory_id, (_, record, _) in self._before.items():
@@ -213,14 +219,7 @@ class Records:
             yield self.memories[memory_id]
 
     def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
-        chain, waiting = {memory.id: memory}, [memory]
-        while waiting:
-            for each in linked(waiting.pop()):
-                other = self.get(each) if each not in chain else None
-                if other is not None and other.user_id == memory.user_id:
-                    chain[other.id] = other
-                    waiting.append(other)
-        return chain.values()
+        return chain_of(self, memory)
 
     def stats(self, user_id: str, now: datetime) -> Stats:
         tally = Tally(user_id, now)
@@ -241,6 +240,9 @@ class Records:
 
     def log(self, user_id: str, entry: Logged) -> None:
         self._entries.append((user_id, entry))
+
+    def forget(self, user_id: str) -> None:
+        self._forgotten.add(user_id)
 
     def logged(self, user_id: str) -> Iterator[Logged]:
         return reversed(self.logs.get(user_id, ()))

@@ -18,15 +18,16 @@ from psycopg import IsolationLevel
 from openmem._generated import models
 from openmem.adapter import Embed
 from openmem.errors import ClosedError, ConfigurationError, ProviderUnavailableError
-from openmem.protocol import cursors
+from openmem.protocol import cursors, selection
 
 from ..kit.audit import with_kept
 from ..kit.changes import unknown
 from ..kit.reembedding import reembed
-from ..kit.remote import RemoteAdapter, Transaction
+from ..kit.remote import RemoteAdapter
 from ..kit.store import Logged, asked, audit_response
 from . import conninfo, reads
 from .connections import Connections, Rows
+from .erasing import erase
 from .extension import see_to_extension
 from .failures import translated
 from .filters import Bindings, selected
@@ -54,6 +55,10 @@ class PostgresAdapter(RemoteAdapter):
     drivers = conninfo.DRIVERS
     parallel = 3
     batch = 350
+    unreached = (
+        "Dead rows and the planner's statistics, until VACUUM (ANALYZE) has run over the tables of the store.",
+        "The server's write-ahead log and its archive, replicas, backups, and its log where that holds statements.",
+    )
     settings_type = PostgresSettings
     settings: PostgresSettings
 
@@ -210,8 +215,19 @@ class PostgresAdapter(RemoteAdapter):
         sql = "SELECT record::text FROM openmem.memories WHERE user_id = %(user)s AND external_id = ANY(%(keys)s)"
         return _memories(await self._rows(sql, values, user_id=user_id))
 
+    async def erase(self, request: models.EraseRequest) -> models.EraseResponse:
+        """Erase what is selected in one transaction; in a dry run the server counts it."""
+        if not request.dry_run:
+            return await self.erased(request, await self.attempted(partial(erase, self, request)))
+        values = Bindings()
+        condition = selected(selection.in_every_state(request), self.clock(), values)
+        sql = f"SELECT count(*) FROM openmem.memories WHERE {condition}"
+        [row] = await self._rows(sql, values, user_id=request.user_id)
+        await self.log_read(request.user_id, self.rules.entry("erase", scope=request.scope))
+        return await self.erased(request, row[0])
+
     @asynccontextmanager
-    async def transaction(self, users: Collection[str]) -> AsyncIterator[Transaction]:
+    async def transaction(self, users: Collection[str]) -> AsyncIterator[PostgresTransaction]:
         """Begin a transaction on the server; where users grow by it, see whether they need the index of vectors."""
         async with self._pools().transaction(users) as session:
             copies = not self.settings.rls

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from psycopg import AsyncCursor
@@ -72,6 +72,24 @@ class PostgresTransaction:
         found = {key: read_record(record) for key, record in await cursor.fetchall()}
         self._key_of.update({memory.id: key for key, memory in found.items()})
         return list(found.values())
+
+    async def lock(self, condition: str, values: Mapping[str, Any]) -> list[str]:
+        """Lock the rows of a condition until the transaction ends, in place of a first read; return their ids."""
+        self._waiting = "NOWAIT"
+        sql = f"SELECT id FROM openmem.memories WHERE {condition} ORDER BY id FOR UPDATE"
+        cursor = await self._session.execute(self._names(sql), values)
+        return [memory_id for (memory_id,) in await cursor.fetchall()]
+
+    async def forget(self, user_id: str) -> None:
+        """Remove a user's audit log, and the statistics; what others added meanwhile stays counted."""
+        await self._execute("DELETE FROM openmem.audit WHERE user_id = %s", [user_id])
+        cursor = await self._execute("DELETE FROM openmem.users WHERE user_id = %s RETURNING memories", [user_id])
+        if memories := sum([count for (count,) in await cursor.fetchall()]):
+            sql = "INSERT INTO openmem.users (user_id, stripe, memories) VALUES (%s, 0, %s)"
+            await self._execute(
+                f"{sql} ON CONFLICT (user_id, stripe) DO UPDATE SET memories = users.memories + excluded.memories",
+                [user_id, memories],
+            )
 
     async def write(self, staging: Staging) -> None:
         """Write all that is staged; NotWritten where another writer took an external_id meanwhile.

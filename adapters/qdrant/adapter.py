@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import islice
 from typing import Any
@@ -27,6 +27,7 @@ from ..kit.store import Logged, asked, audit_response
 from .clients import RemoteEngine
 from .engine import Engine, Row
 from .filters import All, Match, Range, of_user, selecting
+from .forgetting import forget
 from .local import LocalEngine
 from .points import Writer, entries_of, log_fields, memory_of, point_id
 from .reembedding import QdrantReembedding, finish
@@ -39,6 +40,7 @@ from .walk import chain_of, newest_first
 
 logger = logging.getLogger("openmem")
 
+COPIES = "Copies of the folder, and what the file system and the disk keep of blocks that were overwritten."
 _TLS = {"qdrants": True, "https": True, "http": False}
 
 
@@ -138,6 +140,21 @@ class QdrantBackend(RemoteAdapter):
         dropped = self.reads.dropped[request.user_id] or None
         return tally.stats().model_copy(update={"audit_dropped": dropped})
 
+    async def selected(self, request: models.EraseRequest) -> AsyncIterator[Collection[models.MemoryRecord]]:
+        """Read what an erase selects, in no order."""
+        listed, now = selection.in_every_state(request), self.clock()
+        selects = selection.predicate(listed, now)
+        async for memories in self.store.pages(selecting(listed, now)):
+            yield [each for each in memories if each.user_id == request.user_id and selects(each)]
+
+    async def forget(self, user_id: str) -> None:
+        """Remove a user's audit log."""
+        await forget(self.store.engine, self.store.sidecar, user_id)
+
+    async def scrub(self) -> Sequence[str]:
+        """Have the engine rewrite its files, where it can."""
+        return await self.store.engine.scrub()
+
     async def chain(self, start: models.MemoryRecord) -> Collection[models.MemoryRecord]:
         """Read a chain: all of it but its head is among the user's superseded memories."""
         superseded = All((of_user(start.user_id), Range("superseded_at", low=-(2.0**63))))
@@ -195,6 +212,10 @@ class QdrantAdapter(QdrantBackend):
 
     parallel = 4
     repeats = True
+    unreached = (
+        "Segments of the Qdrant server, until its optimizer rewrites them, and its log, until that is written anew.",
+        "Snapshots and replicas of the collections, and logs of the server and of what stands before it.",
+    )
     settings_type = QdrantSettings
     settings: QdrantSettings
 
@@ -250,6 +271,8 @@ class FolderBackend(QdrantBackend):
 class QdrantLocalAdapter(FolderBackend):
     """The client's local mode: made for trying out, since it reads every point for every search."""
 
+    unreached = (COPIES,)
+
     def engine(self) -> Engine:
         """Make the client."""
         return LocalEngine(self.settings.path, private=self.settings.private)
@@ -257,6 +280,12 @@ class QdrantLocalAdapter(FolderBackend):
 
 class QdrantEdgeAdapter(FolderBackend):
     """The engine itself in this process."""
+
+    unreached = (
+        "Segments and logs of the shards, until the engine rewrites them: a new folder, filled with what is left, holds"
+        " nothing of what was erased.",
+        COPIES,
+    )
 
     def engine(self) -> Engine:
         """Make the engine."""

@@ -42,6 +42,10 @@ class ClientEngine:
     async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of the client; its failures become OMPErrors."""
 
+    async def scrub(self) -> Sequence[str]:
+        """Leave it to the server."""
+        return ()
+
     async def held(self, collection: str) -> Held | None:
         """Say how a collection was made; a vector without a name is named by an empty text."""
         if not await self.call("collection_exists", collection):

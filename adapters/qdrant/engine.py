@@ -202,6 +202,9 @@ class Engine(Protocol):
     async def secure(self, collection: str) -> None:
         """Have what was written outlive a loss of power, where the engine leaves that to be asked for."""
 
+    async def scrub(self) -> Sequence[str]:
+        """Rewrite files without what was deleted, where the engine can; say, one sentence each, what could not be."""
+
     async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
         """Read points by id; those that do not exist are left out."""
 

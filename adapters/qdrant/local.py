@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,10 @@ class LocalEngine(FolderEngine[QdrantClient], ClientEngine):
     def __init__(self, path: Path, *, private: bool) -> None:
         super().__init__(path, _FOLDERS, private=private)
 
+    async def scrub(self) -> Sequence[str]:
+        """Rewrite the files, which are SQLite's."""
+        return await offload(self.alone, lambda _: rewritten(self.path))
+
     async def write(self, collection: str, operations: Sequence[Operation]) -> None:
         """Do operations in order."""
         await offload(self.alone, _do, collection, operations)
@@ -47,6 +53,18 @@ def _do(client: QdrantClient, collection: str, operations: Sequence[Operation]) 
             client.upsert(collection, structs_of(operation), **mode_of(operation))
         else:
             client.batch_update_points(collection, [operation_of(operation)])
+
+
+def rewritten(folder: Path) -> Sequence[str]:
+    """Rewrite the files of a folder without what was deleted; say, one sentence each, what could not be."""
+    left = []
+    for file in sorted(folder.glob("collection/*/storage.sqlite")):
+        try:
+            with closing(sqlite3.connect(file)) as connection:
+                connection.execute("VACUUM")
+        except sqlite3.Error as error:
+            left.append(f"{file} holds what was deleted, for it could not be rewritten: {error}.")
+    return left
 
 
 def _open(path: Path) -> QdrantClient:

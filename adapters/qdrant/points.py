@@ -169,6 +169,15 @@ def entries_of(payload: Payload, user_id: str) -> list[Logged]:
     return [Logged(datetime.fromisoformat(moment), *rest) for moment, *rest in reversed(json.loads(written))]
 
 
+def without_user(payload: Payload, user_id: str) -> Payload | None:
+    """Write a point of the log without one user's entries; None where nothing is left of it."""
+    users = [each for each in payload["log"] if each != user_id]
+    if not users:
+        return None
+    entries = {field: each for field, each in payload["entries"].items() if field != _field(user_id)}
+    return {**payload, "log": users, "entries": entries}
+
+
 def _entries(logged: Sequence[Logged]) -> str:
     return json.dumps([[each.timestamp.isoformat(), *each[1:]] for each in logged])
 

@@ -92,6 +92,10 @@ class EdgeEngine(FolderEngine[Shards]):
         """Flush a shard."""
         await self._work(collection, lambda shard: shard.flush())
 
+    async def scrub(self) -> Sequence[str]:
+        """Leave it to the engine, which rewrites its files by itself, and not at once."""
+        return ()
+
     async def retrieve(self, collection: str, ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
         """Read points by id."""
         return await self._work(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import monotonic, sleep
@@ -35,6 +35,10 @@ class SqliteAdapter(InProcessAdapter):
 
     name = "sqlite"
     drivers = ("aiosqlite", "pysqlite")
+    unreached = (
+        "Copies of the file: backups, snapshots, replicas.",
+        "What the file system and the disk keep of blocks that were overwritten.",
+    )
     settings_type = SqliteSettings
     settings: SqliteSettings
 
@@ -91,6 +95,16 @@ class SqliteAdapter(InProcessAdapter):
         stats = await super().stats(request)
         stats.audit_dropped = self._file.reads.dropped.get(request.user_id)
         return stats
+
+    async def erased(self, request: models.EraseRequest, count: int) -> models.EraseResponse:
+        """Let go of the user's vectors in memory too."""
+        if not request.dry_run:
+            self._file.forget_vectors(request.user_id)
+        return await super().erased(request, count)
+
+    async def scrub(self) -> Sequence[str]:
+        """Rewrite the file without what was deleted, and empty its log."""
+        return await offload(self._file.scrub, within=self._writers)
 
     async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
         """Read the audit log, those entries too that cannot be stored now."""

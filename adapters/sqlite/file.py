@@ -21,6 +21,7 @@ from openmem.runtime.fork import Lock
 
 from ..kit.audit import Entry, ReadLog
 from ..kit.base import within_itself
+from . import scrubbing
 from .connections import Connections
 from .errors import is_busy, locked, only_read, translated
 from .index import Caches
@@ -75,7 +76,7 @@ class File:
             settings.path, private=settings.private, synchronous=settings.synchronous, patience=self.patience
         )
         self._embedding = embedding
-        self._cached_users = settings.cached_users
+        self._cached_users, self._rewrites = settings.cached_users, settings.rewrite
         self.inside: dict[int, FrameType] = {}
         """Threads in the midst of a call of ours."""
         self._begin()
@@ -163,6 +164,36 @@ class File:
                     self._finish(connection, lambda store: None)
         except OMPError as error:
             logger.debug("audit entries of reads are kept back: %s", error)
+
+    @alone
+    def scrub(self) -> list[str]:
+        """Leave nothing of what was deleted in the file and its log; say what could not be done."""
+        with self._writing:
+            why = self._tried(scrubbing.rewrite) if self._rewrites else scrubbing.SWITCHED_OFF
+            left = [scrubbing.NOT_REWRITTEN.format(why)] if why else []
+            if why := self._tried(scrubbing.empty_log):
+                left.append(scrubbing.NOT_EMPTIED.format(why))
+            return left
+
+    def _tried(self, work: Callable[[Connection], bool]) -> str:
+        """Do work as soon as no other connection is in the way; return why it could not be done."""
+        until = monotonic() + min(self.patience, scrubbing.PATIENCE)
+        for pause in pauses():
+            try:
+                with self.connections.lend(writes=True) as connection:
+                    self.connections.check()
+                    if work(connection):
+                        return ""
+            except OMPError as error:  # of the disk, or of the file
+                return error.message
+            if monotonic() > until:
+                break
+            sleep(pause)
+        return scrubbing.IN_THE_WAY
+
+    def forget_vectors(self, user_id: str) -> None:
+        """Let go of a user's vectors in memory."""
+        self._caches.drop(user_id)
 
     @alone
     def close(self) -> None:

@@ -92,6 +92,11 @@ class Caches:
             self._users.move_to_end(user_id)
             return cached
 
+    def drop(self, user_id: str) -> None:
+        """Let go of a user's vectors; who uses them meanwhile keeps them to the end."""
+        with self._lock:
+            self._users.pop(user_id, None)
+
 
 class UserIndex:
     """What search reads of one user."""

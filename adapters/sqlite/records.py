@@ -24,6 +24,9 @@ from .index import FEW, KEPT, Caches, UserIndex
 from .schema import COLUMNS, row
 
 _LOGGED = ("user", "timestamp", *Logged._fields[1:])
+_USER = """INSERT INTO users (user_id, revision)
+    VALUES (?, coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'forgotten'), 0))"""
+"""Revisions go on from those of users who were forgotten: another client may hold vectors of one of the same name."""
 _REPLACE = f"UPDATE records SET ({', '.join(COLUMNS)}) = ({', '.join('?' * len(COLUMNS))}) WHERE key = ?"  # noqa: S608
 
 
@@ -61,7 +64,7 @@ class Records:
             found = self._one("SELECT key FROM users WHERE user_id = ?", user_id)
             user = found[0] if found else None
             if user is None and self._writes:
-                user = self.connection.execute("INSERT INTO users (user_id) VALUES (?)", (user_id,)).lastrowid
+                user = self.connection.execute(_USER, (user_id,)).lastrowid
             self._users[user_id] = user
         return user
 
@@ -236,6 +239,17 @@ class Records:
             self._insert("audit", _LOGGED, rows[0])
         else:
             self.connection.executemany(_insertion("audit", _LOGGED, (True,) * len(_LOGGED)), rows)
+
+    def forget(self, user_id: str) -> None:
+        user, do = self._user(user_id), self.connection.execute
+        do("DELETE FROM audit WHERE user = ?", (user,))
+        found = self._one("SELECT revision FROM users WHERE key = ? AND memories = 0", user)
+        if found:  # no memory was added meanwhile
+            do("DELETE FROM removed WHERE user = ?", (user,))
+            do("DELETE FROM users WHERE key = ?", (user,))
+            former = int(meta.read(self.connection, "forgotten") or 0)
+            meta.write(self.connection, "forgotten", str(max(found[0], former) + 1))
+            self._users.clear()
 
     def logged(self, user_id: str) -> Iterator[Logged]:
         kept = self._reads.of(user_id)  # before the snapshot begins, so that none is in neither

@@ -21,6 +21,8 @@ class SqliteSettings(Settings):
     """Seconds to wait for another process's write."""
     cached_users: int = Field(default=1000, ge=1)
     """Users whose vectors are kept in memory."""
+    rewrite: bool = True
+    """An erase rewrites the file, which leaves nothing of what was ever deleted; False: it says what may be left."""
     private: bool = True
     """A new file is its owner's alone (0600); False: as the umask says."""
 

@@ -17,6 +17,7 @@ GROUPS = (
     "update",
     "origin",
     "deletion",
+    "erasure",
     "listing",
     "search",
     "filters",

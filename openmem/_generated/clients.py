@@ -18,6 +18,7 @@ from .models import (
     BatchResult,
     Capabilities,
     ContextBlock,
+    EraseResponse,
     MemoryPage,
     MemoryRecord,
     MemorySource,
@@ -233,6 +234,7 @@ class Verbs(Protocol):
         *,
         user_id: str | None = None,
         if_version: int | None = None,
+        chain: bool = False,
         external_id: str | None = None,
     ) -> None:
         """Delete one memory; it is gone from every verb at once.
@@ -242,13 +244,18 @@ class Verbs(Protocol):
             whoever owns it. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        chain: Delete the whole supersession chain that the memory belongs to; if_version is about the memory named.
+            False by default; needs features.supports_chain_delete.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, ConflictError, or another OMPError.
         """
-        self._call("delete", {"id": id, "user_id": user_id, "if_version": if_version, "external_id": external_id})
+        self._call(
+            "delete",
+            {"id": id, "user_id": user_id, "if_version": if_version, "chain": chain, "external_id": external_id},
+        )
 
     def list(
         self,
@@ -629,6 +636,57 @@ class Verbs(Protocol):
         )
         return result
 
+    def erase(
+        self,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        all: bool = False,
+        dry_run: bool = True,
+        audit: bool = False,
+    ) -> EraseResponse:
+        """Erase one user's memories in every state; only count them unless dry_run is false.
+
+        user_id: The user whose memories are erased. Up to 256 characters.
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        all: Erase everything of the user: needed where nothing else selects, refused where something does. False by
+            default.
+        dry_run: Only count what would be erased. True by default.
+        audit: With all: erase the user's audit log and statistics too; else the log keeps one entry for each memory
+            erased, without its content. False by default.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, ConflictError, or another OMPError.
+        """
+        result: EraseResponse = self._call(
+            "erase",
+            {
+                "user_id": user_id,
+                "scope": scope,
+                "tag": tag,
+                "filter": filter,
+                "since": since,
+                "until": until,
+                "all": all,
+                "dry_run": dry_run,
+                "audit": audit,
+            },
+        )
+        return result
+
 
 class AsyncVerbs(Protocol):
     """The verbs over memories, async."""
@@ -825,6 +883,7 @@ class AsyncVerbs(Protocol):
         *,
         user_id: str | None = None,
         if_version: int | None = None,
+        chain: bool = False,
         external_id: str | None = None,
     ) -> None:
         """Delete one memory; it is gone from every verb at once.
@@ -834,13 +893,18 @@ class AsyncVerbs(Protocol):
             whoever owns it. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        chain: Delete the whole supersession chain that the memory belongs to; if_version is about the memory named.
+            False by default; needs features.supports_chain_delete.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, ConflictError, or another OMPError.
         """
-        await self._call("delete", {"id": id, "user_id": user_id, "if_version": if_version, "external_id": external_id})
+        await self._call(
+            "delete",
+            {"id": id, "user_id": user_id, "if_version": if_version, "chain": chain, "external_id": external_id},
+        )
 
     async def list(
         self,
@@ -1225,6 +1289,57 @@ class AsyncVerbs(Protocol):
         )
         return result
 
+    async def erase(
+        self,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        all: bool = False,
+        dry_run: bool = True,
+        audit: bool = False,
+    ) -> EraseResponse:
+        """Erase one user's memories in every state; only count them unless dry_run is false.
+
+        user_id: The user whose memories are erased. Up to 256 characters.
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        all: Erase everything of the user: needed where nothing else selects, refused where something does. False by
+            default.
+        dry_run: Only count what would be erased. True by default.
+        audit: With all: erase the user's audit log and statistics too; else the log keeps one entry for each memory
+            erased, without its content. False by default.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, ConflictError, or another OMPError.
+        """
+        result: EraseResponse = await self._call(
+            "erase",
+            {
+                "user_id": user_id,
+                "scope": scope,
+                "tag": tag,
+                "filter": filter,
+                "since": since,
+                "until": until,
+                "all": all,
+                "dry_run": dry_run,
+                "audit": audit,
+            },
+        )
+        return result
+
 
 class UserVerbs(Protocol):
     """The verbs over one user's memories, sync."""
@@ -1404,19 +1519,28 @@ class UserVerbs(Protocol):
         )
         return result
 
-    def delete(self, id: str | None = None, *, if_version: int | None = None, external_id: str | None = None) -> None:
+    def delete(
+        self,
+        id: str | None = None,
+        *,
+        if_version: int | None = None,
+        chain: bool = False,
+        external_id: str | None = None,
+    ) -> None:
         """Delete one memory; it is gone from every verb at once.
 
         id: The memory's id. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        chain: Delete the whole supersession chain that the memory belongs to; if_version is about the memory named.
+            False by default; needs features.supports_chain_delete.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, ConflictError, or another OMPError.
         """
-        self._call("delete", {"id": id, "if_version": if_version, "external_id": external_id})
+        self._call("delete", {"id": id, "if_version": if_version, "chain": chain, "external_id": external_id})
 
     def list(
         self,
@@ -1748,6 +1872,54 @@ class UserVerbs(Protocol):
         )
         return result
 
+    def erase(
+        self,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        all: bool = False,
+        dry_run: bool = True,
+        audit: bool = False,
+    ) -> EraseResponse:
+        """Erase one user's memories in every state; only count them unless dry_run is false.
+
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        all: Erase everything of the user: needed where nothing else selects, refused where something does. False by
+            default.
+        dry_run: Only count what would be erased. True by default.
+        audit: With all: erase the user's audit log and statistics too; else the log keeps one entry for each memory
+            erased, without its content. False by default.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, ConflictError, or another OMPError.
+        """
+        result: EraseResponse = self._call(
+            "erase",
+            {
+                "scope": scope,
+                "tag": tag,
+                "filter": filter,
+                "since": since,
+                "until": until,
+                "all": all,
+                "dry_run": dry_run,
+                "audit": audit,
+            },
+        )
+        return result
+
 
 class AsyncUserVerbs(Protocol):
     """The verbs over one user's memories, async."""
@@ -1928,20 +2100,27 @@ class AsyncUserVerbs(Protocol):
         return result
 
     async def delete(
-        self, id: str | None = None, *, if_version: int | None = None, external_id: str | None = None
+        self,
+        id: str | None = None,
+        *,
+        if_version: int | None = None,
+        chain: bool = False,
+        external_id: str | None = None,
     ) -> None:
         """Delete one memory; it is gone from every verb at once.
 
         id: The memory's id. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
+        chain: Delete the whole supersession chain that the memory belongs to; if_version is about the memory named.
+            False by default; needs features.supports_chain_delete.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, NotFoundError, ConflictError, or another OMPError.
         """
-        await self._call("delete", {"id": id, "if_version": if_version, "external_id": external_id})
+        await self._call("delete", {"id": id, "if_version": if_version, "chain": chain, "external_id": external_id})
 
     async def list(
         self,
@@ -2272,5 +2451,53 @@ class AsyncUserVerbs(Protocol):
         """
         result: List[MemoryRecord] = await self._call(
             "remember", {"messages": messages, "scope": scope, "session": session, "tags": tags, "metadata": metadata}
+        )
+        return result
+
+    async def erase(
+        self,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        all: bool = False,
+        dry_run: bool = True,
+        audit: bool = False,
+    ) -> EraseResponse:
+        """Erase one user's memories in every state; only count them unless dry_run is false.
+
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        all: Erase everything of the user: needed where nothing else selects, refused where something does. False by
+            default.
+        dry_run: Only count what would be erased. True by default.
+        audit: With all: erase the user's audit log and statistics too; else the log keeps one entry for each memory
+            erased, without its content. False by default.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, ConflictError, or another OMPError.
+        """
+        result: EraseResponse = await self._call(
+            "erase",
+            {
+                "scope": scope,
+                "tag": tag,
+                "filter": filter,
+                "since": since,
+                "until": until,
+                "all": all,
+                "dry_run": dry_run,
+                "audit": audit,
+            },
         )
         return result

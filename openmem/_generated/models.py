@@ -95,6 +95,20 @@ class MemoryPage(Model):
     ] = None
 
 
+class EraseResponse(Model):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    count: Annotated[int, Field(description="Memories erased; in a dry run, that would be.", ge=0)]
+    dry_run: Annotated[bool, Field(description="Whether nothing was erased.")]
+    unreached: Annotated[
+        list[str],
+        Field(
+            description="Where something of what was erased may still be that this provider cannot reach, or not yet; one sentence each."
+        ),
+    ]
+
+
 class SearchResult(Model):
     """
     A memory and how well it fits.
@@ -181,6 +195,7 @@ class AuditEntry(Model):
             "history",
             "stats",
             "remember",
+            "erase",
         ]
         | None,
         Field(description="The verb."),
@@ -303,6 +318,7 @@ class CapabilityFeatures(Model):
     supports_e2e: Annotated[bool | None, Field(description="End-to-end encryption.")] = None
     supports_audit: Annotated[bool | None, Field(description="The audit verb.")] = None
     supports_supersession: Annotated[bool | None, Field(description="supersedes and superseded_by.")] = None
+    supports_chain_delete: Annotated[bool | None, Field(description="delete of a whole supersession chain.")] = None
     supports_if_version: Annotated[bool | None, Field(description="Optimistic locking.")] = None
     supports_external_id: Annotated[
         bool | None,
@@ -750,6 +766,12 @@ class DeleteRequest(Model):
             le=2147483647,
         ),
     ] = None
+    chain: Annotated[
+        bool,
+        Field(
+            description="Delete the whole supersession chain that the memory belongs to; if_version is about the memory named. False by default; needs features.supports_chain_delete."
+        ),
+    ] = False
     external_id: Annotated[
         str | None,
         Field(
@@ -1405,6 +1427,75 @@ class RememberRequest(Model):
             max_length=256,
         ),
     ] = None
+
+
+class EraseRequest(Model):
+    """
+    Erase one user's memories in every state; only count them unless dry_run is false.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    user_id: Annotated[
+        str,
+        Field(
+            description="The user whose memories are erased. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ]
+    scope: Annotated[
+        str | None,
+        Field(
+            description="Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to 1026 characters; needs features.scopes.",
+            max_length=1026,
+            min_length=1,
+            pattern="^[^/*]+(/[^/*]+)*(/\\*)?$",
+        ),
+    ] = None
+    tag: Annotated[
+        str | None,
+        Field(
+            description="Only memories with this tag; any when absent. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
+    filter: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON, 16 levels; needs features.filters.",
+            max_length=64,
+        ),
+    ] = None
+    since: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="Only what was created at or after this moment; however old when absent. Time zone included; needs features.temporal."
+        ),
+    ] = None
+    until: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="Only what was created at or before this moment; however new when absent. Time zone included; needs features.temporal."
+        ),
+    ] = None
+    all: Annotated[
+        bool,
+        Field(
+            description="Erase everything of the user: needed where nothing else selects, refused where something does. False by default."
+        ),
+    ] = False
+    dry_run: Annotated[bool, Field(description="Only count what would be erased. True by default.")] = True
+    audit: Annotated[
+        bool,
+        Field(
+            description="With all: erase the user's audit log and statistics too; else the log keeps one entry for each memory erased, without its content. False by default."
+        ),
+    ] = False
 
 
 class BatchResult(Model):

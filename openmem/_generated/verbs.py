@@ -122,7 +122,12 @@ VERBS: dict[str, Verb] = {
             Route(
                 "DELETE",
                 "/memories/{id}",
-                {"id": ("path", "id"), "user_id": ("header", "X-User-Id"), "if_version": ("query", "if_version")},
+                {
+                    "id": ("path", "id"),
+                    "user_id": ("header", "X-User-Id"),
+                    "if_version": ("query", "if_version"),
+                    "chain": ("query", "chain"),
+                },
                 False,
                 (204,),
             ),
@@ -370,6 +375,17 @@ VERBS: dict[str, Verb] = {
         (Route("POST", "/remember", {}, True, (200,)),),
         ("messages", "user_id"),
     ),
+    "erase": Verb(
+        "erase",
+        "Erase one user's memories in every state; only count them unless dry_run is false.",
+        False,
+        None,
+        models.EraseRequest,
+        models.EraseResponse,
+        None,
+        (Route("POST", "/erase", {}, True, (200,)),),
+        ("user_id",),
+    ),
 }
 
 ERROR_CODES: dict[str, tuple[int, str]] = {
@@ -405,6 +421,7 @@ NEEDS: Mapping[str, str] = {
     "vector": "supports_vectors",
     "on_conflict": "supports_external_id",
     "if_version": "supports_if_version",
+    "chain": "supports_chain_delete",
     "since": "temporal",
     "until": "temporal",
     "filter": "filters",

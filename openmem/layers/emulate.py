@@ -14,12 +14,12 @@ from openmem.layers.keys import keys, lookup
 from openmem.protocol.capabilities import capabilities
 from openmem.protocol.clock import Clock
 
-from . import Handler
+from . import Handler, erasing
 
 
 def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> Handler:
     """Wrap a handler; native: what it supports of itself."""
-    supplied, both = _supplied(native), together(native)
+    supplied, both = {**_completed(native), **_supplied(native)}, together(native)
     if lookup(native.features) == "client":
         handler = keys(handler, both, clock)
 
@@ -32,10 +32,13 @@ def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> Hand
 
 def together(native: models.Capabilities) -> models.Capabilities:
     """Say what a backend and this layer support together."""
+    features = native.features.model_copy(update={"external_id_lookup": lookup(native.features)})
+    if _completed(native):
+        features.supports_chain_delete = True
     return capabilities(
         native.provider,
         native.verbs,
-        native.features.model_copy(update={"external_id_lookup": lookup(native.features)}),
+        features,
         native.limits,
         emulated=[*(native.emulated or ()), *_supplied(native)],
         omp_version=native.omp_version,
@@ -47,5 +50,14 @@ def _supplied(native: models.Capabilities) -> dict[str, Form]:
     return {
         verb: form
         for verb, (needs, form) in FORMS.items()
-        if verb not in native.verbs and all(need in native.verbs for need in needs)
+        if verb not in native.verbs
+        and all(need in native.verbs for need in needs)
+        and (verb != "erase" or erasing.lists_every_state(native.features))
     }
+
+
+def _completed(native: models.Capabilities) -> dict[str, Form]:
+    """Return the forms of verbs that a backend has, but for a field of theirs."""
+    features = native.features
+    lacks_chain = features.supports_supersession and not features.supports_chain_delete
+    return {"delete": erasing.delete} if lacks_chain and {"delete", "history"} <= {*native.verbs} else {}

@@ -1,4 +1,4 @@
-"""The generic forms that emulate supplies, made of other verbs: context, the batches, related, stats."""
+"""The generic forms that emulate supplies, made of other verbs: context, the batches, related, stats; and erasing's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from openmem.protocol.tally import STATES, Tally
 from openmem.runtime.batches import one_by_one
 from openmem.runtime.calls import noted
 
-from . import Handler
+from . import Handler, erasing
 
 _SAYS = re.compile(r"[^\s\x1c-\x1f]|[\x1c-\x1f]")
 """What is not blank to the protocol: Python alone takes four control characters for white space."""
@@ -140,5 +140,6 @@ FORMS: dict[str, tuple[tuple[str, ...], Form]] = {
     "delete_many": (("delete",), _delete_many),
     "related": (("get", "search"), _related),
     "stats": (("list",), _stats),
+    "erase": (("list", "delete"), erasing.erase),
 }
 """Verb -> the verbs its generic form is made of, and the form."""

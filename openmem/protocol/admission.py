@@ -33,7 +33,7 @@ class Admission:
         if entry.needs and not self._has(entry.needs):
             raise self._unsupported(verb, f"Its features do not say {entry.needs}.")
         for field in self._lacking.keys() & given if self._lacking else ():
-            if values.get(field) is not None:
+            if values[field] not in (None, type(request).model_fields[field].default):
                 raise self._lacks(verb, field)
         if request.__pydantic_extra__ and "metadata" in self._lacking:
             raise self._unsupported(f"{verb} with {', '.join(request.__pydantic_extra__)}", "Leave extensions out.")

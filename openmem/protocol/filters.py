@@ -115,6 +115,11 @@ def _parse(source: Mapping[str, Any], depth: int) -> Filter:
     return parts[0] if len(parts) == 1 else Every(parts)
 
 
+def selects_all(filter_: Filter) -> bool:
+    """Tell whether a filter says nothing: everything is selected by it, whatever it holds."""
+    return isinstance(filter_, Every) and all(map(selects_all, filter_.parts))
+
+
 def predicate(filter_: Filter) -> Predicate:
     """Turn a parsed filter into a function of a memory."""
     match filter_:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from .._generated.models import ContextRequest, ListRequest, MemoryRecord, SearchRequest, SearchResult
+from .._generated.models import ContextRequest, EraseRequest, ListRequest, MemoryRecord, SearchRequest, SearchResult
 from . import cursors, filters
 
 Selection = ListRequest | SearchRequest | ContextRequest
@@ -58,6 +58,14 @@ def predicate(request: Selection, now: datetime) -> filters.Predicate:
         return test is None or test(memory)
 
     return selected
+
+
+def in_every_state(request: EraseRequest, limit: int = 500) -> ListRequest:
+    """Return the list that reads what an erase selects, so many to a page."""
+    listed = ListRequest(user_id=request.user_id, scope=request.scope, tag=request.tag, limit=limit)
+    listed.since, listed.until, listed.filter = request.since, request.until, request.filter  # as they were checked
+    listed.include = ["superseded", "expired", "upcoming", "archived"]
+    return listed
 
 
 def pinned(request: Selection) -> str | None:

@@ -16,6 +16,7 @@ from .._generated.models import (
     AddRequest,
     ContextRequest,
     DeleteRequest,
+    EraseRequest,
     GetManyRequest,
     GetRequest,
     HistoryRequest,
@@ -253,7 +254,7 @@ def _check_remember(request: RememberRequest) -> None:
     check_size(request.metadata, None)
 
 
-def _check_filter(request: ListRequest | SearchRequest | ContextRequest) -> None:
+def _check_filter(request: ListRequest | SearchRequest | ContextRequest | EraseRequest) -> None:
     if request.filter is not None:
         request.filter = filters.Parsed(request.filter)
 
@@ -268,6 +269,18 @@ def _check_search(request: SearchRequest) -> None:
         check_vector(request.vector)
 
 
+def _check_erase(request: EraseRequest) -> None:
+    _check_filter(request)
+    narrows = any(each is not None for each in (request.scope, request.tag, request.since, request.until))
+    narrows = narrows or not (request.filter is None or filters.selects_all(filters.parse(request.filter)))
+    if request.all and (narrows or request.filter is not None):
+        raise InvalidRequestError("erase has both all and a selection.", remedy="Leave one of the two out.")
+    if not (request.all or narrows):
+        raise InvalidRequestError("erase names nothing to erase.", remedy="Select, or pass all=True for everything.")
+    if request.audit and not request.all:
+        raise InvalidRequestError("the audit log is erased whole.", remedy="Pass all=True, or leave audit out.")
+
+
 _RULES: dict[type[BaseModel], Callable[[Any], None]] = {
     AddRequest: _check_add,
     UpdateRequest: _check_update,
@@ -277,6 +290,7 @@ _RULES: dict[type[BaseModel], Callable[[Any], None]] = {
     ListRequest: _check_filter,
     ContextRequest: _check_filter,
     SearchRequest: _check_search,
+    EraseRequest: _check_erase,
 }
 """By kind, which is looked up: isinstance takes these classes long to answer."""
 

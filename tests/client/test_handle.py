@@ -46,6 +46,7 @@ def test_every_verb_is_answered_with_its_response_model(memory: Memory) -> None:
         **{verb: {"id": mine.id} for verb in ("get", "related", "history")},
         **{verb: {"user_id": "u"} for verb in ("list", "audit", "stats")},
         "capabilities": {},
+        "erase": {"user_id": "u", "tag": "t"},
     }
     for name in memory.capabilities().verbs:
         verb = VERBS[name]

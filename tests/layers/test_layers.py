@@ -78,6 +78,7 @@ ANSWERS: dict[str, Any] = {
     "update_many": models.BatchResponse(results=[models.BatchResult(id="m1", memory=record())]),
     "delete_many": models.BatchResponse(results=[models.BatchResult(id="m1")]),
     "remember": models.RememberResponse(items=[]),
+    "erase": models.EraseResponse(count=0, dry_run=True, unreached=[]),
 }
 CALLS: dict[str, Callable[[Memory], Any]] = {
     "get": lambda memory: memory.get("m1"),
@@ -96,8 +97,9 @@ CALLS: dict[str, Callable[[Memory], Any]] = {
     "update_many": lambda memory: memory.update_many([{"id": "m1", "content": "x"}]),
     "delete_many": lambda memory: memory.delete_many(["m1"]),
     "remember": lambda memory: memory.remember([{"role": "user", "content": "x"}], "u"),
+    "erase": lambda memory: memory.erase("u", all=True),
 }
-WRITES = {"add", "update", "delete", "add_many", "update_many", "delete_many", "remember"}
+WRITES = {"add", "update", "delete", "add_many", "update_many", "delete_many", "remember", "erase"}
 
 
 def test_reads_and_writes_are_all_the_verbs() -> None:
@@ -372,6 +374,7 @@ def _use_everything(memory: Memory) -> None:
     memory.get_many(external_ids=[SECRET], user_id=SECRET)
     memory.update_many([{"id": SECRET, "content": SECRET}], user_id=SECRET)
     memory.delete_many([SECRET])
+    memory.erase(SECRET, scope=SECRET, tag=SECRET, filter={"metadata.key": SECRET})
 
 
 VERBS_USED = set(VERBS) - {"remember"}
@@ -523,6 +526,7 @@ VALUES: dict[str, Any] = {
     "external_id": "key",
     "external_ids": ["key"],
     "if_version": 1,
+    "chain": True,
     "archived": True,
     "pinned": False,
     "metadata": {"a": 1},
@@ -554,6 +558,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "history": {"id": "m1"},
     "stats": {"user_id": "u"},
     "remember": {"messages": [{"role": "user", "content": "x"}], "user_id": "u"},
+    "erase": {"user_id": "u", "tag": "t"},
 }
 ROWS = [
     (verb, field)
@@ -577,6 +582,8 @@ def _with(verb: str, field: str) -> dict[str, Any]:
 def _without(feature: str) -> list[models.CapabilityFeatures]:
     """All features but one, in each way of not having it."""
     absent = [None, "none"] if feature in ("scopes", "filters") else [None, False]
+    if feature == "supports_chain_delete":  # which is made of supersession where it is not there
+        return [ALL.model_copy(update={feature: value, "supports_supersession": value}) for value in absent]
     return [ALL.model_copy(update={feature: value}) for value in absent]
 
 
@@ -686,7 +693,7 @@ def test_what_just_fits_passes() -> None:
 # --- emulate ----------------------------------------------------------------------------------------------------
 
 CORE = ("add", "get", "list", "search", "delete")
-EMULATED = ["context", "add_many", "get_many", "delete_many", "related", "stats"]
+EMULATED = ["context", "add_many", "get_many", "delete_many", "related", "stats", "erase"]
 
 
 class Minimal(Adapter):

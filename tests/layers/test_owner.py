@@ -150,7 +150,12 @@ def test_every_verb_of_a_bound_view_names_its_user() -> None:
     users = {getattr(request, "user_id", None) or request.items[0].user_id for request in adapter.reached}
     assert users == {"u"}
     takes_a_user = {verb for verb in VERBS if "user_id" in VERBS[verb].request.model_fields}
-    assert takes_a_user - calls.keys() == {"delete", "delete_many", "audit"}  # whose requests are shown elsewhere
+    assert takes_a_user - calls.keys() == {
+        "delete",
+        "delete_many",
+        "audit",
+        "erase",
+    }  # whose requests are shown elsewhere
     assert isinstance(view, UserMemory)
 
 

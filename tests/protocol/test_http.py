@@ -69,7 +69,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("metadata", "filter"), OBJECTS),
     **dict.fromkeys(("confidence", "importance", "min_score"), FRACTIONS),
     **dict.fromkeys(("valid_from", "valid_to", "since", "until", "as_of"), MOMENTS),
-    **dict.fromkeys(("pinned", "archived"), st.booleans()),
+    **dict.fromkeys(("pinned", "archived", "chain", "all", "dry_run", "audit"), st.booleans()),
     **dict.fromkeys(("limit", "token_budget", "if_version"), st.integers(1, 100)),
     **dict.fromkeys(("content", "query", "tag", "app", "kind", "session", "cursor"), TEXT),
 }
@@ -218,6 +218,15 @@ GOLDEN = [
         {"items": [{"id": "m", "kind": None, "if_version": 2}, {"external_id": "k", "source": {"app": None}}]},
     ),
     ("delete", {"id": "m", "if_version": 3}, "DELETE /memories/m?if_version=3", {}, None),
+    ("delete", {"id": "m", "chain": True}, "DELETE /memories/m?chain=true", {}, None),
+    ("erase", {"user_id": "u", "tag": "t"}, "POST /erase", {}, {"user_id": "u", "tag": "t"}),
+    (
+        "erase",
+        {"user_id": "u", "all": True, "dry_run": False},
+        "POST /erase",
+        {},
+        {"user_id": "u", "all": True, "dry_run": False},
+    ),
     ("update", {"id": "m", "user_id": "u", "scope": None}, "PATCH /memories/m", {"X-User-Id": "u"}, {"scope": None}),
     ("update", {"id": "m", "valid_to": NOW}, "PATCH /memories/m", {}, {"valid_to": "2026-01-31T12:00:00.123456Z"}),
     ("list", {"user_id": "alice", "limit": 5}, "GET /memories?user_id=alice&limit=5", {}, None),
@@ -569,6 +578,7 @@ ANSWERS: dict[str, Any] = {
     "capabilities": {"omp_version": "0.1", "provider": "p", "verbs": ["add", "new"], "features": {"new": [1]}},
     **{verb: {"results": [{"id": "m1"}, {"memory": MEMORY}]} for verb in ("add_many", "delete_many")},
     "stats": {"user_id": "u", "total": 1, "current": 1, "scopes": {"a": 1}},
+    "erase": {"count": 2, "dry_run": True, "unreached": ["Backups."]},
 }
 
 

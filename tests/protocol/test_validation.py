@@ -56,6 +56,7 @@ VALID: dict[str, dict[str, Any]] = {
     "history": {"id": "m"},
     "stats": {"user_id": "u"},
     "remember": {"messages": [{"role": "user", "content": "c"}], "user_id": "u"},
+    "erase": {"user_id": "u", "tag": "t"},
 }
 """The least that each verb takes."""
 

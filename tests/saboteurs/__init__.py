@@ -1,6 +1,20 @@
 """Backends with one planted defect each, taken from real ones, and the clauses that must notice it."""
 
-from . import changes, concurrency, content, cuts, filtering, folding, keys, listing, search, states, users, verbs
+from . import (
+    changes,
+    concurrency,
+    content,
+    cuts,
+    erasure,
+    filtering,
+    folding,
+    keys,
+    listing,
+    search,
+    states,
+    users,
+    verbs,
+)
 from .base import SABOTEURS, Saboteur
 
 __all__ = [
@@ -10,6 +24,7 @@ __all__ = [
     "concurrency",
     "content",
     "cuts",
+    "erasure",
     "filtering",
     "folding",
     "keys",
