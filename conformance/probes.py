@@ -39,6 +39,7 @@ PROBES: dict[str, Probe] = {
     "supports_external_id": lambda h: h.memory.add(h.marker(), h.user, external_id=h.marker()),
     "supports_archive": lambda h: h.memory.add(h.marker(), h.user, archived=True),
     "supports_metadata": lambda h: h.memory.add(h.marker(), h.user, metadata={h.marker(): True}),
+    "oldest_first": lambda h: h.memory.list(h.user, order="oldest"),
     "supports_vectors": lambda h: h.memory.add(h.marker(), h.user, vector=[1.0]),
 }
 """For each verb, and each feature that a request can ask for, a request that asks for it."""

@@ -7,6 +7,7 @@ import pickle
 from dataclasses import replace
 
 import pytest
+
 import openmem
 from openmem import ConfigurationError, InvalidRequestError, Memory, NotFoundError, OMPError
 from openmem._generated.verbs import VERBS
@@ -31,7 +32,7 @@ def test_an_error_is_first_of_all_ours_and_comes_out_of_a_pickle_as_it_went_in(k
     assert kind.__mro__[: len(ours) - 1] == tuple(ours[:-1])
     assert kind.__str__ is OMPError.__str__
     error = kind("it is so.", remedy="Do so.", request_id="r", retry_after=1.5, written="part")
-    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301  our own
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert (type(twin), str(twin), repr(twin), vars(twin)) == (kind, str(error), repr(error), vars(error))
 
 

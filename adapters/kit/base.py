@@ -47,6 +47,7 @@ class NativeAdapter(Adapter):
             supports_external_id=True,
             supports_archive=True,
             supports_metadata=True,
+            oldest_first=True,
             supports_vectors=vectors,
             filters="native",
             ingestion="sync",

@@ -21,6 +21,7 @@ from ..kit.base import other_embedding
 from ..kit.remote import RemoteAdapter, Transaction
 from ..kit.staging import Staging, Wanted
 from ..kit.store import Logged
+from ..kit.vectors import with_vectors
 from . import changes
 from . import reads as stored
 from .library import Library, home
@@ -43,6 +44,7 @@ class Mem0Adapter(RemoteAdapter):
     """Records in mem0's vector store and history, whole in an envelope; changes by our rules, searches by vector."""
 
     name = "mem0"
+    pages_search = True
     settings_type = Mem0Settings
     settings: Mem0Settings
 
@@ -125,9 +127,15 @@ class Mem0Adapter(RemoteAdapter):
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page of the user's memories, which mem0 gives all at once and in no order of time."""
         selected = selection.predicate(request, self.clock())
-        after = cursors.decode(request)
+        if request.include_vectors and self._provider not in stored.TELLS_VECTORS:
+            raise UnsupportedCapabilityError(
+                f"mem0 does not read the vectors of {self._provider}.", remedy="Leave include_vectors out."
+            )
         every = await self._call(stored.every, request.user_id)
-        return cursors.page_after(after, filter(selected, every), request.limit)
+        page = cursors.page_of(request, filter(selected, every))
+        if request.include_vectors:
+            with_vectors(page, await self._call(stored.vectors_of, [memory.id for memory in page.items]))
+        return page
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Read the nearest."""

@@ -17,6 +17,7 @@ GROUPS = (
     "deletion",
     "listing",
     "search",
+    "pages",
     "filters",
     "context",
     "batch",

@@ -77,6 +77,12 @@ class MemoryRecord(Model):
         Field(description="From when it counts as replaced, read-only."),
     ] = None
     version: Annotated[int | None, Field(description="Counts changes from 1, for if_version.", ge=1)] = None
+    vector: Annotated[
+        list[float] | None,
+        Field(
+            description="The vector that it is searched by, of length 1; in a list that includes vectors, and nowhere else."
+        ),
+    ] = None
 
 
 class MemoryPage(Model):
@@ -304,6 +310,7 @@ class CapabilityFeatures(Model):
     supports_external_id: Annotated[bool | None, Field(description="Upsert by external_id.")] = None
     supports_archive: Annotated[bool | None, Field(description="archived and pinned.")] = None
     supports_metadata: Annotated[bool | None, Field(description="metadata and x- extensions come back whole.")] = None
+    oldest_first: Annotated[bool | None, Field(description="Lists from the oldest on.")] = None
     supports_vectors: Annotated[bool | None, Field(description="Vectors made by the caller.")] = None
     filters: Annotated[
         Literal["native", "client", "none"] | None,
@@ -335,6 +342,10 @@ class CapabilityLimits(Model):
     )
     rate_limit_per_minute: Annotated[int | None, Field(description="Calls per minute.")] = None
     max_search_results: Annotated[int | None, Field(description="Highest limit of search.")] = None
+    max_search_reach: Annotated[
+        int | None,
+        Field(description="Most that offset and limit of search come to together; no offset when absent."),
+    ] = None
     max_list_results: Annotated[int | None, Field(description="Highest limit of list.")] = None
     max_batch_size: Annotated[int | None, Field(description="Most items of a batch.")] = None
     max_filter_conditions: Annotated[int | None, Field(description="Most conditions of a filter.")] = None
@@ -697,7 +708,7 @@ class DeleteRequest(Model):
 
 class ListRequest(Model):
     """
-    List one user's memories, newest first, a page at a time.
+    List one user's memories by their age, a page at a time.
     """
 
     model_config = ConfigDict(
@@ -766,6 +777,18 @@ class ListRequest(Model):
         int,
         Field(description="Memories per page. 1 to 500; 50 by default.", ge=1, le=500),
     ] = 50
+    order: Annotated[
+        Literal["newest", "oldest"],
+        Field(
+            description="Which come first: newest or oldest, by created_at and then id. Newest by default; needs features.oldest_first."
+        ),
+    ] = "newest"
+    include_vectors: Annotated[
+        bool,
+        Field(
+            description="Give each memory the vector that it is searched by. False by default; needs features.supports_vectors."
+        ),
+    ] = False
     cursor: Annotated[
         str | None,
         Field(
@@ -862,6 +885,14 @@ class SearchRequest(Model):
         int,
         Field(description="Results at the most. 1 to 100; 10 by default.", ge=1, le=100),
     ] = 10
+    offset: Annotated[
+        int,
+        Field(
+            description="Leave out so many of the best results; offset and limit come to 1000 together at the most. 0 to 999; 0 by default.",
+            ge=0,
+            le=999,
+        ),
+    ] = 0
     min_score: Annotated[
         float | None,
         Field(
@@ -1039,9 +1070,8 @@ class AddManyRequest(Model):
     items: Annotated[
         list[Any],
         Field(
-            description="Each a MemoryInput, judged alone. 1 to 10000 items.",
+            description="Each a MemoryInput, judged alone. Up to 10000 items.",
             max_length=10000,
-            min_length=1,
         ),
     ]
     user_id: Annotated[
@@ -1066,9 +1096,8 @@ class DeleteManyRequest(Model):
     ids: Annotated[
         list[Any],
         Field(
-            description="Ids of the memories to delete, each judged alone. 1 to 10000 items.",
+            description="Ids of the memories to delete, each judged alone. Up to 10000 items.",
             max_length=10000,
-            min_length=1,
         ),
     ]
     user_id: Annotated[

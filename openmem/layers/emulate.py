@@ -9,16 +9,20 @@ from pydantic import BaseModel
 
 from openmem._generated import models
 from openmem._generated.verbs import VERB_OF
-from openmem.layers.forms import FORMS, Form
+from openmem.layers.forms import FORMS, Form, paged
 from openmem.protocol.capabilities import capabilities
 from openmem.protocol.clock import Clock
 
 from . import Handler
 
+MOST = 100
+"""Results that the protocol lets a search be asked for."""
+
 
 def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> Handler:
     """Wrap a handler; native: what it supports of itself."""
-    supplied, both = _supplied(native), together(native)
+    both = together(native)
+    supplied = _supplied(native) | ({} if _pages(native) else {"search": paged})
 
     def emulating(request: BaseModel) -> Awaitable[Any]:
         form = supplied.get(VERB_OF[type(request)].name)
@@ -33,11 +37,22 @@ def together(native: models.Capabilities) -> models.Capabilities:
         native.provider,
         native.verbs,
         native.features,
-        native.limits,
+        native.limits if _pages(native) else _cut(native),
         emulated=[*(native.emulated or ()), *_supplied(native)],
         omp_version=native.omp_version,
         **(native.model_extra or {}),
     )
+
+
+def _pages(native: models.Capabilities) -> bool:
+    """Tell whether a backend takes the offset of a search by itself, or has no search."""
+    return bool(native.limits and native.limits.max_search_reach) or "search" not in native.verbs
+
+
+def _cut(native: models.Capabilities) -> models.CapabilityLimits:
+    """Say how far a search goes whose beginning is cut off."""
+    limits = native.limits or models.CapabilityLimits()
+    return limits.model_copy(update={"max_search_reach": limits.max_search_results or MOST})
 
 
 def _supplied(native: models.Capabilities) -> dict[str, Form]:

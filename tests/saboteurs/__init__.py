@@ -1,6 +1,6 @@
 """Backends with one planted defect each, taken from real ones, and the clauses that must notice it."""
 
-from . import changes, concurrency, content, cuts, filtering, folding, listing, search, states, users, verbs
+from . import changes, concurrency, content, cuts, filtering, folding, listing, pages, search, states, users, verbs
 from .base import SABOTEURS, Saboteur
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "filtering",
     "folding",
     "listing",
+    "pages",
     "search",
     "states",
     "users",
