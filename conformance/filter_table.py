@@ -405,6 +405,15 @@ _TABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
             "dan",
         ),
     ],
+    "empty lists": [
+        ({"kind": "fact", "metadata.n": {"nin": []}}, "ada cat"),
+        ({"or": [{"kind": {"in": []}}, {"kind": "event"}]}, "dan"),
+        ({"not": {"or": [{"kind": {"in": []}}, {"kind": "fact"}]}}, "-ada cat"),
+        ({"kind": {"exists": False}, "confidence": {"nin": []}}, "fay gus"),
+        ({"or": [{"not": {"importance": {"nin": []}}}, {"importance": {"in": [0.5]}}]}, "bob gus"),
+        ({"and": [{"source.app": {"nin": []}}, {"source.app": "mail"}]}, "ada dan"),
+        ({"or": [{"valid_to": {"in": []}}, {"valid_to": {"exists": True}}]}, "ada dan"),
+    ],
 }
 
 ROWS: tuple[Row, ...] = tuple(_rows())

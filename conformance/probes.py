@@ -44,6 +44,7 @@ PROBES: dict[str, Probe] = {
     "supports_archive": lambda h: h.memory.add(h.marker(), h.user, archived=True),
     "supports_sessions": lambda h: h.memory.list(h.user, session=h.marker()),
     "supports_metadata": lambda h: h.memory.add(h.marker(), h.user, metadata={h.marker(): True}),
+    "oldest_first": lambda h: h.memory.list(h.user, order="oldest"),
     "supports_vectors": lambda h: h.memory.add(h.marker(), h.user, vector=[1.0]),
 }
 """For each verb, and each feature that a request can ask for, a request that asks for it."""

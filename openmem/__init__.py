@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         UnsupportedProviderError,
     )
     from .layers import Handler, Layer
+    from .protocol.outcomes import BatchResults
     from .registry import register_adapter
     from .runtime.calls import Call, Principal, current_call
     from .types import (
@@ -62,6 +63,7 @@ __all__ = [
     "AsyncUserMemory",
     "AuditEntry",
     "BatchResult",
+    "BatchResults",
     "Call",
     "Capabilities",
     "CapabilityFeatures",
@@ -113,6 +115,7 @@ _HOMES = {
     "Settings": "adapter",
     "AsyncMemory": "client",
     "AsyncUserMemory": "client",
+    "BatchResults": "protocol.outcomes",
     "Call": "runtime.calls",
     "Handler": "layers",
     "Layer": "layers",

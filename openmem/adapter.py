@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from . import urls
 from ._generated import models
-from ._generated.bounds import MAX_FILTER_BYTES, MAX_FILTER_CONDITIONS, MAX_METADATA_BYTES
+from ._generated.bounds import MAX_FILTER_BYTES, MAX_FILTER_CONDITIONS, MAX_METADATA_BYTES, MAX_OFFSET_REACH
 from ._generated.verbs import VERB_OF, VERBS
 from .errors import UnsupportedCapabilityError
 from .model import Model
@@ -51,6 +51,8 @@ class Adapter:
     """True when no verb suspends while a sync caller steps it: no event loop is needed (see bridge.step)."""
     repeats: ClassVar[bool] = False
     """True when the adapter repeats its requests by itself, one by one: then no verb is repeated as a whole."""
+    pages_search: ClassVar[bool] = False
+    """True when search leaves out request.offset results by itself; else it is asked for them, and they are cut off."""
     drivers: ClassVar[Collection[str]] = ()
     """What a scheme may have after a '+' of its own and is passed over: drivers that other libraries' URLs name."""
     settings_type: ClassVar[type[Settings]] = Settings
@@ -106,6 +108,7 @@ class Adapter:
         """Say the backend's limits."""
         return models.CapabilityLimits(
             max_search_results=100,
+            max_search_reach=MAX_OFFSET_REACH if self.pages_search else None,
             max_list_results=500,
             max_batch_size=10_000,
             max_filter_conditions=MAX_FILTER_CONDITIONS,
@@ -167,7 +170,7 @@ class Adapter:
         raise self._unsupported("delete")
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
-        """Return one page, newest first; request.cursor is the next_cursor of this adapter's own page before."""
+        """Return one page by request.order; request.cursor is the next_cursor of this adapter's own page before."""
         raise self._unsupported("list")
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:

@@ -85,14 +85,14 @@ class ScopeDeniedError(OMPError):
     default_remedy = "Ask for a key with this grant."
 
 
-class NotFoundError(OMPError):
+class NotFoundError(OMPError, LookupError):
     """There is no such memory, or it belongs to another user."""
 
     code = "not_found"
     default_remedy = "Check the id and the user it belongs to."
 
 
-class InvalidRequestError(OMPError):
+class InvalidRequestError(OMPError, ValueError):
     """The request is not one the protocol allows; nothing was done."""
 
     code = "invalid_request"

@@ -235,6 +235,7 @@ def wanted(name: str) -> bool:
 
 SCALARS = (
     *("Id", "UserId", "Label", "QueryText", "Content", "ScopePath", "ScopeSelector", "SearchMode", "State"),
+    *("ListOrder", "Offset"),
     *("OnConflict", "Verb", "Vector", "Metadata", "Filter", "Fraction", "Supersedes", "ErrorCode"),
 )
 MIXINS = ("MemoryFields", "Selection")
@@ -384,12 +385,15 @@ CLIENTS_HEAD = '''"""The client methods, typed: one class for each of sync and a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, List, Literal, Protocol  # List: in these classes, list is a verb
+from typing import TYPE_CHECKING, Any, List, Literal, Protocol  # List: in these classes, list is a verb
 
 from .models import {models}
+
+if TYPE_CHECKING:
+    from ..protocol.outcomes import BatchResults
 
 
 class Unset(Enum):
@@ -405,11 +409,31 @@ UNSET = Unset.UNSET
 """Default of update's parameters: leave the field as it is, where None clears it."""
 '''
 
+WALK = '''
+
+{prefix}def {name}(call: Callable[[str, dict[str, Any]], Any], fields: dict[str, Any]) -> {iterator}[MemoryRecord]:
+    """Walk the memories of all pages of a list, each page read when it is come to."""
+    cursor: str | None = None
+    while True:
+        page = {await_}call("list", {{**fields, "cursor": cursor}})
+        for memory in page.items:
+            yield memory
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+'''
+COLOURS = {
+    "sync": {"prefix": "", "await_": "", "name": "walk", "iterator": "Iterator"},
+    "async": {"prefix": "async ", "await_": "await ", "name": "walk_async", "iterator": "AsyncIterator"},
+}
+"""How the same is written for either client."""
+ITERATE = """Walk one user's memories over all pages of a list, each page read when it is come to."""
+
 
 def clients_source(spec: Schema, verbs: dict[str, Schema]) -> str:
     """Write the four method classes."""
     named = {name for name in spec["components"]["schemas"] if wanted(name)}
-    parts = []
+    parts = [WALK.format(**words) for words in COLOURS.values()]
     for colour, bound in (("sync", False), ("async", False), ("sync", True), ("async", True)):
         name = f"{'Async' if colour == 'async' else ''}{'User' if bound else ''}Verbs"
         of = "one user's memories" if bound else "memories"
@@ -417,12 +441,45 @@ def clients_source(spec: Schema, verbs: dict[str, Schema]) -> str:
         parts.append(f'\n\nclass {name}(Protocol):\n    """The verbs over {of}, {colour}."""\n\n')
         parts.append(f"    {call} _call(self, verb: str, fields: dict[str, Any]) -> Any: ...\n")
         parts += [method_source(spec, verb, parsed, colour, bound) for verb, parsed in verbs.items()]
+        parts.append(iterate_source(spec, verbs["list"], colour, bound))
     head = CLIENTS_HEAD.replace("{models}", ", ".join(sorted(named)))  # what is not used, the linter takes out
     return head + "".join(parts)
 
 
 def method_source(spec: Schema, name: str, verb: Schema, colour: str, bound: bool) -> str:
     """Write one method: its signature from the request schema, its body one call."""
+    fields, parameters = taken(spec, name, verb, bound)
+    returns = return_type(spec, verb)
+    prefix, await_ = COLOURS[colour]["prefix"], COLOURS[colour]["await_"]
+    pairs = pairs_of(fields) + (", **extensions" if verb.get("extra") else "")
+    lines = [
+        f"\n    {prefix}def {name}(self, {', '.join(parameters)}) -> {returns}:",
+        explained_by(spec, name, verb, fields),
+    ]
+    call = f"{await_}self._call({name!r}, {{{pairs}}})"
+    if returns == "None":
+        lines.append(f"        {call}")
+    else:
+        lines += [f"        result: {returns} = {call}", "        return result"]
+    return "\n".join(lines) + "\n"
+
+
+def iterate_source(spec: Schema, verb: Schema, colour: str, bound: bool) -> str:
+    """Write the method that walks all pages of a list."""
+    paged = {field: schema for field, schema in verb["properties"].items() if field != "cursor"}
+    verb = {**verb, "properties": paged, "summary": ITERATE}
+    fields, parameters = taken(spec, "list", verb, bound)
+    words = COLOURS[colour]
+    lines = [
+        f"\n    def iterate(self, {', '.join(parameters)}) -> {words['iterator']}[MemoryRecord]:",
+        explained_by(spec, "list", verb, fields),
+        f"        return {words['name']}(self._call, {{{pairs_of(fields)}}})",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def taken(spec: Schema, name: str, verb: Schema, bound: bool) -> tuple[list[str], list[str]]:
+    """List the fields that a method takes, in their order, and its parameters as they are written."""
     fields = [field for field in verb["properties"] if not (bound and field == "user_id")]
     positional = [field for field in verb["positional"] if field in fields]
     keyword = [field for field in fields if field not in positional]
@@ -434,22 +491,19 @@ def method_source(spec: Schema, name: str, verb: Schema, colour: str, bound: boo
     if keyword:
         parameters += ["*", *(parameter(spec, name, verb, field) for field in keyword)]
     parameters += ["**extensions: Any"] if verb.get("extra") else []
-    returns = return_type(spec, verb)
+    return positional + keyword, parameters
+
+
+def explained_by(spec: Schema, name: str, verb: Schema, fields: list[str]) -> str:
+    """Write the docstring of a method."""
     codes = spec["components"]["schemas"]["ErrorCode"]["x-codes"]
-    explanation = wording.docstring(verb, positional + keyword, codes, patches=name == "update")
-    prefix, await_ = ("async ", "await ") if colour == "async" else ("", "")
-    pairs = ", ".join(f"{field!r}: {field}" for field in positional + keyword)
-    pairs += ", **extensions" if verb.get("extra") else ""
-    lines = [
-        f"\n    {prefix}def {name}(self, {', '.join(parameters)}) -> {returns}:",
-        textwrap.indent(f'"""{explanation}\n"""', " " * 8),
-    ]
-    call = f"{await_}self._call({name!r}, {{{pairs}}})"
-    if returns == "None":
-        lines.append(f"        {call}")
-    else:
-        lines += [f"        result: {returns} = {call}", "        return result"]
-    return "\n".join(lines) + "\n"
+    explanation = wording.docstring(verb, fields, codes, patches=name == "update")
+    return textwrap.indent(f'"""{explanation}\n"""', " " * 8)
+
+
+def pairs_of(fields: list[str]) -> str:
+    """Write the fields that a method hands on."""
+    return ", ".join(f"{field!r}: {field}" for field in fields)
 
 
 def parameter(spec: Schema, name: str, verb: Schema, field: str) -> str:
@@ -472,7 +526,8 @@ def return_type(spec: Schema, verb: Schema) -> str:
     if not verb["unwrap"]:
         return str(verb["response"])
     wrapped = spec["components"]["schemas"][verb["response"]]["properties"][verb["unwrap"]]
-    return f"List[{wrapped['items']['$ref'].rpartition('/')[2]}]"
+    item = wrapped["items"]["$ref"].rpartition("/")[2]
+    return "BatchResults" if item == "BatchResult" else f"List[{item}]"
 
 
 def python_type(spec: Schema, node: Schema) -> str:

@@ -58,7 +58,7 @@ def _needs(schema: Schema) -> list[str]:
             return [f"needs features.{feature}"]
         case of_values:
             *others, last = of_values.values()
-            return [f"needs features.{', '.join(others)} or {last}"]
+            return [f"needs features.{', '.join(others)} or {last}" if others else f"needs features.{last}"]
 
 
 def docstring(verb: Schema, fields: list[str], codes: dict[str, Schema], *, patches: bool) -> str:

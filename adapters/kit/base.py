@@ -53,6 +53,7 @@ class NativeAdapter(Adapter):
             supports_archive=True,
             supports_sessions=True,
             supports_metadata=True,
+            oldest_first=True,
             supports_vectors=vectors,
             filters="native",
             ingestion="sync",

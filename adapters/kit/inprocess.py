@@ -18,6 +18,7 @@ from .changes import sought
 from .lookup import names, outcomes, owned_of
 from .search import search
 from .store import Logged, Store, asked, audit_response
+from .vectors import with_vectors
 
 T = TypeVar("T")
 BATCH = 500
@@ -28,6 +29,7 @@ class InProcessAdapter(NativeAdapter):
     """A backend in this process; a subclass provides transactions over a Store."""
 
     inline = True
+    pages_search = True
 
     @abstractmethod
     async def transact(self, work: Callable[[Store], T], *, write: bool) -> T:
@@ -101,13 +103,16 @@ class InProcessAdapter(NativeAdapter):
         return await self.erased(request, await self.transact(work, write=not request.dry_run))
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
-        """Return one page, found by walking newest first, or by the external_id that the filter asks for."""
+        """Return one page, found by walking in its order, or by the external_id that the filter asks for."""
 
         def work(store: Store) -> models.MemoryPage:
             selected = selection.predicate(request, self.clock())
             found = list(islice(filter(selected, _walk(store, request)), request.limit + 1))
             _log_read(store, request.user_id, self.rules.entry("list", scope=request.scope))
-            return cursors.page([store.hand_out(memory) for memory in found], request.limit)
+            page = cursors.page([store.hand_out(memory) for memory in found], request.limit)
+            if request.include_vectors:
+                with_vectors(page, store.vectors(request.user_id, [memory.id for memory in page.items]))
+            return page
 
         return await self.transact(work, write=False)
 
@@ -170,12 +175,13 @@ def _log_read(store: Store, user_id: str, entry: Logged) -> None:
 
 
 def _walk(store: Store, request: models.ListRequest) -> Iterable[models.MemoryRecord]:
-    """Walk what a list may select, newest first: one record at the most, where its filter pins that."""
+    """Walk what a list may select, in its order: one record at the most, where its filter pins that."""
     after, pinned = cursors.decode(request), selection.pinned(request)
     if pinned is None:
-        return store.newest_first(request.user_id, after, request.since, request.until)
+        walk = store.oldest_first if request.order == "oldest" else store.newest_first
+        return walk(request.user_id, after, request.since, request.until)
     memory = store.by_external_id(request.user_id, pinned)
-    return [memory] if memory is not None and (after is None or cursors.position(memory) < after) else []
+    return [memory] if memory is not None and cursors.follows(cursors.position(memory), after, request.order) else []
 
 
 def _each(rule: Callable[[Any, Store], T], batch: Sequence[Any], store: Store) -> list[T]:

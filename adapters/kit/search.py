@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from openmem._generated.models import MemoryRecord, SearchRequest
 from openmem.protocol import cursors, ranking
+from openmem.protocol.selection import reach
 
 from .vectors import VectorIndex
 
@@ -33,7 +34,7 @@ class Source(Protocol[Key]):
 
 
 def search(request: SearchRequest, source: Source[Key], load: Load[Key]) -> list[tuple[MemoryRecord, float]]:
-    """Rank one user's memories by request.mode and return the best that are selected and reach min_score.
+    """Rank one user's memories by request.mode and return the best that are selected and reach min_score, less offset.
 
     Cosines below zero rank as they are; the score that is told, to which min_score applies, is at least 0.
     """
@@ -42,7 +43,7 @@ def search(request: SearchRequest, source: Source[Key], load: Load[Key]) -> list
     if least is not None and least > 0:
         kept = np.flatnonzero(scores >= least).tolist()
         keys, scores = [keys[row] for row in kept], scores[kept]
-    return best(keys, scores, load, request.limit)
+    return best(keys, scores, load, reach(request))[request.offset :]
 
 
 def _score(request: SearchRequest, source: Source[Key], load: Load[Key]) -> tuple[Sequence[Key], Scores]:

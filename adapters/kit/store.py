@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -11,6 +11,7 @@ from openmem.protocol import cursors
 from openmem.types import AuditRequest, AuditResponse, MemoryRecord, Stats
 
 from .search import Source
+from .vectors import Floats
 
 
 class Logged(NamedTuple):
@@ -73,6 +74,14 @@ class Store(Records, Protocol):
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
     ) -> Iterator[MemoryRecord]:
         """Walk a user's records by created_at, then id, descending, from after a position; bounds inclusive."""
+
+    def oldest_first(
+        self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
+    ) -> Iterator[MemoryRecord]:
+        """Walk them ascending, from after a position."""
+
+    def vectors(self, user_id: str, ids: Sequence[str]) -> Mapping[str, Sequence[float] | Floats]:
+        """Read the vectors, of length 1, of those of a user's records that have one."""
 
     def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         """Read the supersession chain that a memory belongs to, itself included, in any order."""

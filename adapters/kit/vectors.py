@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from openmem._generated.models import MemoryPage
 from openmem.errors import InvalidRequestError
 
 Key = TypeVar("Key", bound=Hashable)
@@ -32,6 +33,15 @@ def unit(vector: Sequence[float] | Floats) -> Floats:
     wide = array.astype(np.float64)  # in which no square of a float32 overflows or vanishes
     length = math.sqrt(float(wide.dot(wide)))
     return (wide / length).astype(np.float32) if length else array
+
+
+def with_vectors(page: MemoryPage, vectors: Mapping[str, Sequence[float] | Floats]) -> MemoryPage:
+    """Put vectors, by id and scaled to length 1, on the memories of a page, which is the caller's own."""
+    for memory in page.items:
+        vector = vectors.get(memory.id)
+        if vector is not None:
+            memory.vector = unit(vector).tolist()
+    return page
 
 
 class VectorIndex(Generic[Key]):

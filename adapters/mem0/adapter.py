@@ -22,6 +22,7 @@ from ..kit.base import other_embedding
 from ..kit.remote import RemoteAdapter, Transaction
 from ..kit.staging import Staging, Wanted
 from ..kit.store import Logged
+from ..kit.vectors import with_vectors
 from . import changes, erasing
 from . import reads as stored
 from .library import Library, home
@@ -45,6 +46,7 @@ class Mem0Adapter(RemoteAdapter):
 
     name = "mem0"
     unreached = erasing.UNREACHED
+    pages_search = True
     settings_type = Mem0Settings
     settings: Mem0Settings
 
@@ -127,9 +129,15 @@ class Mem0Adapter(RemoteAdapter):
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page of the user's memories, which mem0 gives all at once and in no order of time."""
         selected = selection.predicate(request, self.clock())
-        after = cursors.decode(request)
+        if request.include_vectors and self._provider not in stored.TELLS_VECTORS:
+            raise UnsupportedCapabilityError(
+                f"mem0 does not read the vectors of {self._provider}.", remedy="Leave include_vectors out."
+            )
         every = await self._call(stored.every, request.user_id)
-        return cursors.page_after(after, filter(selected, every), request.limit)
+        page = cursors.page_of(request, filter(selected, every))
+        if request.include_vectors:
+            with_vectors(page, await self._call(stored.vectors_of, [memory.id for memory in page.items]))
+        return page
 
     async def selected(self, request: models.EraseRequest) -> AsyncIterator[Collection[models.MemoryRecord]]:
         """Read what an erase selects, all at once."""

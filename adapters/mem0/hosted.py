@@ -99,6 +99,7 @@ class HostedMem0Adapter(Adapter):
             supports_sessions=True,
             supports_metadata=True,
             filters="client",
+            oldest_first=True,
             ingestion="queued",
             durable=True,
             scores=models.ScoreKinds(vector="mem0"),
@@ -230,9 +231,9 @@ class HostedMem0Adapter(Adapter):
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page of all that the user has: the platform's own pages are in another order."""
-        after, selected = cursors.decode(request), selection.predicate(request, self.clock())
+        selected = selection.predicate(request, self.clock())
         every = [row.memory for row in await self._platform.every(request.user_id)]
-        return cursors.page_after(after, filter(selected, every), request.limit)
+        return cursors.page_of(request, filter(selected, every))
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Read the nearest, deeper until what was not read can change nothing.

@@ -130,11 +130,11 @@ def open_memory(path: Path, folder: Path, config: Mapping[str, Any], dimension: 
     configs = importlib.import_module("mem0.configs.base")
     parts = {name: value for name, value in config.items() if name not in ("vector_store", "embedder", "llm")}
     parts.setdefault("history_db_path", str(folder / HISTORY))
-    whole = None
+    store, whole = _completed(config.get("vector_store"), folder, dimension), None
     with suppress(ValueError):
         whole = configs.MemoryConfig(
             **parts,
-            vector_store=_vector_store(config.get("vector_store"), folder, dimension),
+            vector_store=_part("mem0.vector_stores.configs", "VectorStoreConfig", store),
             embedder=_part("mem0.embeddings.configs", "EmbedderConfig", config.get("embedder")),
             llm=_part("mem0.llms.configs", "LlmConfig", config.get("llm")),
         )
@@ -183,8 +183,8 @@ def _imported(folder: Path) -> Any:
     return mem0
 
 
-def _vector_store(given: Mapping[str, Any] | None, folder: Path, dimension: int) -> Any:
-    configs = importlib.import_module("mem0.vector_stores.configs")
+def _completed(given: Mapping[str, Any] | None, folder: Path, dimension: int) -> dict[str, Any]:
+    """Complete the configuration of a vector store; ConfigurationError where its connection_string is none."""
     if given is None:
         given = {"provider": "qdrant", "config": {"path": str(folder / VECTORS), "collection_name": "mem0"}}
     config = dict(given.get("config") or {})
@@ -192,7 +192,7 @@ def _vector_store(given: Mapping[str, Any] | None, folder: Path, dimension: int)
         config.setdefault("embedding_model_dims", dimension)
     if given.get("provider") == "pgvector" and "connection_pool" not in config:
         config = _going_on(config)
-    return configs.VectorStoreConfig(**{**given, "config": config})
+    return {**given, "config": config}
 
 
 def _going_on(config: Mapping[str, Any]) -> dict[str, Any]:

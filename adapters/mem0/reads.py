@@ -17,6 +17,8 @@ from .envelope import EXTERNAL_ID, OWN, Stored, is_id, leave_out, memory_of, mom
 
 EVERYTHING = 1_000_000
 """Rows asked for where all are wanted: mem0's stores have no pages."""
+TELLS_VECTORS = ("qdrant", "pgvector")
+"""Vector stores out of which vectors are read."""
 SAMPLE = 20
 """Rows looked at for the model of their vectors."""
 _DATED = frozenset({"created_at", "updated_at"})

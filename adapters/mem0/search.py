@@ -46,7 +46,8 @@ class Search:
         vector: Sequence[float] | None = request.vector
         if vector is None:
             vector = (await self._embed([request.query or ""]))[0]
-        depth = max(DEPTH, 4 * request.limit)
+        reach = selection.reach(request)
+        depth = max(DEPTH, 4 * reach)
         while True:
             rows, floor, complete = await self._call(reads.nearest, vector, request.user_id, depth)
             if complete and not self._whole:
@@ -55,8 +56,8 @@ class Search:
                 rows += await self._scored(rest, vector) if complete else []
             best = selection.best(rows, request, self._selected)
             # What was not read scores no better than what was, and may be as good as an equal score.
-            if complete or (len(best) == request.limit and best[-1][1] > floor):
-                return SearchResponse(results=selection.results(best))
+            if complete or (len(best) == reach and best[-1][1] > floor):
+                return SearchResponse(results=selection.results(best[request.offset :]))
             depth *= 4
 
     async def _unfound(self, rows: Sequence[Scored]) -> list[MemoryRecord]:

@@ -203,6 +203,25 @@ class Records:
         del self.memories[memory.id]
         user.discard(memory)
 
+    def oldest_first(
+        self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
+    ) -> Iterator[MemoryRecord]:
+        order = self._known(user_id).order
+        begin = 0 if after is None else bisect.bisect_right(order, after)
+        if since is not None:
+            begin = max(begin, bisect.bisect_left(order, since, key=itemgetter(0)))
+        for place in range(begin, len(order)):
+            created_at, memory_id = order[place]
+            if until is not None and created_at > until:
+                return
+            if self._caller.gone:
+                raise asyncio.CancelledError
+            yield self.memories[memory_id]
+
+    def vectors(self, user_id: str, ids: Sequence[str]) -> dict[str, Floats]:
+        user = self._known(user_id)
+        return {each: vector for each in ids if (vector := user.vector(each)) is not None}
+
     def newest_first(
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
     ) -> Iterator[MemoryRecord]:

@@ -25,6 +25,7 @@ from ..kit.changes import unknown
 from ..kit.reembedding import reembed
 from ..kit.remote import RemoteAdapter
 from ..kit.store import Logged, asked, audit_response
+from ..kit.vectors import with_vectors
 from . import conninfo, reads
 from .connections import Connections, Rows
 from .erasing import erase
@@ -40,7 +41,7 @@ from .sessions import GRACE, Session, closed_unless_done, connect
 from .settings import PostgresSettings
 from .store import PostgresStore
 from .transaction import Keys, PostgresTransaction
-from .vectors import Vectors
+from .vectors import HELD, Vectors, see_it_is_held
 
 LAST_ENTRIES = 2.0
 """Seconds that closing takes, at the most, to store the audit entries kept back."""
@@ -52,6 +53,7 @@ class PostgresAdapter(RemoteAdapter):
     """Records as jsonb, an inverted index with statistics per user, vectors by pgvector."""
 
     name = "postgres"
+    pages_search = True
     drivers = conninfo.DRIVERS
     parallel = 3
     batch = 350
@@ -156,14 +158,19 @@ class PostgresAdapter(RemoteAdapter):
         """Return one page, by the index of created_at and id."""
         values = Bindings()
         condition = selected(request, self.clock(), values)
-        after = cursors.decode(request)
+        after, (beyond, way) = cursors.decode(request), reads.WAYS[request.order]
         if after is not None:
-            condition += f" AND (created_at, id) < ({values.bind(after[0])}, {values.bind(after[1])})"
-        sql = f"""SELECT record::text FROM openmem.memories WHERE {condition}
-            ORDER BY created_at DESC, id DESC LIMIT {request.limit + 1}"""
+            condition += f" AND (created_at, id) {beyond} ({values.bind(after[0])}, {values.bind(after[1])})"
+        vector = f", embedding::real[], ({HELD})" if request.include_vectors else ""
+        sql = f"""SELECT record::text{vector} FROM openmem.memories WHERE {condition}
+            ORDER BY created_at {way}, id {way} LIMIT {request.limit + 1}"""
         rows = await self._rows(sql, values, user_id=request.user_id, replica=True)
         await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
-        return cursors.page(_memories(rows), request.limit)
+        page = cursors.page(_memories(rows), request.limit)
+        if request.include_vectors and rows:
+            see_it_is_held(self.embedding, rows[0][2])
+            with_vectors(page, {memory.id: row[1] for memory, row in zip(page.items, rows, strict=False)})
+        return page
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Search exactly or, among very many, by the index."""
@@ -273,4 +280,4 @@ class PostgresAdapter(RemoteAdapter):
 
 
 def _memories(rows: Sequence[Sequence[Any]]) -> list[models.MemoryRecord]:
-    return [read_record(record) for (record,) in rows]
+    return [read_record(record) for record, *_ in rows]

@@ -22,6 +22,9 @@ CHAIN = """WITH RECURSIVE chain(id) AS (
         SELECT record FROM openmem.memories WHERE id = c.id AND user_id = %(user)s OFFSET 0) m"""
 """Every link is looked up by its id, whatever the statistics say."""
 
+WAYS = {"newest": ("<", "DESC"), "oldest": (">", "ASC")}
+"""How rows compare with where a page ended, and are ordered, in each order of a list."""
+
 _STATES = {
     "superseded": "coalesce(superseded_at <= %(now)s, false)",
     "expired": "coalesce(valid_to <= %(now)s, false)",

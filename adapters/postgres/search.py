@@ -13,8 +13,10 @@ from datetime import datetime
 from time import monotonic
 from typing import Any, Protocol
 
+from openmem._generated.bounds import MAX_OFFSET_REACH
 from openmem._generated.models import SearchRequest, SearchResponse
 from openmem.protocol import ranking
+from openmem.protocol.selection import reach
 
 from .connections import Rows
 from .filters import Bindings, narrows, selected
@@ -27,12 +29,15 @@ EXACT = 5000
 INDEX_COST = 200
 """The index also walks past the rows of others: it pays from n rows of N where n * n > INDEX_COST * N, as measured."""
 ITERATIVE = {
-    "hnsw.iterative_scan": "relaxed_order",
+    "hnsw.iterative_scan": "strict_order",
     "hnsw.ef_search": "100",
     "hnsw.max_scan_tuples": "100000",
     "enable_sort": "off",
 }
-"""Settings of a search by the index: without the last a plan made for the average user sorts all rows instead."""
+"""Settings of a search by the index: without the last a plan made for the average user sorts all rows instead.
+
+In strict order the rows of a deep search begin with those of any less deep one, so that pages fit together.
+"""
 BY_WORDS = 5000
 """Memories found by their words that hybrid search looks at where it takes the index for the rest."""
 
@@ -182,29 +187,34 @@ class Search:
 
     def by_index(self) -> str:
         """Write the statement that searches those near by the index of vectors, and some by their words."""
-        depth = 2 * self.request.limit  # the index answers roughly in order
-        near = f"SELECT * FROM openmem.memories WHERE {self._selected} ORDER BY {self._product} LIMIT {depth}"
         if self._terms is None:
-            return self._best(f"({near}) n", "true")
+            return self._best(f"({self._near(str(reach(self.request)))}) n", "true")
         best = "(SELECT key, words FROM hits ORDER BY words DESC) h"  # so that the walk ends with the last one needed
         walked = f"{best} {self._looked_up('h', self._selected)}"
         by_words = f"SELECT h.key FROM {walked} ORDER BY words DESC LIMIT {BY_WORDS}"
+        # Where not all by words are looked at, one of the rest may be near: pages fit together if all look at as many.
+        many = f"(SELECT count(*) FROM hits) > {BY_WORDS}"
+        near = self._near(f"CASE WHEN {many} THEN {MAX_OFFSET_REACH} ELSE {reach(self.request)} END")
         chosen = f"SELECT key FROM ({near}) n UNION SELECT key FROM ({by_words}) w"
         return self._best("openmem.memories", f"user_id = {self._user} AND key = ANY(ARRAY({chosen}))")
 
+    def _near(self, depth: str) -> str:
+        return f"""SELECT * FROM openmem.memories WHERE {self._selected}
+            ORDER BY {self._product} FETCH FIRST ({depth}) ROWS WITH TIES"""
+
     def _best(self, table: str, selected: str, condition: str = "true") -> str:
         """Write the statement that scores rows of a table and returns the best, provided that a condition holds."""
-        limit = self.request.limit
+        page = f"LIMIT {self.request.limit} OFFSET {self.request.offset}"
         if self._terms is None:
             scored = (
                 f"SELECT record, created_at, id, {self._cosine} AS raw FROM {table} WHERE {condition} AND {selected}"
             )
-            best = f"SELECT * FROM ({scored} AND embedding IS NOT NULL) s ORDER BY {_ORDER} LIMIT {limit}"
+            best = f"SELECT * FROM ({scored} AND embedding IS NOT NULL) s ORDER BY {_ORDER} {page}"
             return f"SELECT record::text, {_SCORE} AS score FROM ({best}) b ORDER BY {_ORDER}"
         scored = self._by_words() if self._cosine is None else self._fused(table, selected, condition)
         # The window holds every row, so without the records: those of the best are read afterwards.
         return f"""WITH hits AS ({self._hits()}) SELECT m.record::text, {_SCORE} AS score
-            FROM (SELECT * FROM ({scored}) s ORDER BY {_ORDER} LIMIT {limit}) b {self._looked_up("b", "true")}
+            FROM (SELECT * FROM ({scored}) s ORDER BY {_ORDER} {page}) b {self._looked_up("b", "true")}
             ORDER BY b.raw DESC, b.created_at DESC, b.id DESC"""
 
     def _by_words(self) -> str:

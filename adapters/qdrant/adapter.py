@@ -24,6 +24,7 @@ from ..kit.audit import with_kept
 from ..kit.reembedding import reembed
 from ..kit.remote import RemoteAdapter, Transaction
 from ..kit.store import Logged, asked, audit_response
+from ..kit.vectors import with_vectors
 from .clients import RemoteEngine
 from .engine import Engine, Row
 from .filters import All, Match, Range, of_user, selecting
@@ -36,7 +37,7 @@ from .settings import FolderSettings, QdrantSettings
 from .shard import EdgeEngine
 from .store import QdrantStore
 from .transaction import QdrantTransaction
-from .walk import chain_of, newest_first
+from .walk import chain_of, ordered
 
 logger = logging.getLogger("openmem")
 
@@ -48,6 +49,7 @@ class QdrantBackend(RemoteAdapter):
     """Records as text in the payload, vectors named dense and terms; a subclass says which engine holds them."""
 
     name = "qdrant"
+    pages_search = True
     settings: FolderSettings | QdrantSettings
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -86,15 +88,20 @@ class QdrantBackend(RemoteAdapter):
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page, by the index of created_at, or the one memory that has the external_id asked for."""
+        page = await self._page(request)
+        if request.include_vectors:
+            await self._add_vectors(page)
+        await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
+        return page
+
+    async def _page(self, request: models.ListRequest) -> models.MemoryPage:
         now = self.clock()
-        selected = selection.predicate(request, now)
-        after = cursors.decode(request)
-        external_id = selection.pinned(request)
+        selected, after = selection.predicate(request, now), cursors.decode(request)
+        external_id, oldest = selection.pinned(request), request.order == "oldest"
         if external_id is not None:
             found = await self.store.claimed(request.user_id, [external_id])
-            await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
-            return cursors.page_after(after, filter(selected, found), request.limit)
-        walk = newest_first(
+            return cursors.page_of(request, filter(selected, found))
+        walk = ordered(
             self.store.engine,
             self.store.memories,
             selecting(request, now),
@@ -102,15 +109,21 @@ class QdrantBackend(RemoteAdapter):
             micros(after[0]) if after else None,
             request.limit + 3,
             ("record", "created_at"),
+            ascending=oldest,
         )
         found = []
         async for rows in walk:
-            group = sorted(map(_positioned, rows), key=lambda pair: pair[0], reverse=True)
-            found += [memory for place, memory in group if (after is None or place < after) and selected(memory)]
+            group = sorted(map(_positioned, rows), key=lambda pair: pair[0], reverse=not oldest)
+            found += [each for place, each in group if cursors.follows(place, after, request.order) and selected(each)]
             if len(found) > request.limit:
                 break
-        await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
         return cursors.page(found[: request.limit + 1], request.limit)
+
+    async def _add_vectors(self, page: models.MemoryPage) -> None:
+        name = await self.store.check(lately=1.0)
+        points = {point_id(memory.id): memory.id for memory in page.items}
+        found = await self.store.engine.vectors(self.store.memories, name, [*points])
+        with_vectors(page, {points[point]: vector for point, vector in found.items()})
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Search by one vector or both."""
@@ -167,7 +180,7 @@ class QdrantBackend(RemoteAdapter):
         condition = All((Match("log", (request.user_id,)), *since))
         entries: list[Logged] = []
         fields = log_fields(request.user_id)
-        async for rows in newest_first(
+        async for rows in ordered(
             self.store.engine, self.store.sidecar, condition, "sequence", None, min(request.limit, 64), fields
         ):
             for row in sorted(rows, key=lambda row: row.payload["sequence"], reverse=True):

@@ -132,11 +132,11 @@ class ClientEngine:
         counted = await self.call("count", collection, filter_of(condition), exact=True)
         return int(counted.count)
 
-    async def newest(
-        self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str]
+    async def ordered(
+        self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str], *, ascending: bool
     ) -> list[Row]:
-        """Read by an index, descending."""
-        order = models.OrderBy(key=key, direction=models.Direction.DESC)
+        """Read by an index."""
+        order = models.OrderBy(key=key, direction=models.Direction.ASC if ascending else models.Direction.DESC)
         options = {"scroll_filter": filter_of(condition), "order_by": order, "with_payload": list(fields)}
         records, _ = await self.call("scroll", collection, limit=limit, **options)
         return [Row(str(record.id), record.payload or {}) for record in records]

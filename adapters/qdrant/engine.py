@@ -217,10 +217,10 @@ class Engine(Protocol):
     async def count(self, collection: str, condition: Native) -> int:
         """Count points."""
 
-    async def newest(
-        self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str]
+    async def ordered(
+        self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str], *, ascending: bool
     ) -> list[Row]:
-        """Read the points with the greatest values of an indexed field, descending."""
+        """Read the points with the least values of an indexed field, ascending, or with the greatest, descending."""
 
     async def scroll(
         self, collection: str, condition: Native | None, limit: int, after: str | None, fields: Sequence[str]

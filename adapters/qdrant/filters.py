@@ -169,6 +169,8 @@ def _condition(condition: filters.Condition) -> _Compiled:
     if operator in ("ne", "nin"):
         positive = filters.Condition(condition.path, "eq" if operator == "ne" else "in", value)
         return _negated(_condition(positive))
+    if operator == "in" and not value:
+        return Ids(()), True
     if operator == "in":
         return _compile(filters.Either(tuple(filters.Condition(condition.path, "eq", each) for each in value)))
     head, *rest = path = condition.path

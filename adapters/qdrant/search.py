@@ -59,6 +59,7 @@ class Search:
 
     def __init__(self, request: SearchRequest, now: datetime, dense: str | None) -> None:
         self._request, self._name = request, dense or DENSE
+        self._reach = selection.reach(request)
         self._condition = selecting(request, now)
         self._selected = selection.predicate(request, now)
         self._dense = self._words = None
@@ -96,13 +97,14 @@ class Search:
         return found
 
     async def _found(self, engine: Engine, collection: str) -> list[SearchResult]:
-        limit, least = self._request.limit, self._request.min_score or -math.inf
-        size = 3 * limit + 16 if self._fuses else limit + 4
+        reach, least = self._reach, self._request.min_score or -math.inf
+        size = 3 * reach + 16 if self._fuses else reach + 4
         while self._dense or self._words:
             found, bound, complete = await self._round(engine, collection, size)
             sure = [(memory, score) for memory, score in found if complete or score > bound + TIE]
-            if complete or len(sure) >= limit or bound + TIE < least:
-                return selection.results((memory, score) for memory, score in sure[:limit] if score >= least)
+            if complete or len(sure) >= reach or bound + TIE < least:
+                page = sure[self._request.offset : reach]
+                return selection.results((memory, score) for memory, score in page if score >= least)
             size *= DEEPER
         return []
 
@@ -183,7 +185,7 @@ class Search:
             each: self._score(dense.scores.get(each, most), words.scores.get(each, words.floor), highest)
             for each in points
         }
-        best = heapq.nlargest(self._request.limit, lower.values())
+        best = heapq.nlargest(self._reach, lower.values())
         hopeful = {each for each in points if upper[each] >= best[-1] - TIE} if best else set()
         far = [each for each in hopeful if each not in dense.scores]
         if far and self._dense and not dense.complete:
@@ -200,13 +202,13 @@ class Search:
 
     def _best(self, dense: Ranked, words: dict[str, float], highest: float) -> list[tuple[MemoryRecord, float]]:
         """Take the best selected points, and all that tie with the last."""
-        limit, found, cosines = self._request.limit, list[tuple[MemoryRecord, float]](), dense.scores
+        reach, found, cosines = self._reach, list[tuple[MemoryRecord, float]](), dense.scores
         waiting = [
             (-self._score(cosines.get(each, dense.least), words.get(each, 0.0), highest), each)
             for each in {**cosines, **words}
         ]
         heapq.heapify(waiting)
-        while waiting and (len(found) < limit or -waiting[0][0] >= found[limit - 1][1] - TIE):
+        while waiting and (len(found) < reach or -waiting[0][0] >= found[reach - 1][1] - TIE):
             score, point = heapq.heappop(waiting)
             memory = self._read(point) if point in words else self._memory(point)
             if memory is not None:

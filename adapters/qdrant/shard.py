@@ -125,11 +125,11 @@ class EdgeEngine(FolderEngine[Shards]):
         request = edge.CountRequest(exact=True, filter=filter_of(condition))
         return await self._work(collection, lambda shard: shard.count(request))
 
-    async def newest(
-        self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str]
+    async def ordered(
+        self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str], *, ascending: bool
     ) -> list[Row]:
-        """Read by an index, descending."""
-        order = edge.OrderBy(key, edge.Direction.Desc)
+        """Read by an index."""
+        order = edge.OrderBy(key, edge.Direction.Asc if ascending else edge.Direction.Desc)
         request = edge.ScrollRequest(
             limit=limit, filter=filter_of(condition), order_by=order, with_payload=[*fields], with_vector=False
         )

@@ -1,4 +1,4 @@
-"""Reading points in their order: by an index, newest first, exactly, however the engine orders equals; and chains."""
+"""Reading points in their order: by an index, either way, exactly, however the engine orders equals; and chains."""
 
 from __future__ import annotations
 
@@ -14,24 +14,34 @@ PAGE = 256
 """Points of equal value read at once."""
 
 
-async def newest_first(
-    engine: Engine, collection: str, condition: Native, key: str, below: int | None, size: int, fields: tuple[str, ...]
+async def ordered(
+    engine: Engine,
+    collection: str,
+    condition: Native,
+    key: str,
+    begin: int | None,
+    size: int,
+    fields: tuple[str, ...],
+    *,
+    ascending: bool = False,
 ) -> AsyncIterator[list[Row]]:
-    """Yield points in groups: each group is greater by key than the next, unordered in itself, and complete.
+    """Yield points in groups, of which each comes before the next by key, is unordered in itself, and complete.
 
-    below: the greatest value to begin with; size: points read at once; fields: must hold the key.
+    begin: the value to begin with, the greatest or, ascending, the least; size: points read at once; fields: must hold
+    the key.
     """
     while True:
-        within = condition if below is None else All((condition, Range(key, high=below)))
-        rows = await engine.newest(collection, within, key, size, fields)
+        bounds = Range(key, low=begin) if ascending else Range(key, high=begin)
+        within = condition if begin is None else All((condition, bounds))
+        rows = await engine.ordered(collection, within, key, size, fields, ascending=ascending)
         if len(rows) < size:
             yield rows
             return
-        least: int = rows[-1].payload[key]
-        if above := [row for row in rows if row.payload[key] > least]:
-            yield above
-        yield [row async for row in _equal(engine, collection, condition, key, least, fields)]
-        below = least - 1
+        last: int = rows[-1].payload[key]
+        if before := [row for row in rows if row.payload[key] != last]:
+            yield before
+        yield [row async for row in _equal(engine, collection, condition, key, last, fields)]
+        begin = last + 1 if ascending else last - 1
 
 
 async def _equal(

@@ -11,13 +11,15 @@ from itertools import compress
 from sqlite3 import Connection, Cursor
 from typing import Any
 
+import numpy as np
+
 from openmem._generated.models import MemoryRecord, Stats
 from openmem.protocol import cursors, ranking
 from openmem.protocol.clock import from_micros, micros
 
 from ..kit.audit import Entry, ReadLog, with_kept
 from ..kit.store import Logged
-from ..kit.vectors import unit
+from ..kit.vectors import Floats, unit
 from . import meta
 from .counts import CHAIN, counted
 from .index import FEW, KEPT, Caches, UserIndex
@@ -182,17 +184,44 @@ class Records:
     def newest_first(
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
     ) -> Iterator[MemoryRecord]:
+        return self._ordered(user_id, after, since, until, "<", "DESC")
+
+    def oldest_first(
+        self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
+    ) -> Iterator[MemoryRecord]:
+        return self._ordered(user_id, after, since, until, ">", "ASC")
+
+    def _ordered(
+        self,
+        user_id: str,
+        after: cursors.Position | None,
+        since: datetime | None,
+        until: datetime | None,
+        beyond: str,
+        way: str,
+    ) -> Iterator[MemoryRecord]:
         query = "SELECT record FROM records WHERE user = ?"
         values: list[Any] = [self._user(user_id)]
         if after is not None:
-            query += " AND (created_at, id) < (?, ?)"
+            query += f" AND (created_at, id) {beyond} (?, ?)"
             values += [micros(after[0]), after[1]]
         for bound, operator in ((since, ">="), (until, "<=")):
             if bound is not None:
                 query += f" AND created_at {operator} ?"
                 values.append(micros(bound))
-        for (record,) in self._walk(query + " ORDER BY created_at DESC, id DESC", values):
+        for (record,) in self._walk(f"{query} ORDER BY created_at {way}, id {way}", values):
             yield MemoryRecord.model_validate_json(record)
+
+    def vectors(self, user_id: str, ids: Sequence[str]) -> dict[str, Floats]:
+        self._hold_embedding()
+        user, found = self._user(user_id), dict[str, Floats]()
+        for start in range(0, len(ids), FEW):
+            some = ids[start : start + FEW]
+            query = f"""SELECT id, data FROM records JOIN vectors ON memory = key
+                WHERE id IN ({",".join("?" * len(some))}) AND +records.user = ?"""  # noqa: S608
+            rows = self.connection.execute(query, (*some, user)).fetchall()
+            found.update((memory_id, np.frombuffer(data, dtype="<f4")) for memory_id, data in rows)
+        return found
 
     def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         user = self._user(memory.user_id)

@@ -20,6 +20,7 @@ GROUPS = (
     "erasure",
     "listing",
     "search",
+    "pages",
     "filters",
     "context",
     "batch",

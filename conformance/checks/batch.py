@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from openmem.errors import InvalidRequestError
 from openmem.types import BatchResult
 
 from ..check import check
@@ -84,13 +83,18 @@ async def deletes_in_order(h: Harness) -> None:
     h.expect(await h.all_ids(), ids[2:3], among=ids, what="list")
 
 
-@check("BAT-1", "an empty batch is refused", requires=(*ADD, *DELETE))
+@check("BAT-7", "an empty batch is answered by no results", requires=(*ADD, *DELETE))
 async def empty_batches(h: Harness) -> None:
-    """Add and delete nothing at all, and something."""
-    added = await h.memory.add_many([{"content": h.marker()}], user_id=h.user)
-    await h.memory.delete_many([added[0].id], user_id=h.user)
-    await h.refused(h.memory.add_many([], user_id=h.user), InvalidRequestError)
-    await h.refused(h.memory.delete_many([], user_id=h.user), InvalidRequestError)
+    """Add and delete nothing at all, for a user and for nobody, beside a record."""
+    [added] = await h.memory.add_many([{"content": h.marker()}], user_id=h.user)
+    await h.memory.wait_for_ingest([added.id], h.user)
+    reached = h.reached()
+    for owner in ({"user_id": h.user}, {}):
+        for verb in (h.memory.add_many, h.memory.delete_many):
+            results = await verb([], **owner)
+            h.require(results == [], f"an empty batch is answered by {results}")
+    h.require(h.reached() == reached, "an empty batch reached the backend.")
+    h.require(await h.all_ids() == [added.id], "an empty batch changed what is stored.")
 
 
 def _bad_items(h: Harness) -> list[Any]:

@@ -262,8 +262,8 @@ _BAD: list[dict[str, Any]] = [
     {"kind": {"eq": ["fact"]}},
     {"kind": {"eq": "fact", "unknown": 1}},
     {"kind": {"in": "fact"}},
-    {"kind": {"in": []}},
-    {"kind": {"nin": []}},
+    {"kind": {"in": {}}},
+    {"kind": {"nin": None}},
     {"kind": {"in": [None]}},
     {"kind": {"in": [["fact"]]}},
     {"kind": {"exists": 1}},
@@ -334,6 +334,31 @@ async def deep_filters(h: Harness) -> None:
         else:
             ids = await h.all_ids(filter=filter_)
             h.expect(ids, [fact.id], among=[fact.id, other.id], what=f"{depth} times {wrap}")
+
+
+@check("FIL-8", "the golden table: lists of no values", requires=FILTERS)
+async def rows_of_empty_lists(h: Harness) -> None:
+    """List by the rows on lists of no values, among other conditions."""
+    await _run(h, "empty lists")
+
+
+@check("FIL-8", "in of no values selects nothing, and nin of none everything", requires=FILTERS)
+async def empty_lists(h: Harness) -> None:
+    """List, and search in every mode, by empty lists alone, on fields that some records have."""
+    word = h.marker()
+    fields: list[dict[str, Any]] = [{"kind": "fact", "importance": 0.5}, {"kind": "event"}, {}]
+    ids = h.ids(await h.seed([{"content": f"{word} {h.marker()}", **each} for each in fields]))
+    for name in ("kind", "importance", "created_at", "content", "external_id", "metadata.topic"):
+        if not needs({name: 1}) <= declared(h):
+            continue
+        none: dict[str, Any] = {name: {"in": []}}
+        every: dict[str, Any] = {name: {"nin": []}}
+        for filter_, some in ((none, False), (every, True), ({"not": none}, True), ({"not": every}, False)):
+            answers = {"list": await h.all_ids(filter=filter_)}
+            answers |= {f"{mode} search": await found(h, word, mode=mode, filter=filter_) for mode in modes(h)}
+            for verb, got in answers.items():
+                what = f"{verb} by {json.dumps(filter_)}"
+                h.expect(got, ids if some else [], among=ids, what=what, all_expected=some, none_expected=not some)
 
 
 @check("FIL-5", "a filter selects in search as in list", requires=FILTERS)

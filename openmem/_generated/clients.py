@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import (  # List: in these classes, list is a verb
+    TYPE_CHECKING,
     Any,
     List,
     Literal,
@@ -15,7 +16,6 @@ from typing import (  # List: in these classes, list is a verb
 
 from .models import (
     AuditEntry,
-    BatchResult,
     Capabilities,
     ContextBlock,
     EraseResponse,
@@ -26,6 +26,9 @@ from .models import (
     SearchResult,
     Stats,
 )
+
+if TYPE_CHECKING:
+    from ..protocol.outcomes import BatchResults
 
 
 class Unset(Enum):
@@ -39,6 +42,30 @@ class Unset(Enum):
 
 UNSET = Unset.UNSET
 """Default of update's parameters: leave the field as it is, where None clears it."""
+
+
+def walk(call: Callable[[str, dict[str, Any]], Any], fields: dict[str, Any]) -> Iterator[MemoryRecord]:
+    """Walk the memories of all pages of a list, each page read when it is come to."""
+    cursor: str | None = None
+    while True:
+        page = call("list", {**fields, "cursor": cursor})
+        for memory in page.items:
+            yield memory
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+async def walk_async(call: Callable[[str, dict[str, Any]], Any], fields: dict[str, Any]) -> AsyncIterator[MemoryRecord]:
+    """Walk the memories of all pages of a list, each page read when it is come to."""
+    cursor: str | None = None
+    while True:
+        page = await call("list", {**fields, "cursor": cursor})
+        for memory in page.items:
+            yield memory
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 class Verbs(Protocol):
@@ -270,9 +297,11 @@ class Verbs(Protocol):
         as_of: datetime | None = None,
         include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
         limit: int = 50,
+        order: Literal["newest", "oldest"] = "newest",
+        include_vectors: bool = False,
         cursor: str | None = None,
     ) -> MemoryPage:
-        """List one user's memories, newest first, a page at a time.
+        """List one user's memories by their age, a page at a time.
 
         user_id: The user whose memories are meant. Up to 256 characters.
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
@@ -291,6 +320,10 @@ class Verbs(Protocol):
         include: States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up
             to 4 items; needs features.temporal.
         limit: Memories per page. 1 to 500; 50 by default.
+        order: Which come first: newest or oldest, by created_at and then id. Newest by default; needs
+            features.oldest_first.
+        include_vectors: Give each memory the vector that it is searched by. False by default; needs
+            features.supports_vectors.
         cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
             1024 characters.
 
@@ -310,6 +343,8 @@ class Verbs(Protocol):
                 "as_of": as_of,
                 "include": include,
                 "limit": limit,
+                "order": order,
+                "include_vectors": include_vectors,
                 "cursor": cursor,
             },
         )
@@ -330,6 +365,7 @@ class Verbs(Protocol):
         include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
         mode: Literal["vector", "keyword", "hybrid"] | None = None,
         limit: int = 10,
+        offset: int = 0,
         min_score: float | None = None,
         vector: Sequence[float] | None = None,
     ) -> List[SearchResult]:
@@ -355,6 +391,8 @@ class Verbs(Protocol):
         mode: How to rank: vector is by meaning, keyword by words, hybrid by both; the best the provider has when
             absent. Needs features.vector_search, keyword_search or hybrid_search.
         limit: Results at the most. 1 to 100; 10 by default.
+        offset: Leave out so many of the best results; offset and limit come to 1000 together at the most. 0 to 999; 0
+            by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
         vector: Embedding of the query, when you made it yourself; the embedder's when absent. 1 to 8192 numbers; needs
             features.supports_vectors.
@@ -377,6 +415,7 @@ class Verbs(Protocol):
                 "include": include,
                 "mode": mode,
                 "limit": limit,
+                "offset": offset,
                 "min_score": min_score,
                 "vector": vector,
             },
@@ -475,22 +514,22 @@ class Verbs(Protocol):
         result: Capabilities = self._call("capabilities", {})
         return result
 
-    def add_many(self, items: Sequence[Any], *, user_id: str | None = None) -> List[BatchResult]:
+    def add_many(self, items: Sequence[Any], *, user_id: str | None = None) -> BatchResults:
         """Store many memories; each item succeeds or fails alone, answered in order.
 
-        items: Each a MemoryInput, judged alone. 1 to 10000 items.
+        items: Each a MemoryInput, judged alone. Up to 10000 items.
         user_id: Owner of the items, of which one that names another owner fails; each names its own when absent. Up to
             256 characters.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = self._call("add_many", {"items": items, "user_id": user_id})
+        result: BatchResults = self._call("add_many", {"items": items, "user_id": user_id})
         return result
 
     def get_many(
         self, ids: Sequence[Any] | None = None, *, external_ids: Sequence[Any] | None = None, user_id: str | None = None
-    ) -> List[BatchResult]:
+    ) -> BatchResults:
         """Read many memories by id or external_id; each is found or not alone, answered in order.
 
         ids: Ids of the memories to read, each judged alone. Up to 10000 items.
@@ -502,12 +541,10 @@ class Verbs(Protocol):
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = self._call(
-            "get_many", {"ids": ids, "external_ids": external_ids, "user_id": user_id}
-        )
+        result: BatchResults = self._call("get_many", {"ids": ids, "external_ids": external_ids, "user_id": user_id})
         return result
 
-    def update_many(self, items: Sequence[Any], *, user_id: str | None = None) -> List[BatchResult]:
+    def update_many(self, items: Sequence[Any], *, user_id: str | None = None) -> BatchResults:
         """Change many memories, each by its own merge patch; each succeeds or fails alone, answered in order.
 
         items: Each a MemoryUpdate with the id or the external_id of its memory, and its user_id where that is known;
@@ -518,19 +555,19 @@ class Verbs(Protocol):
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = self._call("update_many", {"items": items, "user_id": user_id})
+        result: BatchResults = self._call("update_many", {"items": items, "user_id": user_id})
         return result
 
-    def delete_many(self, ids: Sequence[Any], *, user_id: str | None = None) -> List[BatchResult]:
+    def delete_many(self, ids: Sequence[Any], *, user_id: str | None = None) -> BatchResults:
         """Delete many memories by id; each item succeeds or fails alone, answered in order.
 
-        ids: Ids of the memories to delete, each judged alone. 1 to 10000 items.
+        ids: Ids of the memories to delete, each judged alone. Up to 10000 items.
         user_id: The owner; a memory of another user is not_found. When absent, whoever owns each. Up to 256 characters.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: List[BatchResult] = self._call("delete_many", {"ids": ids, "user_id": user_id})
+        result: BatchResults = self._call("delete_many", {"ids": ids, "user_id": user_id})
         return result
 
     def related(
@@ -686,6 +723,67 @@ class Verbs(Protocol):
             },
         )
         return result
+
+    def iterate(
+        self,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        session: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 50,
+        order: Literal["newest", "oldest"] = "newest",
+        include_vectors: bool = False,
+    ) -> Iterator[MemoryRecord]:
+        """Walk one user's memories over all pages of a list, each page read when it is come to.
+
+        user_id: The user whose memories are meant. Up to 256 characters.
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+        as_of: Read what was current at this moment; now when absent. Time zone included; needs features.temporal.
+        include: States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up
+            to 4 items; needs features.temporal.
+        limit: Memories per page. 1 to 500; 50 by default.
+        order: Which come first: newest or oldest, by created_at and then id. Newest by default; needs
+            features.oldest_first.
+        include_vectors: Give each memory the vector that it is searched by. False by default; needs
+            features.supports_vectors.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        return walk(
+            self._call,
+            {
+                "user_id": user_id,
+                "scope": scope,
+                "tag": tag,
+                "session": session,
+                "since": since,
+                "until": until,
+                "filter": filter,
+                "as_of": as_of,
+                "include": include,
+                "limit": limit,
+                "order": order,
+                "include_vectors": include_vectors,
+            },
+        )
 
 
 class AsyncVerbs(Protocol):
@@ -919,9 +1017,11 @@ class AsyncVerbs(Protocol):
         as_of: datetime | None = None,
         include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
         limit: int = 50,
+        order: Literal["newest", "oldest"] = "newest",
+        include_vectors: bool = False,
         cursor: str | None = None,
     ) -> MemoryPage:
-        """List one user's memories, newest first, a page at a time.
+        """List one user's memories by their age, a page at a time.
 
         user_id: The user whose memories are meant. Up to 256 characters.
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
@@ -940,6 +1040,10 @@ class AsyncVerbs(Protocol):
         include: States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up
             to 4 items; needs features.temporal.
         limit: Memories per page. 1 to 500; 50 by default.
+        order: Which come first: newest or oldest, by created_at and then id. Newest by default; needs
+            features.oldest_first.
+        include_vectors: Give each memory the vector that it is searched by. False by default; needs
+            features.supports_vectors.
         cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
             1024 characters.
 
@@ -959,6 +1063,8 @@ class AsyncVerbs(Protocol):
                 "as_of": as_of,
                 "include": include,
                 "limit": limit,
+                "order": order,
+                "include_vectors": include_vectors,
                 "cursor": cursor,
             },
         )
@@ -979,6 +1085,7 @@ class AsyncVerbs(Protocol):
         include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
         mode: Literal["vector", "keyword", "hybrid"] | None = None,
         limit: int = 10,
+        offset: int = 0,
         min_score: float | None = None,
         vector: Sequence[float] | None = None,
     ) -> List[SearchResult]:
@@ -1004,6 +1111,8 @@ class AsyncVerbs(Protocol):
         mode: How to rank: vector is by meaning, keyword by words, hybrid by both; the best the provider has when
             absent. Needs features.vector_search, keyword_search or hybrid_search.
         limit: Results at the most. 1 to 100; 10 by default.
+        offset: Leave out so many of the best results; offset and limit come to 1000 together at the most. 0 to 999; 0
+            by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
         vector: Embedding of the query, when you made it yourself; the embedder's when absent. 1 to 8192 numbers; needs
             features.supports_vectors.
@@ -1026,6 +1135,7 @@ class AsyncVerbs(Protocol):
                 "include": include,
                 "mode": mode,
                 "limit": limit,
+                "offset": offset,
                 "min_score": min_score,
                 "vector": vector,
             },
@@ -1126,22 +1236,22 @@ class AsyncVerbs(Protocol):
         result: Capabilities = await self._call("capabilities", {})
         return result
 
-    async def add_many(self, items: Sequence[Any], *, user_id: str | None = None) -> List[BatchResult]:
+    async def add_many(self, items: Sequence[Any], *, user_id: str | None = None) -> BatchResults:
         """Store many memories; each item succeeds or fails alone, answered in order.
 
-        items: Each a MemoryInput, judged alone. 1 to 10000 items.
+        items: Each a MemoryInput, judged alone. Up to 10000 items.
         user_id: Owner of the items, of which one that names another owner fails; each names its own when absent. Up to
             256 characters.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = await self._call("add_many", {"items": items, "user_id": user_id})
+        result: BatchResults = await self._call("add_many", {"items": items, "user_id": user_id})
         return result
 
     async def get_many(
         self, ids: Sequence[Any] | None = None, *, external_ids: Sequence[Any] | None = None, user_id: str | None = None
-    ) -> List[BatchResult]:
+    ) -> BatchResults:
         """Read many memories by id or external_id; each is found or not alone, answered in order.
 
         ids: Ids of the memories to read, each judged alone. Up to 10000 items.
@@ -1153,12 +1263,12 @@ class AsyncVerbs(Protocol):
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = await self._call(
+        result: BatchResults = await self._call(
             "get_many", {"ids": ids, "external_ids": external_ids, "user_id": user_id}
         )
         return result
 
-    async def update_many(self, items: Sequence[Any], *, user_id: str | None = None) -> List[BatchResult]:
+    async def update_many(self, items: Sequence[Any], *, user_id: str | None = None) -> BatchResults:
         """Change many memories, each by its own merge patch; each succeeds or fails alone, answered in order.
 
         items: Each a MemoryUpdate with the id or the external_id of its memory, and its user_id where that is known;
@@ -1169,19 +1279,19 @@ class AsyncVerbs(Protocol):
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = await self._call("update_many", {"items": items, "user_id": user_id})
+        result: BatchResults = await self._call("update_many", {"items": items, "user_id": user_id})
         return result
 
-    async def delete_many(self, ids: Sequence[Any], *, user_id: str | None = None) -> List[BatchResult]:
+    async def delete_many(self, ids: Sequence[Any], *, user_id: str | None = None) -> BatchResults:
         """Delete many memories by id; each item succeeds or fails alone, answered in order.
 
-        ids: Ids of the memories to delete, each judged alone. 1 to 10000 items.
+        ids: Ids of the memories to delete, each judged alone. Up to 10000 items.
         user_id: The owner; a memory of another user is not_found. When absent, whoever owns each. Up to 256 characters.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: List[BatchResult] = await self._call("delete_many", {"ids": ids, "user_id": user_id})
+        result: BatchResults = await self._call("delete_many", {"ids": ids, "user_id": user_id})
         return result
 
     async def related(
@@ -1339,6 +1449,67 @@ class AsyncVerbs(Protocol):
             },
         )
         return result
+
+    def iterate(
+        self,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        session: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 50,
+        order: Literal["newest", "oldest"] = "newest",
+        include_vectors: bool = False,
+    ) -> AsyncIterator[MemoryRecord]:
+        """Walk one user's memories over all pages of a list, each page read when it is come to.
+
+        user_id: The user whose memories are meant. Up to 256 characters.
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+        as_of: Read what was current at this moment; now when absent. Time zone included; needs features.temporal.
+        include: States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up
+            to 4 items; needs features.temporal.
+        limit: Memories per page. 1 to 500; 50 by default.
+        order: Which come first: newest or oldest, by created_at and then id. Newest by default; needs
+            features.oldest_first.
+        include_vectors: Give each memory the vector that it is searched by. False by default; needs
+            features.supports_vectors.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        return walk_async(
+            self._call,
+            {
+                "user_id": user_id,
+                "scope": scope,
+                "tag": tag,
+                "session": session,
+                "since": since,
+                "until": until,
+                "filter": filter,
+                "as_of": as_of,
+                "include": include,
+                "limit": limit,
+                "order": order,
+                "include_vectors": include_vectors,
+            },
+        )
 
 
 class UserVerbs(Protocol):
@@ -1554,9 +1725,11 @@ class UserVerbs(Protocol):
         as_of: datetime | None = None,
         include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
         limit: int = 50,
+        order: Literal["newest", "oldest"] = "newest",
+        include_vectors: bool = False,
         cursor: str | None = None,
     ) -> MemoryPage:
-        """List one user's memories, newest first, a page at a time.
+        """List one user's memories by their age, a page at a time.
 
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
@@ -1574,6 +1747,10 @@ class UserVerbs(Protocol):
         include: States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up
             to 4 items; needs features.temporal.
         limit: Memories per page. 1 to 500; 50 by default.
+        order: Which come first: newest or oldest, by created_at and then id. Newest by default; needs
+            features.oldest_first.
+        include_vectors: Give each memory the vector that it is searched by. False by default; needs
+            features.supports_vectors.
         cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
             1024 characters.
 
@@ -1592,6 +1769,8 @@ class UserVerbs(Protocol):
                 "as_of": as_of,
                 "include": include,
                 "limit": limit,
+                "order": order,
+                "include_vectors": include_vectors,
                 "cursor": cursor,
             },
         )
@@ -1611,6 +1790,7 @@ class UserVerbs(Protocol):
         include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
         mode: Literal["vector", "keyword", "hybrid"] | None = None,
         limit: int = 10,
+        offset: int = 0,
         min_score: float | None = None,
         vector: Sequence[float] | None = None,
     ) -> List[SearchResult]:
@@ -1635,6 +1815,8 @@ class UserVerbs(Protocol):
         mode: How to rank: vector is by meaning, keyword by words, hybrid by both; the best the provider has when
             absent. Needs features.vector_search, keyword_search or hybrid_search.
         limit: Results at the most. 1 to 100; 10 by default.
+        offset: Leave out so many of the best results; offset and limit come to 1000 together at the most. 0 to 999; 0
+            by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
         vector: Embedding of the query, when you made it yourself; the embedder's when absent. 1 to 8192 numbers; needs
             features.supports_vectors.
@@ -1656,6 +1838,7 @@ class UserVerbs(Protocol):
                 "include": include,
                 "mode": mode,
                 "limit": limit,
+                "offset": offset,
                 "min_score": min_score,
                 "vector": vector,
             },
@@ -1748,19 +1931,17 @@ class UserVerbs(Protocol):
         result: Capabilities = self._call("capabilities", {})
         return result
 
-    def add_many(self, items: Sequence[Any]) -> List[BatchResult]:
+    def add_many(self, items: Sequence[Any]) -> BatchResults:
         """Store many memories; each item succeeds or fails alone, answered in order.
 
-        items: Each a MemoryInput, judged alone. 1 to 10000 items.
+        items: Each a MemoryInput, judged alone. Up to 10000 items.
 
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = self._call("add_many", {"items": items})
+        result: BatchResults = self._call("add_many", {"items": items})
         return result
 
-    def get_many(
-        self, ids: Sequence[Any] | None = None, *, external_ids: Sequence[Any] | None = None
-    ) -> List[BatchResult]:
+    def get_many(self, ids: Sequence[Any] | None = None, *, external_ids: Sequence[Any] | None = None) -> BatchResults:
         """Read many memories by id or external_id; each is found or not alone, answered in order.
 
         ids: Ids of the memories to read, each judged alone. Up to 10000 items.
@@ -1770,10 +1951,10 @@ class UserVerbs(Protocol):
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = self._call("get_many", {"ids": ids, "external_ids": external_ids})
+        result: BatchResults = self._call("get_many", {"ids": ids, "external_ids": external_ids})
         return result
 
-    def update_many(self, items: Sequence[Any]) -> List[BatchResult]:
+    def update_many(self, items: Sequence[Any]) -> BatchResults:
         """Change many memories, each by its own merge patch; each succeeds or fails alone, answered in order.
 
         items: Each a MemoryUpdate with the id or the external_id of its memory, and its user_id where that is known;
@@ -1781,17 +1962,17 @@ class UserVerbs(Protocol):
 
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = self._call("update_many", {"items": items})
+        result: BatchResults = self._call("update_many", {"items": items})
         return result
 
-    def delete_many(self, ids: Sequence[Any]) -> List[BatchResult]:
+    def delete_many(self, ids: Sequence[Any]) -> BatchResults:
         """Delete many memories by id; each item succeeds or fails alone, answered in order.
 
-        ids: Ids of the memories to delete, each judged alone. 1 to 10000 items.
+        ids: Ids of the memories to delete, each judged alone. Up to 10000 items.
 
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: List[BatchResult] = self._call("delete_many", {"ids": ids})
+        result: BatchResults = self._call("delete_many", {"ids": ids})
         return result
 
     def related(
@@ -1919,6 +2100,64 @@ class UserVerbs(Protocol):
             },
         )
         return result
+
+    def iterate(
+        self,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        session: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 50,
+        order: Literal["newest", "oldest"] = "newest",
+        include_vectors: bool = False,
+    ) -> Iterator[MemoryRecord]:
+        """Walk one user's memories over all pages of a list, each page read when it is come to.
+
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+        as_of: Read what was current at this moment; now when absent. Time zone included; needs features.temporal.
+        include: States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up
+            to 4 items; needs features.temporal.
+        limit: Memories per page. 1 to 500; 50 by default.
+        order: Which come first: newest or oldest, by created_at and then id. Newest by default; needs
+            features.oldest_first.
+        include_vectors: Give each memory the vector that it is searched by. False by default; needs
+            features.supports_vectors.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        return walk(
+            self._call,
+            {
+                "scope": scope,
+                "tag": tag,
+                "session": session,
+                "since": since,
+                "until": until,
+                "filter": filter,
+                "as_of": as_of,
+                "include": include,
+                "limit": limit,
+                "order": order,
+                "include_vectors": include_vectors,
+            },
+        )
 
 
 class AsyncUserVerbs(Protocol):
@@ -2134,9 +2373,11 @@ class AsyncUserVerbs(Protocol):
         as_of: datetime | None = None,
         include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
         limit: int = 50,
+        order: Literal["newest", "oldest"] = "newest",
+        include_vectors: bool = False,
         cursor: str | None = None,
     ) -> MemoryPage:
-        """List one user's memories, newest first, a page at a time.
+        """List one user's memories by their age, a page at a time.
 
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
@@ -2154,6 +2395,10 @@ class AsyncUserVerbs(Protocol):
         include: States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up
             to 4 items; needs features.temporal.
         limit: Memories per page. 1 to 500; 50 by default.
+        order: Which come first: newest or oldest, by created_at and then id. Newest by default; needs
+            features.oldest_first.
+        include_vectors: Give each memory the vector that it is searched by. False by default; needs
+            features.supports_vectors.
         cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
             1024 characters.
 
@@ -2172,6 +2417,8 @@ class AsyncUserVerbs(Protocol):
                 "as_of": as_of,
                 "include": include,
                 "limit": limit,
+                "order": order,
+                "include_vectors": include_vectors,
                 "cursor": cursor,
             },
         )
@@ -2191,6 +2438,7 @@ class AsyncUserVerbs(Protocol):
         include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
         mode: Literal["vector", "keyword", "hybrid"] | None = None,
         limit: int = 10,
+        offset: int = 0,
         min_score: float | None = None,
         vector: Sequence[float] | None = None,
     ) -> List[SearchResult]:
@@ -2215,6 +2463,8 @@ class AsyncUserVerbs(Protocol):
         mode: How to rank: vector is by meaning, keyword by words, hybrid by both; the best the provider has when
             absent. Needs features.vector_search, keyword_search or hybrid_search.
         limit: Results at the most. 1 to 100; 10 by default.
+        offset: Leave out so many of the best results; offset and limit come to 1000 together at the most. 0 to 999; 0
+            by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
         vector: Embedding of the query, when you made it yourself; the embedder's when absent. 1 to 8192 numbers; needs
             features.supports_vectors.
@@ -2236,6 +2486,7 @@ class AsyncUserVerbs(Protocol):
                 "include": include,
                 "mode": mode,
                 "limit": limit,
+                "offset": offset,
                 "min_score": min_score,
                 "vector": vector,
             },
@@ -2330,19 +2581,19 @@ class AsyncUserVerbs(Protocol):
         result: Capabilities = await self._call("capabilities", {})
         return result
 
-    async def add_many(self, items: Sequence[Any]) -> List[BatchResult]:
+    async def add_many(self, items: Sequence[Any]) -> BatchResults:
         """Store many memories; each item succeeds or fails alone, answered in order.
 
-        items: Each a MemoryInput, judged alone. 1 to 10000 items.
+        items: Each a MemoryInput, judged alone. Up to 10000 items.
 
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = await self._call("add_many", {"items": items})
+        result: BatchResults = await self._call("add_many", {"items": items})
         return result
 
     async def get_many(
         self, ids: Sequence[Any] | None = None, *, external_ids: Sequence[Any] | None = None
-    ) -> List[BatchResult]:
+    ) -> BatchResults:
         """Read many memories by id or external_id; each is found or not alone, answered in order.
 
         ids: Ids of the memories to read, each judged alone. Up to 10000 items.
@@ -2352,10 +2603,10 @@ class AsyncUserVerbs(Protocol):
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = await self._call("get_many", {"ids": ids, "external_ids": external_ids})
+        result: BatchResults = await self._call("get_many", {"ids": ids, "external_ids": external_ids})
         return result
 
-    async def update_many(self, items: Sequence[Any]) -> List[BatchResult]:
+    async def update_many(self, items: Sequence[Any]) -> BatchResults:
         """Change many memories, each by its own merge patch; each succeeds or fails alone, answered in order.
 
         items: Each a MemoryUpdate with the id or the external_id of its memory, and its user_id where that is known;
@@ -2363,17 +2614,17 @@ class AsyncUserVerbs(Protocol):
 
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
         """
-        result: List[BatchResult] = await self._call("update_many", {"items": items})
+        result: BatchResults = await self._call("update_many", {"items": items})
         return result
 
-    async def delete_many(self, ids: Sequence[Any]) -> List[BatchResult]:
+    async def delete_many(self, ids: Sequence[Any]) -> BatchResults:
         """Delete many memories by id; each item succeeds or fails alone, answered in order.
 
-        ids: Ids of the memories to delete, each judged alone. 1 to 10000 items.
+        ids: Ids of the memories to delete, each judged alone. Up to 10000 items.
 
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: List[BatchResult] = await self._call("delete_many", {"ids": ids})
+        result: BatchResults = await self._call("delete_many", {"ids": ids})
         return result
 
     async def related(
@@ -2501,3 +2752,61 @@ class AsyncUserVerbs(Protocol):
             },
         )
         return result
+
+    def iterate(
+        self,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        session: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 50,
+        order: Literal["newest", "oldest"] = "newest",
+        include_vectors: bool = False,
+    ) -> AsyncIterator[MemoryRecord]:
+        """Walk one user's memories over all pages of a list, each page read when it is come to.
+
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+        as_of: Read what was current at this moment; now when absent. Time zone included; needs features.temporal.
+        include: States to read besides current ones: superseded, expired, upcoming, archived; no others when absent. Up
+            to 4 items; needs features.temporal.
+        limit: Memories per page. 1 to 500; 50 by default.
+        order: Which come first: newest or oldest, by created_at and then id. Newest by default; needs
+            features.oldest_first.
+        include_vectors: Give each memory the vector that it is searched by. False by default; needs
+            features.supports_vectors.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        return walk_async(
+            self._call,
+            {
+                "scope": scope,
+                "tag": tag,
+                "session": session,
+                "since": since,
+                "until": until,
+                "filter": filter,
+                "as_of": as_of,
+                "include": include,
+                "limit": limit,
+                "order": order,
+                "include_vectors": include_vectors,
+            },
+        )

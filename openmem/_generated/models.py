@@ -78,6 +78,12 @@ class MemoryRecord(Model):
         Field(description="From when it counts as replaced, read-only."),
     ] = None
     version: Annotated[int | None, Field(description="Counts changes from 1, for if_version.", ge=1)] = None
+    vector: Annotated[
+        list[float] | None,
+        Field(
+            description="The vector that it is searched by, of length 1; in a list that includes vectors, and nowhere else."
+        ),
+    ] = None
 
 
 class MemoryPage(Model):
@@ -331,6 +337,7 @@ class CapabilityFeatures(Model):
     supports_archive: Annotated[bool | None, Field(description="archived and pinned.")] = None
     supports_sessions: Annotated[bool | None, Field(description="session.")] = None
     supports_metadata: Annotated[bool | None, Field(description="metadata and x- extensions come back whole.")] = None
+    oldest_first: Annotated[bool | None, Field(description="Lists from the oldest on.")] = None
     supports_vectors: Annotated[bool | None, Field(description="Vectors made by the caller.")] = None
     filters: Annotated[
         Literal["native", "client", "none"] | None,
@@ -362,6 +369,10 @@ class CapabilityLimits(Model):
     )
     rate_limit_per_minute: Annotated[int | None, Field(description="Calls per minute.")] = None
     max_search_results: Annotated[int | None, Field(description="Highest limit of search.")] = None
+    max_search_reach: Annotated[
+        int | None,
+        Field(description="Most that offset and limit of search come to together; no offset when absent."),
+    ] = None
     max_list_results: Annotated[int | None, Field(description="Highest limit of list.")] = None
     max_batch_size: Annotated[int | None, Field(description="Most items of a batch.")] = None
     max_filter_conditions: Annotated[int | None, Field(description="Most conditions of a filter.")] = None
@@ -785,7 +796,7 @@ class DeleteRequest(Model):
 
 class ListRequest(Model):
     """
-    List one user's memories, newest first, a page at a time.
+    List one user's memories by their age, a page at a time.
     """
 
     model_config = ConfigDict(
@@ -863,6 +874,18 @@ class ListRequest(Model):
         int,
         Field(description="Memories per page. 1 to 500; 50 by default.", ge=1, le=500),
     ] = 50
+    order: Annotated[
+        Literal["newest", "oldest"],
+        Field(
+            description="Which come first: newest or oldest, by created_at and then id. Newest by default; needs features.oldest_first."
+        ),
+    ] = "newest"
+    include_vectors: Annotated[
+        bool,
+        Field(
+            description="Give each memory the vector that it is searched by. False by default; needs features.supports_vectors."
+        ),
+    ] = False
     cursor: Annotated[
         str | None,
         Field(
@@ -968,6 +991,14 @@ class SearchRequest(Model):
         int,
         Field(description="Results at the most. 1 to 100; 10 by default.", ge=1, le=100),
     ] = 10
+    offset: Annotated[
+        int,
+        Field(
+            description="Leave out so many of the best results; offset and limit come to 1000 together at the most. 0 to 999; 0 by default.",
+            ge=0,
+            le=999,
+        ),
+    ] = 0
     min_score: Annotated[
         float | None,
         Field(
@@ -1154,9 +1185,8 @@ class AddManyRequest(Model):
     items: Annotated[
         list[Any],
         Field(
-            description="Each a MemoryInput, judged alone. 1 to 10000 items.",
+            description="Each a MemoryInput, judged alone. Up to 10000 items.",
             max_length=10000,
-            min_length=1,
         ),
     ]
     user_id: Annotated[
@@ -1240,9 +1270,8 @@ class DeleteManyRequest(Model):
     ids: Annotated[
         list[Any],
         Field(
-            description="Ids of the memories to delete, each judged alone. 1 to 10000 items.",
+            description="Ids of the memories to delete, each judged alone. Up to 10000 items.",
             max_length=10000,
-            min_length=1,
         ),
     ]
     user_id: Annotated[

@@ -136,7 +136,7 @@ VERBS: dict[str, Verb] = {
     ),
     "list": Verb(
         "list",
-        "List one user's memories, newest first, a page at a time.",
+        "List one user's memories by their age, a page at a time.",
         True,
         None,
         models.ListRequest,
@@ -157,6 +157,8 @@ VERBS: dict[str, Verb] = {
                     "as_of": ("query", "as_of"),
                     "include": ("query", "include"),
                     "limit": ("query", "limit"),
+                    "order": ("query", "order"),
+                    "include_vectors": ("query", "include_vectors"),
                     "cursor": ("query", "cursor"),
                 },
                 False,
@@ -190,6 +192,7 @@ VERBS: dict[str, Verb] = {
                     "include": ("query", "include"),
                     "mode": ("query", "mode"),
                     "limit": ("query", "limit"),
+                    "offset": ("query", "offset"),
                     "min_score": ("query", "min_score"),
                 },
                 False,
@@ -427,11 +430,13 @@ NEEDS: Mapping[str, str] = {
     "filter": "filters",
     "as_of": "temporal",
     "include": "temporal",
+    "include_vectors": "supports_vectors",
     "external_ids": "supports_external_id",
 }
 """The feature that each field of a request needs."""
 
 VALUES_NEED: Mapping[str, Mapping[str, str]] = {
-    "mode": {"vector": "vector_search", "keyword": "keyword_search", "hybrid": "hybrid_search"}
+    "order": {"oldest": "oldest_first"},
+    "mode": {"vector": "vector_search", "keyword": "keyword_search", "hybrid": "hybrid_search"},
 }
 """The feature that each value of a field needs."""

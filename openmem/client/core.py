@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from .. import embedding
 from .._generated.clients import UNSET
-from .._generated.models import Capabilities, CapabilitiesRequest, UpdateRequest
+from .._generated.models import BatchResponse, Capabilities, CapabilitiesRequest, UpdateRequest
 from .._generated.verbs import VERB_OF, VERBS
 from ..adapter import Adapter
 from ..config import ClientOptions
@@ -27,6 +27,7 @@ from ..layers.emulate import together
 from ..layers.observe import observe
 from ..layers.owner import check_kind
 from ..layers.stack import Terms, inner, outer, stacked
+from ..protocol.outcomes import BatchResults
 from ..protocol.records import PATCHED
 from ..protocol.validation import build, made_anew, no_request_id
 from ..runtime import bridge
@@ -125,6 +126,8 @@ class Core:
             self.refuse_closed()
             response = await self._handle(build(verb, _given(verb, fields)))
         unwrap = VERBS[verb].unwrap
+        if type(response) is BatchResponse:
+            return BatchResults(response.results)
         return response if unwrap is None else getattr(response, unwrap)
 
     async def handle(self, request: BaseModel, request_id: str | None, principal: Principal | None) -> Any:

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_valida
 
 from .. import urls
 from ..adapter import Adapter, Settings
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, OMPError
 from ..model import Model
 from ..registry import adapter_class
 from ..runtime.frames import without_locals
@@ -261,6 +261,8 @@ def _told(adapter: type[Adapter], url: SplitResult) -> dict[str, Any]:
     """Read what the URL says outside of its query."""
     try:
         return adapter.options_from_url(url)
+    except ConfigurationError:
+        raise
     except ValueError:  # which may quote it, and so is not passed on even as a context
         pass
     raise ConfigurationError(f"the URL is not as {adapter.name} reads it.", remedy=urls.ENCODE)
@@ -283,7 +285,10 @@ def _validated(model: type[Any], values: Mapping[str, Any], places: Mapping[str,
     try:
         return model.model_validate(values)
     except ValidationError as error:  # which quotes the value, and so is not passed on even as a context
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, OMPError):  # by a validator of the settings, and the remedy is its own
+        raise cause from None
     name = str(first["loc"][0]) if first["loc"] else ""
     where = f"option '{'.'.join(str(part) for part in first['loc'])}': " if first["loc"] else ""
     raise ConfigurationError(f"{where}{first['msg']}.", remedy=_correction(name, places.get(name, _ARGUMENT)))

@@ -9,12 +9,15 @@ from pydantic import BaseModel
 
 from openmem._generated import models
 from openmem._generated.verbs import VERB_OF
-from openmem.layers.forms import FORMS, Form
+from openmem.layers.forms import FORMS, Form, paged
 from openmem.layers.keys import keys, lookup
 from openmem.protocol.capabilities import capabilities
 from openmem.protocol.clock import Clock
 
 from . import Handler, erasing
+
+MOST = 100
+"""Results that the protocol lets a search be asked for."""
 
 
 def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> Handler:
@@ -33,17 +36,28 @@ def emulate(handler: Handler, native: models.Capabilities, clock: Clock) -> Hand
 def together(native: models.Capabilities) -> models.Capabilities:
     """Say what a backend and this layer support together."""
     features = native.features.model_copy(update={"external_id_lookup": lookup(native.features)})
-    if _completed(native):
+    if "delete" in _completed(native):
         features.supports_chain_delete = True
     return capabilities(
         native.provider,
         native.verbs,
         features,
-        native.limits,
+        native.limits if _pages(native) else _cut(native),
         emulated=[*(native.emulated or ()), *_supplied(native)],
         omp_version=native.omp_version,
         **(native.model_extra or {}),
     )
+
+
+def _pages(native: models.Capabilities) -> bool:
+    """Tell whether a backend takes the offset of a search by itself, or has no search."""
+    return bool(native.limits and native.limits.max_search_reach) or "search" not in native.verbs
+
+
+def _cut(native: models.Capabilities) -> models.CapabilityLimits:
+    """Say how far a search goes whose beginning is cut off."""
+    limits = native.limits or models.CapabilityLimits()
+    return limits.model_copy(update={"max_search_reach": limits.max_search_results or MOST})
 
 
 def _supplied(native: models.Capabilities) -> dict[str, Form]:
@@ -58,6 +72,9 @@ def _supplied(native: models.Capabilities) -> dict[str, Form]:
 
 def _completed(native: models.Capabilities) -> dict[str, Form]:
     """Return the forms of verbs that a backend has, but for a field of theirs."""
+    forms: dict[str, Form] = {} if _pages(native) else {"search": paged}
     features = native.features
     lacks_chain = features.supports_supersession and not features.supports_chain_delete
-    return {"delete": erasing.delete} if lacks_chain and {"delete", "history"} <= {*native.verbs} else {}
+    if lacks_chain and {"delete", "history"} <= {*native.verbs}:
+        forms["delete"] = erasing.delete
+    return forms

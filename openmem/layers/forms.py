@@ -130,6 +130,17 @@ async def pages(
         cursor = page.next_cursor
 
 
+async def paged(
+    request: models.SearchRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
+) -> models.SearchResponse:
+    """Answer a search with an offset by a longer one, whose beginning is cut off."""
+    offset = request.offset
+    if not offset:
+        return await handler(request)  # type: ignore[no-any-return]
+    found = await handler(request.model_copy(update={"offset": 0, "limit": offset + request.limit}))
+    return models.SearchResponse(results=found.results[offset:])
+
+
 Form = Callable[[Any, Handler, models.Capabilities, Clock], Awaitable[Any]]
 
 FORMS: dict[str, tuple[tuple[str, ...], Form]] = {

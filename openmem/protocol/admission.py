@@ -11,7 +11,7 @@ from .._generated.models import Capabilities
 from .._generated.verbs import NEEDS, VALUES_NEED, VERB_OF
 from ..errors import InvalidRequestError, PayloadTooLargeError, UnsupportedCapabilityError
 
-MODES = VALUES_NEED["mode"]
+MODES, ORDERS = VALUES_NEED["mode"], VALUES_NEED["order"]
 
 
 class Admission:
@@ -23,6 +23,7 @@ class Admission:
         self._longest, self._embedding = self._features.max_content_length, self._features.embedding
         self._most = capabilities.limits.max_batch_size if capabilities.limits else None
         self._lacking = {field: feature for field, feature in NEEDS.items() if not self._has(feature)}
+        self._reach = capabilities.limits.max_search_reach if capabilities.limits else None
 
     def admit(self, request: BaseModel) -> None:
         """Raise UnsupportedCapabilityError for a verb, field or mode that is not offered, or a typed error of size."""
@@ -33,16 +34,20 @@ class Admission:
         if entry.needs and not self._has(entry.needs):
             raise self._unsupported(verb, f"Its features do not say {entry.needs}.")
         for field in self._lacking.keys() & given if self._lacking else ():
-            if values[field] not in (None, type(request).model_fields[field].default):
+            if values.get(field) not in (None, type(request).model_fields[field].default):
                 raise self._lacks(verb, field)
         if request.__pydantic_extra__ and "metadata" in self._lacking:
             raise self._unsupported(f"{verb} with {', '.join(request.__pydantic_extra__)}", "Leave extensions out.")
         mode = values.get("mode")
         if mode is not None and not self._has(MODES[mode]):
             raise self._unsupported(f"{mode} search", self._other_modes())
+        if values.get("order") == "oldest" and not self._has(ORDERS["oldest"]):
+            raise self._unsupported(f"{verb} from the oldest on", "Leave order out.")
         self.admit_sizes(values)
         if "limit" in given:
             self._admit_limit(verb, values["limit"])
+        if values.get("offset"):
+            self._admit_offset(values["offset"], values["limit"])
 
     def _has(self, feature: str) -> bool:
         return getattr(self._features, feature) not in (None, False, "none")
@@ -53,6 +58,14 @@ class Admission:
         if most and limit > most:
             provider = self.capabilities.provider
             raise InvalidRequestError(f"{verb} with limit {limit}; {provider} answers {most} at the most.")
+
+    def _admit_offset(self, offset: int, limit: int) -> None:
+        provider, most = self.capabilities.provider, self._reach
+        if most is None:
+            raise self._unsupported("search with offset", "Leave offset out.")
+        if offset + limit > most:
+            message = f"search with offset {offset} and limit {limit}; {provider} answers the first {most} at the most."
+            raise InvalidRequestError(message, remedy="Narrow the search, or read the selection with list.")
 
     def admit_sizes(self, values: Mapping[str, Any]) -> None:
         """Raise PayloadTooLargeError for too long a content, InvalidRequestError for a vector of another width."""

@@ -62,10 +62,16 @@ def position(memory: MemoryRecord) -> Position:
     return memory.created_at, memory.id
 
 
-def page_after(after: Position | None, found: Iterable[MemoryRecord], limit: int) -> MemoryPage:
-    """Make the page that begins after a position, of all that there is, in whatever order."""
-    ordered = sorted(found, key=position, reverse=True)
-    return page([memory for memory in ordered if after is None or position(memory) < after], limit)
+def follows(place: Position, after: Position | None, order: str) -> bool:
+    """Tell whether a place comes after a position in an order; None: before the first."""
+    return after is None or (place > after if order == "oldest" else place < after)
+
+
+def page_of(request: ListRequest, found: Iterable[MemoryRecord]) -> MemoryPage:
+    """Make the page that a request asks for, of all that it selects, in whatever order."""
+    after = decode(request)
+    ordered = sorted(found, key=position, reverse=request.order == "newest")
+    return page([memory for memory in ordered if follows(position(memory), after, request.order)], request.limit)
 
 
 def page(found: list[MemoryRecord], limit: int) -> MemoryPage:
@@ -93,5 +99,5 @@ def _unpack(cursor: str) -> tuple[str, str]:
 
 def digest_of(request: ListRequest) -> str:
     """Return what tells one query from another, whichever of its pages is asked for."""
-    query = request.model_dump_json(exclude=_PAGING, exclude_none=True)
+    query = request.model_dump_json(exclude=_PAGING, exclude_defaults=True)
     return hashlib.blake2b(query.encode(), digest_size=8).hexdigest()

@@ -68,6 +68,8 @@ def decode_response(verb: Verb, response: HTTPResponse) -> BaseModel | None:
         raise decode_error(response)
     try:
         return _answer(verb, response)
+    except OMPError:
+        raise
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))

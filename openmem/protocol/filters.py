@@ -18,7 +18,7 @@ OPERATORS = ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "conta
 DATES = frozenset({"created_at", "updated_at", "valid_from", "valid_to", "superseded_at"})
 LISTS = frozenset({"tags", "supersedes"})
 OBJECTS = frozenset({"metadata", "source"})
-FIELDS = frozenset(MemoryRecord.model_fields)
+FIELDS = frozenset(MemoryRecord.model_fields) - {"vector"}
 
 Predicate = Callable[[MemoryRecord], bool]
 
@@ -206,8 +206,8 @@ def _operand(key: str, path: tuple[str, ...], operator: str, value: Any) -> Any:
             raise _invalid(f"exists on '{key}' takes true or false.", "Write true or false.")
         return value
     if operator in ("in", "nin"):
-        if not isinstance(value, (list, tuple)) or not value:
-            raise _invalid(f"'{operator}' on '{key}' takes a list, at least one value.", "List the values.")
+        if not isinstance(value, (list, tuple)):
+            raise _invalid(f"'{operator}' on '{key}' takes a list.", "List the values.")
         return Values(_scalar(key, path, operator, item) for item in value)
     return _scalar(key, path, operator, value)
 

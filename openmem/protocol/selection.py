@@ -78,14 +78,19 @@ def pinned(request: Selection) -> str | None:
     return None
 
 
+def reach(request: SearchRequest) -> int:
+    """Tell how many of the best results a search reads: those that it leaves out, and those that it answers."""
+    return request.offset + request.limit
+
+
 def best(
     scored: Iterable[tuple[MemoryRecord, float]], request: SearchRequest, selected: filters.Predicate
 ) -> list[tuple[MemoryRecord, float]]:
-    """Take the best of what a search selects: by score, which may be below zero; ties newest first."""
+    """Take the best of what a search selects, those of its offset too: by score, also below zero; ties newest first."""
     least = request.min_score or 0.0
     good = [(memory, score) for memory, score in scored if reported(score) >= least and selected(memory)]
     good.sort(key=lambda pair: (pair[1], *cursors.position(pair[0])), reverse=True)
-    return good[: request.limit]
+    return good[: reach(request)]
 
 
 def reported(score: float) -> float:

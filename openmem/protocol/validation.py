@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .._generated.bounds import MAX_METADATA_BYTES, MAX_METADATA_DEPTH, MAX_METADATA_PROPERTIES
+from .._generated.bounds import MAX_METADATA_BYTES, MAX_METADATA_DEPTH, MAX_METADATA_PROPERTIES, MAX_OFFSET_REACH
 from .._generated.models import (
     AddRequest,
     ContextRequest,
@@ -267,6 +267,12 @@ def _check_search(request: SearchRequest) -> None:
         raise InvalidRequestError(f"{request.mode} search needs words.", remedy="Give a query, or mode='vector'.")
     if request.vector is not None:
         check_vector(request.vector)
+    if request.offset and request.offset + request.limit > MAX_OFFSET_REACH:
+        reach = request.offset + request.limit
+        raise InvalidRequestError(
+            f"offset and limit come to {reach}; {MAX_OFFSET_REACH} is the most.",
+            remedy="Narrow the search, or read the selection with list.",
+        )
 
 
 def _check_erase(request: EraseRequest) -> None:

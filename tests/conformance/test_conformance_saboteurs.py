@@ -479,7 +479,7 @@ class BatchesAreAllOrNothing(MemoryAdapter):
         return response
 
 
-@plant("BAT-1")
+@plant("BAT-7")
 def empty_batches_are_filled():
     def filled(verb, fields):
         if verb == "add_many" and not fields["items"]:
