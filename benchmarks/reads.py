@@ -19,6 +19,7 @@ from typing import Any
 from openmem import Memory, UserMemory
 
 CALLS = 41
+ROUNDS = 3
 COUNTED, FEW, MANY, LINKS, MANY_AT_ONCE = 5_000, 1_000, 20_000, 40, 1_000
 
 
@@ -59,9 +60,10 @@ def compared(memory: Memory) -> tuple[float, float, float, float]:
     known = mine.get(external_id="key 7")
     by_key, by_id = side_by_side(lambda: mine.get(external_id="key 7"), lambda: mine.get(known.id))
     ids = [each.id or "" for each in mine.get_many(external_ids=[f"key {number}" for number in range(MANY_AT_ONCE)])]
-    read = once(lambda: [mine.get(each) for each in ids]) / once(lambda: mine.get_many(ids))
-    contents = changed(mine, [{"id": each, "content": f"other {place}"} for place, each in enumerate(ids)])
-    return by_key / by_id, read, contents, changed(mine, [{"id": each, "kind": "other"} for each in ids])
+    read = [once(lambda: [mine.get(each) for each in ids]) / once(lambda: mine.get_many(ids)) for _ in range(ROUNDS)]
+    contents = [changed(mine, [{"id": each, "content": f"{n} {each}"} for each in ids]) for n in range(ROUNDS)]
+    kinds = [changed(mine, [{"id": each, "kind": f"{n}"} for each in ids]) for n in range(ROUNDS)]
+    return by_key / by_id, median(read), median(contents), median(kinds)
 
 
 def changed(mine: UserMemory, patches: list[dict[str, Any]]) -> float:

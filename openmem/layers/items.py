@@ -135,11 +135,13 @@ def _judged(items: Sequence[Any], judge: Callable[[Any], T]) -> list[T | OMPErro
 
 def _admitted(kind: type[Item], item: Any, user_id: str | None, admission: Admission) -> Item:
     if isinstance(item, Mapping):
-        fields = item if user_id is None or "user_id" in item else {**item, "user_id": user_id}
+        fields = item
     elif isinstance(item, kind):  # it may have been changed since it was made
         fields = given(item)
     else:
         raise InvalidRequestError(f"an item is {type(item).__name__}.", remedy=f"Give a dict or {_NAMES[kind]}.")
+    if user_id is not None and "user_id" not in fields:
+        fields = {**fields, "user_id": user_id}
     request = parse(kind, fields, strict=isinstance(item, Unread))
     if user_id is not None and request.user_id != user_id:
         raise InvalidRequestError("the item names another user than its batch.", remedy="Name the user once.")

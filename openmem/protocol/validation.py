@@ -173,7 +173,8 @@ def _to_utc(name: str, value: datetime) -> datetime:
 
 def check_address(request: Addressed) -> None:
     """Refuse a request that does not name its memory in just one way, or names it by a key of no user."""
-    _check_names("id", request.id, "external_id", request.external_id, request.user_id)
+    if request.id is None or request.external_id is not None:
+        _check_names("id", request.id, "external_id", request.external_id, request.user_id)
 
 
 def _check_many(request: GetManyRequest) -> None:

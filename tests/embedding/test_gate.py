@@ -283,6 +283,11 @@ def test_what_an_embedder_refuses_fails_alone(store: str, kind: type[Lying]) -> 
                 call()
             assert caught.value.written == "nothing"
         assert memory.stats("u").total == 3
+        patches: list[dict[str, Any]] = [{"kind": "fact"}, {"content": "two, which is long"}, {"content": "six"}]
+        first, refused, last = memory.update_many([{"id": known.id, **patch} for patch in patches], user_id="u")
+        assert refused.error
+        assert (first.error, refused.error.code, last.error) == (None, "payload_too_large", None)
+        assert (memory.get(known.id).content, memory.get(known.id).version) == ("six", 3)
 
 
 ERROR = PayloadTooLargeError("too long.")

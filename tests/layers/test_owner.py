@@ -99,6 +99,16 @@ def test_an_item_answered_with_another_memory_than_it_names_fails_alone(verb: st
         assert result.error.code == "provider_error"
 
 
+def test_an_item_without_a_user_is_that_of_its_batch() -> None:
+    with Memory("memory://", embedder="none") as memory:
+        mine, theirs = memory.add("x", "u"), memory.add("x", "v")
+        items = [models.UpdateRequest(id=each.id, kind="fact") for each in (mine, theirs)]
+        first, second = memory.for_user("u").update_many(items)
+        assert (first.id, first.error) == (mine.id, None)
+        assert second.error
+        assert second.error.code == "not_found"
+
+
 @pytest.mark.parametrize("verb", ["get", "update", "history", "related"])
 def test_a_verb_by_key_answers_with_the_memory_of_that_key_and_user(verb: str) -> None:
     fields = {"external_id": "k1", **({"kind": "fact"} if verb == "update" else {})}

@@ -355,6 +355,34 @@ def test_an_id_that_a_sender_made_a_word_of_a_route_finds_no_other_memory() -> N
         assert read((method, "/memories/search", JSON, body)).id == "search"  # no other route has the method
 
 
+def test_what_names_a_memory_in_two_ways_is_refused_before_it_is_sent_and_where_it_arrives() -> None:
+    for verb in ("get", "update", "delete", "related", "history"):
+        for named in ({}, {"id": "m", "external_id": "k", "user_id": "u"}, {"external_id": "k"}):
+            with pytest.raises(errors.InvalidRequestError, match=r"is given|are given|without user_id"):
+                encode_request(build(verb, named))
+    head = (*JSON, ("X-User-Id", "u"))
+    arriving = [
+        ("PATCH", "/memories/m1", head, b'{"external_id":"k"}'),
+        ("PATCH", "/memories/by-external-id?external_id=k", head, b'{"id":"m1"}'),
+        get("/memories/by-external-id?external_id=k"),
+    ]
+    with Memory("memory://") as memory:
+        for raw in arriving:
+            with pytest.raises(errors.InvalidRequestError, match=r"are given|without user_id"):
+                memory.handle(read(raw))
+
+
+def test_items_of_a_batch_of_updates_are_read_as_strictly_with_the_nulls_that_clear() -> None:
+    with Memory("memory://") as memory:
+        added = memory.add("x", "u", kind="fact", source={"app": "a", "ref": "r"})
+        item = build("update", {"id": added.id, "kind": None, "source": {"ref": None}})
+        sent = build("update_many", {"items": [item, {"id": added.id, "pinned": 1}], "user_id": "u"})
+        _, received = decode_request(encode_request(sent))
+        first, second = memory.handle(received).results
+    assert (first.memory.kind, first.memory.source.app, first.memory.source.ref) == (None, "a", None)
+    assert second.error.message.startswith("pinned")
+
+
 def test_items_of_a_batch_may_be_models() -> None:
     item = build("add", {"content": "x", "user_id": "u", "valid_from": NOW, "source": {"app": "a"}, "x-p": {"n": None}})
     _, received = decode_request(encode_request(build("add_many", {"items": [item]})))
@@ -397,6 +425,18 @@ def read(raw: Raw) -> BaseModel:
 DEEP = b'{"content":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 LEVELS = b"[" * MAX_JSON_DEPTH + b"]" * MAX_JSON_DEPTH
 REFUSED: dict[str, tuple[Raw, str]] = {
+    "no key": (get("/memories/by-external-id", ("X-User-Id", "u")), "no external_id"),
+    "no key to delete": (get("/memories/by-external-id", ("X-User-Id", "u"), method="DELETE"), "no external_id"),
+    "no key but in the body": (
+        ("PATCH", "/memories/by-external-id", (*JSON, ("X-User-Id", "u")), b'{"external_id":"k"}'),
+        "no external_id",
+    ),
+    "no key of a chain": (get("/memories/by-external-id/history", ("X-User-Id", "u")), "no external_id"),
+    "two keys": (get("/memories/by-external-id?external_id=a&external_id=b", ("X-User-Id", "u")), "2 times"),
+    "two keys of an update": (
+        ("PATCH", "/memories/by-external-id?external_id=k", (*JSON, ("X-User-Id", "u")), b'{"external_id":"l"}'),
+        "differs",
+    ),
     "truncated": (post(b'{"content":'), "not JSON"),
     "empty": (post(b""), "not JSON"),
     "no object": (post([1]), "not a JSON object"),
