@@ -39,6 +39,7 @@ bench: .venv/dev ## measure retrieval and speed, each beside its raw engine
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/loop.py
 	$(BIN)/python benchmarks/after_delete.py
+	$(BIN)/python examples/with_postgres.py sh -c '$(BIN)/python benchmarks/erase.py --postgres "$$POSTGRES_URL"'
 	$(BIN)/python examples/with_postgres.py sh -c '$(BIN)/python benchmarks/reads.py --postgres "$$POSTGRES_URL"'
 	$(BIN)/python examples/with_postgres.py sh -c '$(BIN)/python benchmarks/postgres.py "$$POSTGRES_URL"'
 	$(BIN)/python examples/with_postgres.py sh -c '$(BIN)/python benchmarks/postgres_index.py "$$POSTGRES_URL"'

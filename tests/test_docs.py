@@ -15,7 +15,7 @@ from openmem.adapters.kit.remote import RemoteAdapter
 from openmem.layers.forms import FORMS
 from support.documents import ROOT, blocks, links, printed_by, without_ids
 
-RUN = ["README.md", "docs/adapters.md", "docs/clients.md"]
+RUN = ["README.md", "docs/adapters.md", "docs/clients.md", "docs/erasure.md"]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 ADAPTERS = (ROOT / "docs" / "adapters.md").read_text("utf-8")
 

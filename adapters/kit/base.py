@@ -21,7 +21,7 @@ class NativeAdapter(Adapter):
 
     durable: ClassVar[bool] = True
     """Whether what was acknowledged outlives the client that wrote it, and other clients see it."""
-    unreached: ClassVar[Sequence[str]] = ()
+    unreached: ClassVar[Sequence[str]] = ("Copies of the store: backups, exports, replicas.",)
     """Where something of what was erased may be left that this backend cannot reach; one sentence each."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
 from openmem._generated import models
-from openmem.errors import OMPError
+from openmem.errors import OMPError, UnsupportedCapabilityError
 from openmem.protocol import selection
 from openmem.protocol.validation import Addressed
 from openmem.runtime.batches import in_chunks
@@ -131,6 +131,8 @@ class RemoteAdapter(NativeAdapter):
 
         Where it ends half-way, the error says how many memories are erased.
         """
+        if request.audit and "audit" in self.native_verbs() and type(self).forget is RemoteAdapter.forget:
+            raise UnsupportedCapabilityError(f"{self.name} keeps its audit log.", remedy="Leave audit out.")
         count = 0
         if request.dry_run:
             async for memories in self.selected(request):

@@ -23,7 +23,7 @@ from .values import extensions, from_json, moment, standard_input
 if TYPE_CHECKING:
     from openmem.client import Memory
 
-COMMANDS = "add search list get update delete context stats audit capabilities related history".split()  # noqa: SIM905
+COMMANDS = "add search list get update delete erase context stats audit capabilities related history".split()  # noqa: SIM905
 """The verbs that are commands."""
 POSITIONAL = {verb: next((each for each in VERBS[verb].positional if each != "user_id"), None) for verb in COMMANDS}
 """The field of each that is an argument; every other field, the user first of all, is an option."""
@@ -67,9 +67,11 @@ def _command(verb: str) -> Callable[..., None]:
     def command(url: str | None, profile: str | None, option: list[str] | None, json: bool, **given: Any) -> None:
         fields = {**absent, **_fields(model, given)}
         with connect(url, profile, option) as memory:
-            result = _call(memory, verb, fields, follow=given.get("all", False))
+            result = _call(memory, verb, fields, follow=verb == "list" and given["all"])
             if verb == "add" and output.watched() and _lacks_embedder(memory, url, profile, option):
                 output.advise()
+            if verb == "erase" and result.dry_run:
+                output.warn("a dry run: nothing is erased. --no-dry-run erases.")
         output.show(result, as_json=json)
 
     parameters = [_parameter(name, field, name == POSITIONAL[verb]) for name, field in model.model_fields.items()]
@@ -101,7 +103,9 @@ def _lacks_embedder(memory: Memory, url: str | None, profile: str | None, option
 
 def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
     shape = _shape(field.annotation)
-    default: Any = ... if field.is_required() else None if field.default is None else str(field.default)
+    default: Any = ... if field.is_required() else field.default
+    if not (shape.type is bool or default in (None, ...)):
+        default = str(default)
     help_ = f"{field.description} '-' reads standard input." if name == "content" else field.description or ""
     if positional:
         return _keyword(name, shape.type, typer.Argument(default, metavar=name.upper(), help=help_))

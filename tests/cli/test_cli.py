@@ -207,6 +207,27 @@ def test_content_comes_verbatim_from_standard_input(store):
     assert run("update", added["id"], "--content", "-", stdin=b"new").json["content"] == "new"
 
 
+def test_an_erase_only_counts_unless_it_is_told_otherwise(store):
+    for number in range(3):
+        run("add", f"fact {number}", "-u", "alice", "--tag", "odd" if number % 2 else "even")
+    nothing = run("erase", "-u", "alice")
+    assert (nothing.code, "all=True" in nothing.err) == (2, True)
+    tried = run("erase", "-u", "alice", "--all")
+    assert (tried.code, tried.json["count"], tried.json["dry_run"]) == (0, 3, True)
+    assert tried.err == "openmem: a dry run: nothing is erased. --no-dry-run erases.\n"
+    erased = run("erase", "-u", "alice", "--tag", "even", "--no-dry-run")
+    assert (erased.json["count"], erased.json["dry_run"], erased.err) == (2, False, "")
+    assert [each["content"] for each in run("list", "-u", "alice", "--all").json["items"]] == ["fact 1"]
+    assert "dry_run" in run("erase", "-u", "alice", "--all", terminal=True).out
+
+
+def test_a_chain_is_deleted_by_a_flag(store):
+    old = run("add", "old", "-u", "alice").json["id"]
+    new = run("add", "new", "-u", "alice", "--supersedes", old).json["id"]
+    assert run("delete", new, "--chain").code == 0
+    assert run("get", old).code == 1
+
+
 # --- where the backend comes from --------------------------------------------------------------------------------
 
 
