@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
@@ -17,11 +17,15 @@ from .errors import UnsupportedCapabilityError
 from .model import Model
 from .protocol.capabilities import capabilities
 from .protocol.clock import Clock, utc_now
+from .protocol.tally import STATES
 from .runtime.bridge import Once
+from .runtime.calls import noted
 from .runtime.fork import in_child
 
 Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 """Texts in, one vector each out."""
+CHUNK = 200
+"""Memories that a scan hands over at once."""
 
 
 class Settings(Model):
@@ -53,6 +57,8 @@ class Adapter:
     """True when the adapter repeats its requests by itself, one by one: then no verb is repeated as a whole."""
     pages_search: ClassVar[bool] = False
     """True when search leaves out request.offset results by itself; else it is asked for them, and they are cut off."""
+    snapshots: ClassVar[bool] = False
+    """True when scan answers what was there at one moment, whoever writes meanwhile."""
     drivers: ClassVar[Collection[str]] = ()
     """What a scheme may have after a '+' of its own and is passed over: drivers that other libraries' URLs name."""
     settings_type: ClassVar[type[Settings]] = Settings
@@ -127,6 +133,27 @@ class Adapter:
         raise UnsupportedCapabilityError(
             f"{self.name} cannot be embedded anew.", remedy="Export it and import it anew."
         )
+
+    async def scan(self, user_id: str) -> AsyncGenerator[Sequence[models.MemoryRecord], None]:
+        """Walk all of a user's memories, whatever their state, oldest first, CHUNK at a time, each with its vector.
+
+        Called once it is ready, and in nobody's name: it leaves no audit entry. Whoever may not walk it to its end
+        closes it, by contextlib.aclosing. This one follows the pages of list, so `snapshots` is False.
+        """
+        features = self.features()
+        states = {"include": [*STATES]} if features.temporal else {}
+        asked = {"user_id": user_id, "limit": CHUNK, "order": "oldest", **states}
+        request = models.ListRequest.model_validate({**asked, "include_vectors": bool(features.supports_vectors)})
+        if not features.oldest_first:
+            raise UnsupportedCapabilityError(f"{self.name} does not list from the oldest on.", provider=self.name)
+        following: str | None = ""
+        while following is not None:
+            with noted():
+                page = await self.list(request)
+            if found := [memory for memory in page.items if memory.user_id == user_id]:
+                yield found
+            following = page.next_cursor
+            request = request.model_copy(update={"cursor": following})
 
     @property
     def is_ready(self) -> bool:

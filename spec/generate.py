@@ -394,6 +394,8 @@ from .models import {models}
 
 if TYPE_CHECKING:
     from ..protocol.outcomes import BatchResults
+else:  # for who evaluates signatures, what it is
+    BatchResults = List[BatchResult]
 
 
 class Unset(Enum):

@@ -40,7 +40,7 @@ def test_links_lead_somewhere(document: str) -> None:
 def test_the_adapter_of_the_kit_is_small() -> None:
     (code,) = (block.code for block in blocks("docs/adapters.md") if "class ShelfAdapter" in block.code)
     own = [line for line in code.splitlines() if line.strip() and not line.startswith(("from ", "import "))]
-    assert len(own) <= 66
+    assert len(own) <= 72
 
 
 def overridden(cls: type[Adapter]) -> set[str]:

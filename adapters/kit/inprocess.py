@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from openmem.runtime.calls import NOTED
 from .base import NativeAdapter
 from .changes import sought
 from .lookup import names, outcomes, owned_of
+from .scanning import gathered
 from .search import search
 from .store import Logged, Store, asked, audit_response
 from .vectors import with_vectors
@@ -30,6 +31,7 @@ class InProcessAdapter(NativeAdapter):
 
     inline = True
     pages_search = True
+    snapshots = True
 
     @abstractmethod
     async def transact(self, work: Callable[[Store], T], *, write: bool) -> T:
@@ -132,6 +134,11 @@ class InProcessAdapter(NativeAdapter):
             return models.SearchResponse(results=results)
 
         return await self.transact(work, write=False)
+
+    async def scan(self, user_id: str) -> AsyncGenerator[Sequence[models.MemoryRecord], None]:
+        """Read all of a user's memories in one transaction, and hand them over bit by bit."""
+        for chunk in (await self.transact(partial(gathered, user_id), write=False)).chunks():
+            yield chunk
 
     async def history(self, request: models.HistoryRequest) -> models.HistoryResponse:
         """Walk the chain both ways, whatever the states of its members."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, unquote
 from uuid import uuid4
 
 from openmem._generated import models
-from openmem.adapter import Adapter, Settings
+from openmem.adapter import CHUNK, Adapter, Settings
 from openmem.errors import ClosedError, ConfigurationError, UnsupportedCapabilityError
 from openmem.protocol import cursors, records, selection
 from openmem.runtime.bridge import finished
@@ -154,6 +154,14 @@ class Mem0Adapter(RemoteAdapter):
     async def scrub(self) -> Sequence[str]:
         """Rewrite the files that this process alone has."""
         return await self._call(erasing.scrub)
+
+    async def scan(self, user_id: str) -> AsyncGenerator[Sequence[models.MemoryRecord], None]:
+        """Walk the user's memories, which mem0 gives all at once; their vectors are read later, where they can be."""
+        every = sorted(await self._call(stored.every, user_id), key=cursors.position)
+        for start in range(0, len(every), CHUNK):
+            some = every[start : start + CHUNK]
+            vectors = await self._call(stored.vectors_of, [memory.id for memory in some])
+            yield with_vectors(models.MemoryPage(items=some), vectors).items
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Read the nearest."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import get_ident
 from typing import Any, TypeVar
 from urllib.parse import SplitResult
 
 from pydantic import BaseModel, Field
 
+from openmem._generated.models import MemoryRecord
 from openmem.adapter import Settings
 from openmem.errors import ConfigurationError
 from openmem.runtime.bridge import offload, step, stepping
@@ -18,6 +20,7 @@ from openmem.runtime.fork import Lock, leave_to_parent
 
 from ..kit.base import within_itself
 from ..kit.inprocess import InProcessAdapter
+from ..kit.scanning import gathered
 from ..kit.store import Store
 from .records import CALLER, Caller, Records
 
@@ -94,6 +97,11 @@ class MemoryAdapter(InProcessAdapter):
             raise within_itself()
         with self.lock:
             return self.store.do(work)
+
+    async def scan(self, user_id: str) -> AsyncGenerator[Sequence[MemoryRecord], None]:
+        """Gather all of a user's memories beside an event loop, and hand them over bit by bit."""
+        for chunk in (await self._aside(self.transact_in_turn, partial(gathered, user_id))).chunks():
+            yield chunk
 
     async def _aside(self, work: Callable[..., T], *args: Any) -> T:
         """Run work in the thread, or in place for a sync caller and there; a caller who is cancelled ends it."""

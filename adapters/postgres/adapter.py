@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC
 from functools import partial
 from itertools import islice
@@ -35,6 +35,7 @@ from .filters import Bindings, selected
 from .index import IndexBuilder
 from .jsonb import read_record
 from .reembedding import Renewal
+from .scanning import scanned
 from .schema import Names
 from .search import Search, Sizes, needed
 from .sessions import GRACE, Session, closed_unless_done, connect
@@ -54,6 +55,7 @@ class PostgresAdapter(RemoteAdapter):
 
     name = "postgres"
     pages_search = True
+    snapshots = True
     drivers = conninfo.DRIVERS
     parallel = 3
     batch = 350
@@ -205,6 +207,15 @@ class PostgresAdapter(RemoteAdapter):
         rows = await self._rows(sql, values, user_id=request.user_id)
         stored = [Logged(row[0].astimezone(UTC), *row[1:]) for row in rows]
         return audit_response(islice(with_kept(stored, kept), request.limit) if kept else stored)
+
+    async def scan(self, user_id: str) -> AsyncGenerator[Sequence[models.MemoryRecord], None]:
+        """Walk what one snapshot holds of a user; it has a connection of its own until it ends."""
+        async with (
+            self._pools().reading(user_id) as session,
+            aclosing(scanned(session, self._names, self._vectors, user_id)) as chunks,
+        ):
+            async for chunk in chunks:
+                yield chunk
 
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.MemoryRecord]:
         """Read records by id: one without a list, which takes a third longer."""

@@ -226,6 +226,21 @@ class Connections:
                 raise NotWritten(translated(error, lost=True)) from error
             raise translated(error, lost=lost, written="perhaps" if lost else "nothing") from error
 
+    @asynccontextmanager
+    async def reading(self, user_id: str) -> AsyncIterator[Session]:
+        """Lend a connection in a transaction that reads one user's rows; errors of psycopg are told as ours."""
+        session: Session | None = None
+        try:
+            async with self.primary.session() as session, session.transaction():
+                try:
+                    await _set_local(session, self._visible([user_id]))
+                    yield session
+                except asyncio.CancelledError:
+                    session.hurry()
+                    raise
+        except psycopg.Error as error:
+            raise translated(error, lost=session is not None and session.closed) from error
+
     async def _note(self, session: Session) -> None:
         """Note how far the server's log goes; the change is written, whatever becomes of this."""
         if self.replica is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from time import monotonic, sleep
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import SplitResult, unquote
 
 from openmem._generated import models
@@ -19,7 +20,7 @@ from ..kit.base import check_place
 from ..kit.inprocess import InProcessAdapter
 from ..kit.reembedding import reembed
 from ..kit.store import Store
-from . import opening
+from . import opening, scanning
 from .file import PAUSES, File, pauses
 from .records import Records
 from .reembedding import Renewal
@@ -110,6 +111,16 @@ class SqliteAdapter(InProcessAdapter):
         """Read the audit log, those entries too that cannot be stored now."""
         await offload(self._file.store_reads, within=self._readers)
         return await super().audit(request)
+
+    async def scan(self, user_id: str) -> AsyncGenerator[Sequence[models.MemoryRecord], None]:
+        """Walk what one snapshot holds of a user."""
+        with closing(scanning.make_aside()) as aside:
+            work = partial(scanning.copy_aside, user_id=user_id, aside=aside)
+            await self.transact(cast("Callable[[Store], None]", work), write=False)
+            place = 0
+            while chunk := await offload(scanning.chunk_after, aside, place, within=self._readers):
+                place += len(chunk)
+                yield chunk
 
     async def reembed(self, embed: Embed) -> int:
         """Make every vector anew with the configured embedder; return how many memories there are."""

@@ -223,6 +223,13 @@ class Records:
             found.update((memory_id, np.frombuffer(data, dtype="<f4")) for memory_id, data in rows)
         return found
 
+    def everything(self, user_id: str) -> Iterable[tuple[str, bytes | None]]:
+        """Walk a user's records, oldest first, as they are kept, each with its vector."""
+        self._hold_embedding()
+        query = """SELECT record, data FROM records LEFT JOIN vectors ON memory = key
+            WHERE records.user = ? ORDER BY created_at, id"""
+        return self._walk(query, [self._user(user_id)])
+
     def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         user = self._user(memory.user_id)
         found = self.connection.execute(CHAIN, {"id": memory.id, "user": user}).fetchall()

@@ -67,6 +67,7 @@ async def pages_by_default(h: Harness) -> None:
     ids = await _seed(h, word)
     half = min(8, most(h), _reach(h) // 2)
     whole = _told(await h.memory.search(word, h.user, limit=2 * half))
+    h.require(len(whole) == 2 * half, f"a search of {len(ids)} found {len(whole)}, up to {2 * half}.")
     rest = _told(await h.memory.search(word, h.user, limit=half, offset=half))
     h.require(rest == whole[half:], f"the second half is {rest}, not {whole[half:]}")
     if _reach(h) > len(ids):

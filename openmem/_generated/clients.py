@@ -16,6 +16,7 @@ from typing import (  # List: in these classes, list is a verb
 
 from .models import (
     AuditEntry,
+    BatchResult,
     Capabilities,
     ContextBlock,
     EraseResponse,
@@ -29,6 +30,8 @@ from .models import (
 
 if TYPE_CHECKING:
     from ..protocol.outcomes import BatchResults
+else:  # for who evaluates signatures, what it is
+    BatchResults = List[BatchResult]
 
 
 class Unset(Enum):

@@ -542,6 +542,7 @@ VALUES: dict[str, Any] = {
     "until": START,
     "as_of": START,
     "include": ["archived"],
+    "include_vectors": True,
     "on_conflict": "skip",
 }
 REQUIRED: dict[str, dict[str, Any]] = {

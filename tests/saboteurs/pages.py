@@ -52,9 +52,12 @@ class NoVectorsListed(MemoryAdapter):
 
 
 @plant("LST-10")
-class VectorsAlwaysListed(MemoryAdapter):
+class OneVectorForAll(MemoryAdapter):
     async def list(self, request):
-        return await super().list(but(request, include_vectors=self.embedding is not None))
+        page = await super().list(request)
+        for memory in page.items:
+            memory.vector = page.items[0].vector
+        return page
 
 
 @plant("BAT-7")

@@ -229,3 +229,39 @@ def test_a_sync_client_closes_beside_a_build(postgres: PostgresCluster, database
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as session:
         while session.execute(sql, [database]).fetchone() != (0,):  # a server process ends a moment after its client
             pass
+
+
+@pytest.mark.parametrize("mode", ["vector", "hybrid"])
+def test_pages_by_the_index_fit_together(
+    postgres: PostgresCluster,
+    database: str,
+    postgres_url: str,
+    by_index: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    mode: Any,
+) -> None:
+    monkeypatch.setattr(postgres_search, "BY_WORDS", 30)  # fewer than the memories with a word of the query
+    words = ("apple", "pear", "plum", "fig", "grape", "lime")
+    texts = [" ".join(words[n % 6 :] + words[: n % 5]) + f" {n % 37}" for n in range(400)]
+
+    async def scenario() -> None:
+        async with open_async(postgres_url) as memory:
+            await memory.add_many(
+                [{"content": text, "importance": n % 10 / 10} for n, text in enumerate(texts)], user_id="u"
+            )
+            await found(memory)
+            await until(lambda: built(postgres, database) == 1)
+            for selection in ({}, {"filter": {"importance": {"gte": 0.3}}}):
+                by_index.clear()
+                whole = await memory.search("fig pear 7", "u", mode=mode, limit=60, **selection)
+                for size in (7, 20, 60):
+                    laid: list[Any] = []
+                    for offset in range(0, 60, size):
+                        limit = min(size, 60 - offset)
+                        laid += await memory.search(
+                            "fig pear 7", "u", mode=mode, limit=limit, offset=offset, **selection
+                        )
+                    assert laid == whole, size
+                assert by_index
+
+    asyncio.run(scenario())
