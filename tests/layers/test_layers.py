@@ -542,7 +542,6 @@ VALUES: dict[str, Any] = {
     "until": START,
     "as_of": START,
     "include": ["archived"],
-    "include_vectors": True,
     "on_conflict": "skip",
 }
 REQUIRED: dict[str, dict[str, Any]] = {
