@@ -111,7 +111,7 @@ CLAUSES: dict[str, str] = {
     "BAT-7": "An empty batch is answered by no results; it needs no user and reaches no backend.",
     "REL-1": "related gives the nearest records of the same user, without the record itself.",
     "STA-1": "stats counts one user's records: total, current and by state, scope, kind and tag.",
-    "AUD-1": "Each verb but audit and capabilities leaves one entry, a batch one for each record, with action, memory id or scope, time and request id, most recent first. Entries of reads that could not be stored, and were too many to keep, are counted in `audit_dropped` of stats.",
+    "AUD-1": "Each verb but audit and capabilities leaves one entry, a batch and an erase one for each record, with action, memory id or scope, time and request id, most recent first. Entries of reads that could not be stored, and were too many to keep, are counted in `audit_dropped` of stats.",
     "AUD-2": "A change and its entry are stored together. A read neither waits for the storing of its entry nor fails by it: entries of reads are stored, where that is possible, at the latest when the log is next read or the client closes.",
     "AUD-3": "`app` selects by source.app, `since` [temporal] is inclusive, and another user's entries are never shown.",
     "AUD-4": "An entry outlives the record it is about.",
