@@ -51,6 +51,9 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.di
 OBJECTS = st.dictionaries(TEXT, VALUES, max_size=4)
 STATES = st.sampled_from(["superseded", "expired", "upcoming", "archived"])
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "offset": st.integers(0, 900),
+    "order": st.sampled_from(["newest", "oldest"]),
+    "include_vectors": st.booleans(),
     "id": IDS,
     "user_id": IDS,
     "ids": st.lists(IDS, min_size=1, max_size=4),
