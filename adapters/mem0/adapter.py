@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.metadata import version
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
 from uuid import uuid4
@@ -13,7 +14,7 @@ from uuid import uuid4
 from openmem._generated import models
 from openmem.adapter import Adapter, Settings
 from openmem.errors import ClosedError, ConfigurationError, UnsupportedCapabilityError
-from openmem.protocol import cursors, records, selection
+from openmem.protocol import census, cursors, records, selection
 from openmem.runtime.bridge import finished
 from openmem.runtime.calls import services
 
@@ -128,6 +129,16 @@ class Mem0Adapter(RemoteAdapter):
         after = cursors.decode(request)
         every = await self._call(stored.every, request.user_id)
         return cursors.page_after(after, filter(selected, every), request.limit)
+
+    async def users(self, request: models.UsersRequest) -> models.UserPage:
+        """Return one page of users, whom mem0 keeps nowhere but in its records: all of them are read."""
+        counted, after = await self._call(stored.users), cursors.name_in(request)
+        return census.user_page(sorted(each for each in counted if after is None or each[0] > after), request.limit)
+
+    async def health(self, request: models.HealthRequest) -> models.Health:
+        """Read a record of mem0's store, if it has one."""
+        await self._call(stored.listed, None, 1)
+        return models.Health(status="ok", engine=f"mem0 {version('mem0ai')} over {self._provider}")
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Read the nearest."""

@@ -15,15 +15,15 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from openmem._generated.models import AddRequest, GetRequest, MemoryRecord, Stats
+from openmem._generated.models import AddRequest, GetRequest, ListRequest, MemoryRecord, Stats, UsersRequest
 from openmem.protocol import cursors, records
-from openmem.protocol.tally import Tally
 
+from ..kit import counting
 from ..kit.changes import linked
 from ..kit.store import Logged, Store
 from ..kit.vectors import Floats
 from .costs import CHANGE, LONG, cost, weight
-from .indexes import UserIndex
+from .indexes import Names, UserIndex
 
 T = TypeVar("T")
 
@@ -51,6 +51,7 @@ class Records:
         """By id."""
         self.users: dict[str, UserIndex] = {}
         self._nobody = UserIndex(dimension)
+        self._names = Names()
         self.logs: dict[str, deque[Logged]] = {}
         """By user, the oldest entry first."""
         self._caller = PRESENT
@@ -133,6 +134,8 @@ class Records:
         """Tell whether a request may take more than a few milliseconds; asked without the lock."""
         if type(request) is AddRequest:
             return CHANGE * weight(request) > LONG
+        if type(request) is UsersRequest:
+            return len(self.users) > LONG
         fields = request.__dict__
         memory = self.memories.get(fields.get("id", ""))
         if type(request) is GetRequest:
@@ -205,10 +208,16 @@ class Records:
                     waiting.append(other)
         return chain.values()
 
-    def stats(self, user_id: str, now: datetime) -> Stats:
-        tally = Tally(user_id, now)
-        tally.count(self.newest_first(user_id, None, None, None))
-        return tally.stats()
+    def stats(self, selected: ListRequest, now: datetime) -> Stats:
+        return counting.stats(self, selected, now)
+
+    def scopes(self, selected: ListRequest, now: datetime) -> Iterable[tuple[str, int]]:
+        return counting.scopes(self, selected, now)
+
+    def owners(self, after: str | None) -> Iterator[tuple[str, int]]:
+        for user_id in self._names.after(after, self.users):
+            if count := len(self.users[user_id].order):
+                yield user_id, count
 
     def source(self, user_id: str) -> AbstractContextManager[UserIndex]:
         return nullcontext(self._known(user_id))

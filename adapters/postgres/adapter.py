@@ -18,7 +18,7 @@ from psycopg import IsolationLevel
 from openmem._generated import models
 from openmem.adapter import Embed
 from openmem.errors import ClosedError, ConfigurationError, ProviderUnavailableError
-from openmem.protocol import cursors
+from openmem.protocol import census, cursors, selection
 
 from ..kit.audit import with_kept
 from ..kit.changes import unknown
@@ -176,12 +176,28 @@ class PostgresAdapter(RemoteAdapter):
         return chain
 
     async def stats(self, request: models.StatsRequest) -> models.Stats:
-        """Count one user's memories on the server."""
-        sql, values = reads.counting(request.user_id, self.clock())
+        """Count one user's memories, or those that are selected, on the server."""
+        sql, values = reads.counting(selection.counted(request), self.clock())
         [row] = await self._rows(sql, values, user_id=request.user_id)
-        await self.log_read(request.user_id, self.rules.entry("stats"))
+        await self.log_read(request.user_id, self.rules.entry("stats", scope=request.scope))
         stats = reads.counted(request.user_id, row)
         return stats.model_copy(update={"audit_dropped": self.reads.dropped[request.user_id] or None})
+
+    async def scopes(self, request: models.ScopesRequest) -> models.ScopePage:
+        """Return one page of scopes, counted on the server."""
+        rows = await self._rows(*reads.naming_scopes(request, self.clock()), user_id=request.user_id)
+        await self.log_read(request.user_id, self.rules.entry("scopes", scope=request.under))
+        return census.scopes(rows, request.limit)
+
+    async def users(self, request: models.UsersRequest) -> models.UserPage:
+        """Return one page of users, of the numbers kept of each."""
+        sql, values = reads.naming_users(request)
+        return census.user_page(await self._rows(sql, values, everyone=True, local=reads.BY_INDEX), request.limit)
+
+    async def health(self, request: models.HealthRequest) -> models.Health:
+        """Ask the server itself, by a connection of the pool."""
+        [(engine,)] = await self._rows(reads.ENGINE, {}, everyone=True)
+        return models.Health(status="ok", engine=engine)
 
     async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
         """Read the audit log, with what could not be stored of it yet."""

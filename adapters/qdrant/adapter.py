@@ -16,7 +16,7 @@ from openmem import urls
 from openmem._generated import models
 from openmem.adapter import Embed
 from openmem.errors import ConfigurationError, ProviderError, ProviderUnavailableError
-from openmem.protocol import cursors, selection
+from openmem.protocol import census, cursors, selection
 from openmem.protocol.clock import micros
 from openmem.protocol.tally import Tally
 
@@ -24,6 +24,7 @@ from ..kit.audit import with_kept
 from ..kit.reembedding import reembed
 from ..kit.remote import RemoteAdapter, Transaction
 from ..kit.store import Logged, asked, audit_response
+from . import counting
 from .clients import RemoteEngine
 from .engine import Engine, Row
 from .filters import All, Match, Range, of_user, selecting
@@ -130,13 +131,31 @@ class QdrantBackend(RemoteAdapter):
         return models.SearchResponse(results=await search.run(self.store))
 
     async def stats(self, request: models.StatsRequest) -> models.Stats:
-        """Count one user's memories."""
-        tally = Tally(request.user_id, self.clock())
-        async for memories in self.store.pages(of_user(request.user_id)):
-            tally.count(each for each in memories if each.user_id == request.user_id)
-        await self.log_read(request.user_id, self.rules.entry("stats"))
+        """Count one user's memories, or those that are selected."""
+        now = self.clock()
+        tally = Tally(request.user_id, now)
+        async for memories in counting.selected(self.store, selection.counted(request), now):
+            tally.count(memories)
+        await self.log_read(request.user_id, self.rules.entry("stats", scope=request.scope))
         dropped = self.reads.dropped[request.user_id] or None
         return tally.stats().model_copy(update={"audit_dropped": dropped})
+
+    async def scopes(self, request: models.ScopesRequest) -> models.ScopePage:
+        """Return one page of the scopes of one user's memories."""
+        found = list[census.Counted]()
+        async for memories in counting.selected(self.store, selection.scoped(request), self.clock()):
+            found += census.scopes_of(memories)
+        await self.log_read(request.user_id, self.rules.entry("scopes", scope=request.under))
+        return census.scope_page(found, request)
+
+    async def users(self, request: models.UsersRequest) -> models.UserPage:
+        """Return one page of the users that have memories."""
+        return await counting.users(self.store, request)
+
+    async def health(self, request: models.HealthRequest) -> models.Health:
+        """Read what the store says of itself, where it is."""
+        await self.store.facts()
+        return models.Health(status="ok", engine=await self.store.engine.about())
 
     async def chain(self, start: models.MemoryRecord) -> Collection[models.MemoryRecord]:
         """Read a chain: all of it but its head is among the user's superseded memories."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from sqlite3 import sqlite_version
 from time import monotonic, sleep
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
@@ -91,6 +92,11 @@ class SqliteAdapter(InProcessAdapter):
         stats = await super().stats(request)
         stats.audit_dropped = self._file.reads.dropped.get(request.user_id)
         return stats
+
+    async def health(self, request: models.HealthRequest) -> models.Health:
+        """Read the file, which must still be in its place."""
+        health = await super().health(request)
+        return health.model_copy(update={"engine": f"SQLite {sqlite_version}"})
 
     async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
         """Read the audit log, those entries too that cannot be stored now."""

@@ -10,15 +10,15 @@ from itertools import compress
 from sqlite3 import Connection, Cursor
 from typing import Any
 
-from openmem._generated.models import MemoryRecord, Stats
+from openmem._generated.models import ListRequest, MemoryRecord, Stats
 from openmem.protocol import cursors, ranking
 from openmem.protocol.clock import from_micros, micros
 
+from ..kit import counting
 from ..kit.audit import Entry, ReadLog, with_kept
 from ..kit.store import Logged
 from ..kit.vectors import unit
-from . import meta
-from .counts import CHAIN, counted
+from . import counts, meta
 from .index import FEW, KEPT, Caches, UserIndex
 from .schema import COLUMNS, row
 
@@ -180,11 +180,21 @@ class Records:
 
     def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         user = self._user(memory.user_id)
-        found = self.connection.execute(CHAIN, {"id": memory.id, "user": user}).fetchall()
+        found = self.connection.execute(counts.CHAIN, {"id": memory.id, "user": user}).fetchall()
         return [MemoryRecord.model_validate_json(record) for (record,) in found]
 
-    def stats(self, user_id: str, now: datetime) -> Stats:
-        return counted(self.connection, user_id, self._user(user_id), now)
+    def stats(self, selected: ListRequest, now: datetime) -> Stats:
+        if selected.filter:
+            return counting.stats(self, selected, now)
+        return counts.counted(self.connection, self._user(selected.user_id), selected, now)
+
+    def scopes(self, selected: ListRequest, now: datetime) -> Iterable[tuple[str, int]]:
+        return counts.scopes(self.connection, self._user(selected.user_id), selected, now)
+
+    def owners(self, after: str | None) -> Iterator[tuple[str, int]]:
+        owners = counts.owners(self.connection, after)
+        self._walks.append(owners)
+        return owners
 
     @contextmanager
     def source(self, user_id: str) -> Iterator[UserIndex]:

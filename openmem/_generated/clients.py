@@ -18,12 +18,15 @@ from .models import (
     BatchResult,
     Capabilities,
     ContextBlock,
+    Health,
     MemoryPage,
     MemoryRecord,
     MemorySource,
     Message,
+    ScopePage,
     SearchResult,
     Stats,
+    UserPage,
 )
 
 
@@ -493,14 +496,36 @@ class Verbs(Protocol):
         result: List[MemoryRecord] = self._call("history", {"id": id, "user_id": user_id})
         return result
 
-    def stats(self, user_id: str) -> Stats:
-        """Count one user's memories by state, scope, kind and tag.
+    def stats(
+        self,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Stats:
+        """Count one user's memories, or some of them, by state, scope, kind and tag.
 
         user_id: The user whose memories are meant. Up to 256 characters.
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
 
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: Stats = self._call("stats", {"user_id": user_id})
+        result: Stats = self._call(
+            "stats", {"user_id": user_id, "scope": scope, "tag": tag, "since": since, "until": until, "filter": filter}
+        )
         return result
 
     def remember(
@@ -528,6 +553,60 @@ class Verbs(Protocol):
         result: List[MemoryRecord] = self._call(
             "remember", {"messages": messages, "user_id": user_id, "scope": scope, "tags": tags, "metadata": metadata}
         )
+        return result
+
+    def scopes(
+        self,
+        user_id: str,
+        *,
+        under: str | None = None,
+        depth: int | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> ScopePage:
+        """Name the scopes that one user's memories are in, each with how many, a page at a time.
+
+        user_id: The user whose memories are meant. Up to 256 characters.
+        under: Only this scope and all below it; every scope when absent. Up to 1024 characters.
+        depth: Cut scopes to so many segments, counted below `under` where that is given, and count what becomes one
+            scope together; whole scopes when absent. 1 to 512.
+        include: States to count besides current ones: superseded, expired, upcoming, archived; no others when absent.
+            Up to 4 items; needs features.temporal.
+        limit: Scopes per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: ScopePage = self._call(
+            "scopes",
+            {"user_id": user_id, "under": under, "depth": depth, "include": include, "limit": limit, "cursor": cursor},
+        )
+        return result
+
+    def users(self, *, limit: int = 100, cursor: str | None = None) -> UserPage:
+        """Name the users that have memories, each with how many, a page at a time: for who runs the store.
+
+        limit: Users per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: UserPage = self._call("users", {"limit": limit, "cursor": cursor})
+        return result
+
+    def health(
+        self,
+    ) -> Health:
+        """Say whether the backend answers, within a second.
+
+        Raises ProviderUnavailableError, or another OMPError.
+        """
+        result: Health = self._call("health", {})
         return result
 
 
@@ -986,14 +1065,36 @@ class AsyncVerbs(Protocol):
         result: List[MemoryRecord] = await self._call("history", {"id": id, "user_id": user_id})
         return result
 
-    async def stats(self, user_id: str) -> Stats:
-        """Count one user's memories by state, scope, kind and tag.
+    async def stats(
+        self,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Stats:
+        """Count one user's memories, or some of them, by state, scope, kind and tag.
 
         user_id: The user whose memories are meant. Up to 256 characters.
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
 
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: Stats = await self._call("stats", {"user_id": user_id})
+        result: Stats = await self._call(
+            "stats", {"user_id": user_id, "scope": scope, "tag": tag, "since": since, "until": until, "filter": filter}
+        )
         return result
 
     async def remember(
@@ -1021,6 +1122,60 @@ class AsyncVerbs(Protocol):
         result: List[MemoryRecord] = await self._call(
             "remember", {"messages": messages, "user_id": user_id, "scope": scope, "tags": tags, "metadata": metadata}
         )
+        return result
+
+    async def scopes(
+        self,
+        user_id: str,
+        *,
+        under: str | None = None,
+        depth: int | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> ScopePage:
+        """Name the scopes that one user's memories are in, each with how many, a page at a time.
+
+        user_id: The user whose memories are meant. Up to 256 characters.
+        under: Only this scope and all below it; every scope when absent. Up to 1024 characters.
+        depth: Cut scopes to so many segments, counted below `under` where that is given, and count what becomes one
+            scope together; whole scopes when absent. 1 to 512.
+        include: States to count besides current ones: superseded, expired, upcoming, archived; no others when absent.
+            Up to 4 items; needs features.temporal.
+        limit: Scopes per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: ScopePage = await self._call(
+            "scopes",
+            {"user_id": user_id, "under": under, "depth": depth, "include": include, "limit": limit, "cursor": cursor},
+        )
+        return result
+
+    async def users(self, *, limit: int = 100, cursor: str | None = None) -> UserPage:
+        """Name the users that have memories, each with how many, a page at a time: for who runs the store.
+
+        limit: Users per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: UserPage = await self._call("users", {"limit": limit, "cursor": cursor})
+        return result
+
+    async def health(
+        self,
+    ) -> Health:
+        """Say whether the backend answers, within a second.
+
+        Raises ProviderUnavailableError, or another OMPError.
+        """
+        result: Health = await self._call("health", {})
         return result
 
 
@@ -1439,12 +1594,32 @@ class UserVerbs(Protocol):
 
     def stats(
         self,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
     ) -> Stats:
-        """Count one user's memories by state, scope, kind and tag.
+        """Count one user's memories, or some of them, by state, scope, kind and tag.
 
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: Stats = self._call("stats", {})
+        result: Stats = self._call(
+            "stats", {"scope": scope, "tag": tag, "since": since, "until": until, "filter": filter}
+        )
         return result
 
     def remember(
@@ -1470,6 +1645,44 @@ class UserVerbs(Protocol):
         result: List[MemoryRecord] = self._call(
             "remember", {"messages": messages, "scope": scope, "tags": tags, "metadata": metadata}
         )
+        return result
+
+    def scopes(
+        self,
+        *,
+        under: str | None = None,
+        depth: int | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> ScopePage:
+        """Name the scopes that one user's memories are in, each with how many, a page at a time.
+
+        under: Only this scope and all below it; every scope when absent. Up to 1024 characters.
+        depth: Cut scopes to so many segments, counted below `under` where that is given, and count what becomes one
+            scope together; whole scopes when absent. 1 to 512.
+        include: States to count besides current ones: superseded, expired, upcoming, archived; no others when absent.
+            Up to 4 items; needs features.temporal.
+        limit: Scopes per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: ScopePage = self._call(
+            "scopes", {"under": under, "depth": depth, "include": include, "limit": limit, "cursor": cursor}
+        )
+        return result
+
+    def health(
+        self,
+    ) -> Health:
+        """Say whether the backend answers, within a second.
+
+        Raises ProviderUnavailableError, or another OMPError.
+        """
+        result: Health = self._call("health", {})
         return result
 
 
@@ -1890,12 +2103,32 @@ class AsyncUserVerbs(Protocol):
 
     async def stats(
         self,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
     ) -> Stats:
-        """Count one user's memories by state, scope, kind and tag.
+        """Count one user's memories, or some of them, by state, scope, kind and tag.
 
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: Stats = await self._call("stats", {})
+        result: Stats = await self._call(
+            "stats", {"scope": scope, "tag": tag, "since": since, "until": until, "filter": filter}
+        )
         return result
 
     async def remember(
@@ -1921,4 +2154,42 @@ class AsyncUserVerbs(Protocol):
         result: List[MemoryRecord] = await self._call(
             "remember", {"messages": messages, "scope": scope, "tags": tags, "metadata": metadata}
         )
+        return result
+
+    async def scopes(
+        self,
+        *,
+        under: str | None = None,
+        depth: int | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> ScopePage:
+        """Name the scopes that one user's memories are in, each with how many, a page at a time.
+
+        under: Only this scope and all below it; every scope when absent. Up to 1024 characters.
+        depth: Cut scopes to so many segments, counted below `under` where that is given, and count what becomes one
+            scope together; whole scopes when absent. 1 to 512.
+        include: States to count besides current ones: superseded, expired, upcoming, archived; no others when absent.
+            Up to 4 items; needs features.temporal.
+        limit: Scopes per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: ScopePage = await self._call(
+            "scopes", {"under": under, "depth": depth, "include": include, "limit": limit, "cursor": cursor}
+        )
+        return result
+
+    async def health(
+        self,
+    ) -> Health:
+        """Say whether the backend answers, within a second.
+
+        Raises ProviderUnavailableError, or another OMPError.
+        """
+        result: Health = await self._call("health", {})
         return result

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from openmem._generated import models
 from openmem._generated.verbs import VERB_OF
 from openmem.layers.forms import FORMS, Form
-from openmem.protocol.capabilities import capabilities
+from openmem.protocol.capabilities import admits, capabilities
 from openmem.protocol.clock import Clock
 
 from . import Handler
@@ -44,5 +44,5 @@ def _supplied(native: models.Capabilities) -> dict[str, Form]:
     return {
         verb: form
         for verb, (needs, form) in FORMS.items()
-        if verb not in native.verbs and all(need in native.verbs for need in needs)
+        if verb not in native.verbs and all(need in native.verbs for need in needs) and admits(native.features, verb)
     }

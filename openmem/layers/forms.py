@@ -1,4 +1,4 @@
-"""The generic forms that emulate supplies, made of other verbs: context, add_many, delete_many, related, stats."""
+"""The generic forms that emulate supplies, made of other verbs: context, batches, related, stats, scopes, health."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 from openmem._generated import models
 from openmem._generated.bounds import MAX_QUERY_TEXT_LENGTH
+from openmem.protocol import census
 from openmem.protocol import context as text
 from openmem.protocol.clock import Clock
-from openmem.protocol.tally import STATES, Tally
+from openmem.protocol.selection import STATES
+from openmem.protocol.tally import Tally
 from openmem.runtime.batches import one_by_one
 from openmem.runtime.calls import noted
 
@@ -19,6 +21,8 @@ from . import Handler
 
 _SAYS = re.compile(r"[^\s\x1c-\x1f]|[\x1c-\x1f]")
 """What is not blank to the protocol: Python alone takes four control characters for white space."""
+NOBODY = "openmem-health-nobody"
+"""A user without memories, for whom a backend is asked whether it answers."""
 
 
 async def _context(
@@ -78,21 +82,38 @@ async def _stats(
     request: models.StatsRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.Stats:
     tally = Tally(request.user_id, clock())
-    async for memories in _pages(request.user_id, handler, capabilities):
+    include = list(STATES) if capabilities.features.temporal else None
+    async for memories in _pages(handler, capabilities, include=include, **dict(request)):
         tally.count(memories)
     return tally.stats()
 
 
+async def _scopes(
+    request: models.ScopesRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
+) -> models.ScopePage:
+    found = list[census.Counted]()
+    selected = {"user_id": request.user_id, "scope": request.under, "include": request.include}
+    async for memories in _pages(handler, capabilities, **selected):
+        found += census.scopes_of(memories)
+    return census.scope_page(found, request)
+
+
+async def _health(
+    request: models.HealthRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
+) -> models.Health:
+    with noted():
+        await handler(models.ListRequest(user_id=NOBODY, limit=1))
+    return models.Health(status="ok")
+
+
 async def _pages(
-    user_id: str, handler: Handler, capabilities: models.Capabilities
+    handler: Handler, capabilities: models.Capabilities, **selected: Any
 ) -> AsyncIterator[list[models.MemoryRecord]]:
     limit = min((capabilities.limits and capabilities.limits.max_list_results) or 50, 500)
-    include = list(STATES) if capabilities.features.temporal else None
     cursor = None
     while True:
-        request = {"user_id": user_id, "limit": limit, "cursor": cursor, "include": include}
         with noted() if cursor else nullcontext():
-            page = await handler(models.ListRequest.model_validate(request))
+            page = await handler(models.ListRequest.model_construct(**selected, limit=limit, cursor=cursor))
         yield page.items
         if page.next_cursor is None:
             return
@@ -107,5 +128,7 @@ FORMS: dict[str, tuple[tuple[str, ...], Form]] = {
     "delete_many": (("delete",), _delete_many),
     "related": (("get", "search"), _related),
     "stats": (("list",), _stats),
+    "scopes": (("list",), _scopes),
+    "health": (("list",), _health),
 }
 """Verb -> the verbs its generic form is made of, and the form."""

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from .._generated.models import ContextRequest, ListRequest, MemoryRecord, SearchRequest, SearchResult
+from .._generated.models import (
+    ContextRequest,
+    ListRequest,
+    MemoryRecord,
+    ScopesRequest,
+    SearchRequest,
+    SearchResult,
+    StatsRequest,
+)
 from . import cursors, filters
 
 Selection = ListRequest | SearchRequest | ContextRequest
+STATES = ("superseded", "expired", "upcoming", "archived")
+"""What keeps a memory out of reads that do not include it."""
 
 
 def states(memory: MemoryRecord, moment: datetime, *, past: bool = False) -> Iterator[str]:
@@ -55,6 +65,21 @@ def predicate(request: Selection, now: datetime) -> filters.Predicate:
         return test is None or test(memory)
 
     return selected
+
+
+def counted(request: StatsRequest) -> ListRequest:
+    """Return the list of what a request for counts selects, which is in every state."""
+    return ListRequest.model_construct(**dict(request), include=[*STATES])
+
+
+def scoped(request: ScopesRequest) -> ListRequest:
+    """Return the list of what a request for scopes selects, in scopes and in none."""
+    return ListRequest.model_construct(user_id=request.user_id, scope=request.under, include=request.include)
+
+
+def narrows(request: Selection) -> bool:
+    """Tell whether a request selects by more than user and state, which may leave few of a user's memories."""
+    return any((request.scope, request.tag, request.since, request.until, request.filter))
 
 
 def pinned(request: Selection) -> str | None:

@@ -228,7 +228,7 @@ def _check_remember(request: RememberRequest) -> None:
     check_size(request.metadata, None)
 
 
-def _check_filter(request: ListRequest | SearchRequest | ContextRequest) -> None:
+def _check_filter(request: ListRequest | SearchRequest | ContextRequest | StatsRequest) -> None:
     if request.filter is not None:
         request.filter = filters.Parsed(request.filter)
 
@@ -250,6 +250,7 @@ _RULES: dict[type[BaseModel], Callable[[Any], None]] = {
     ListRequest: _check_filter,
     ContextRequest: _check_filter,
     SearchRequest: _check_search,
+    StatsRequest: _check_filter,
 }
 """By kind, which is looked up: isinstance takes these classes long to answer."""
 

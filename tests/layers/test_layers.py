@@ -70,6 +70,9 @@ ANSWERS: dict[str, Any] = {
     "related": models.SearchResponse(results=[]),
     "history": models.HistoryResponse(items=[record()]),
     "stats": models.Stats(user_id="u", total=0, current=0),
+    "scopes": models.ScopePage(items=[]),
+    "users": models.UserPage(items=[]),
+    "health": models.Health(status="ok"),
     "add": record(),
     "update": record(),
     "delete": None,
@@ -86,6 +89,9 @@ CALLS: dict[str, Callable[[Memory], Any]] = {
     "related": lambda memory: memory.related("m1"),
     "history": lambda memory: memory.history("m1"),
     "stats": lambda memory: memory.stats("u"),
+    "scopes": lambda memory: memory.scopes("u"),
+    "users": lambda memory: memory.users(),
+    "health": lambda memory: memory.health(),
     "add": lambda memory: memory.add("x", "u"),
     "update": lambda memory: memory.update("m1", content="x"),
     "delete": lambda memory: memory.delete("m1"),
@@ -107,7 +113,7 @@ def _flaky(verb: str, *failures: Exception, **options: Any) -> tuple[Memory, Fla
     return Memory(Remote(**{"add": unreachable, verb: flaky}), **options), flaky  # add_many is of what add takes
 
 
-@pytest.mark.parametrize("verb", sorted(CALLS))
+@pytest.mark.parametrize("verb", sorted(CALLS.keys() - {"health"}))
 def test_a_refusal_is_repeated_for_every_verb_after_the_pause_asked_for(verb: str, naps: list[float]) -> None:
     memory, flaky = _flaky(verb, RateLimitedError("wait.", retry_after=7.5), RateLimitedError("wait.", retry_after=3))
     CALLS[verb](memory)
@@ -121,7 +127,7 @@ def test_a_pause_of_over_a_minute_is_left_to_the_caller(naps: list[float]) -> No
     assert (flaky.calls, caught.value.retry_after, naps) == (1, 61, [])
 
 
-@pytest.mark.parametrize("verb", sorted(READS - {"capabilities"}))
+@pytest.mark.parametrize("verb", sorted(READS - {"capabilities", "health"}))
 def test_a_lost_read_is_repeated(verb: str, naps: list[float]) -> None:
     memory, flaky = _flaky(verb, ProviderUnavailableError("lost."))
     CALLS[verb](memory)
@@ -355,6 +361,9 @@ def _use_everything(memory: Memory) -> None:
     memory.context(SECRET, SECRET)
     memory.list(SECRET)
     memory.stats(SECRET)
+    memory.scopes(SECRET)
+    memory.users()
+    memory.health()
     memory.audit(SECRET, app=SECRET)
     memory.update(stored.id, content=f"new {SECRET}", user_id=SECRET)
     memory.related(stored.id)
@@ -542,6 +551,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "related": {"id": "m1"},
     "history": {"id": "m1"},
     "stats": {"user_id": "u"},
+    "scopes": {"user_id": "u"},
+    "users": {},
+    "health": {},
     "remember": {"messages": [{"role": "user", "content": "x"}], "user_id": "u"},
 }
 ROWS = [
@@ -668,7 +680,7 @@ def test_what_just_fits_passes() -> None:
 # --- emulate ----------------------------------------------------------------------------------------------------
 
 CORE = ("add", "get", "list", "search", "delete")
-EMULATED = ["context", "add_many", "delete_many", "related", "stats"]
+EMULATED = ["context", "add_many", "delete_many", "related", "stats", "scopes", "health"]
 
 
 class Minimal(Adapter):
@@ -719,7 +731,7 @@ def test_the_answer_about_capabilities_is_the_callers_own(minimal: Memory) -> No
     assert minimal.list("u", filter={"kind": "fact"}).items == []
 
 
-@pytest.mark.parametrize("verb", ["update", "history", "audit", "remember"])
+@pytest.mark.parametrize("verb", ["update", "history", "audit", "remember", "users"])
 def test_what_has_no_generic_form_is_refused(verb: str, minimal: Memory) -> None:
     with pytest.raises(UnsupportedCapabilityError):
         getattr(minimal, verb)(**REQUIRED[verb])

@@ -54,7 +54,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "ids": st.lists(IDS, min_size=1, max_size=4),
     "items": st.lists(st.fixed_dictionaries({"content": TEXT, "metadata": OBJECTS}), min_size=1, max_size=3),
     "messages": st.lists(st.fixed_dictionaries({"role": TEXT, "content": TEXT, "x": VALUES}), min_size=1, max_size=3),
-    "scope": SCOPES,
+    **dict.fromkeys(("scope", "under"), SCOPES),
     "tags": st.lists(TEXT, max_size=3),
     "supersedes": st.lists(IDS, max_size=3),
     "source": st.fixed_dictionaries({"app": TEXT}, optional={"ref": TEXT, "x": VALUES}),
@@ -66,7 +66,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("confidence", "importance", "min_score"), FRACTIONS),
     **dict.fromkeys(("valid_from", "valid_to", "since", "until", "as_of"), MOMENTS),
     **dict.fromkeys(("pinned", "archived"), st.booleans()),
-    **dict.fromkeys(("limit", "token_budget", "if_version"), st.integers(1, 100)),
+    **dict.fromkeys(("limit", "token_budget", "if_version", "depth"), st.integers(1, 100)),
     **dict.fromkeys(("content", "query", "tag", "app", "kind", "external_id", "cursor"), TEXT),
 }
 CLEARED = ("scope", "tags", "confidence", "valid_to", "supersedes", "metadata", "kind", "importance", "pinned")
@@ -502,6 +502,9 @@ ANSWERS: dict[str, Any] = {
     "capabilities": {"omp_version": "0.1", "provider": "p", "verbs": ["add", "new"], "features": {"new": [1]}},
     **{verb: {"results": [{"id": "m1"}, {"memory": MEMORY}]} for verb in ("add_many", "delete_many")},
     "stats": {"user_id": "u", "total": 1, "current": 1, "scopes": {"a": 1}},
+    "scopes": {"items": [{"scope": "a", "count": 1}], "next_cursor": "c"},
+    "users": {"items": [{"user_id": "u", "count": 1}]},
+    "health": {"status": "ok", "provider": "p", "latency_ms": 1.5},
 }
 
 
