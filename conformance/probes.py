@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from openmem._generated.verbs import VERBS
 from openmem.errors import OMPError, UnsupportedCapabilityError
-from openmem.types import Capabilities
+from openmem.types import Capabilities, CapabilityFeatures
 
 from .harness import Harness
 
@@ -29,6 +29,8 @@ PROBES: dict[str, Probe] = {
     "related": lambda h: h.memory.related(h.unknown()),
     "history": lambda h: h.memory.history(h.unknown()),
     "stats": lambda h: h.memory.stats(h.user),
+    "users": lambda h: h.memory.users(),
+    "health": lambda h: h.memory.health(),
     "remember": lambda h: h.memory.remember([{"role": "user", "content": h.marker()}], h.user),
     "vector_search": lambda h: h.memory.search(h.marker(), h.user, mode="vector"),
     "keyword_search": lambda h: h.memory.search(h.marker(), h.user, mode="keyword"),
@@ -47,7 +49,10 @@ PROBES: dict[str, Probe] = {
     "oldest_first": lambda h: h.memory.list(h.user, order="oldest"),
     "supports_vectors": lambda h: h.memory.add(h.marker(), h.user, vector=[1.0]),
 }
-"""For each verb, and each feature that a request can ask for, a request that asks for it."""
+"""For each verb, and each feature that a request can ask for, a request that asks for it.
+
+`scopes` is the feature, without which there is no verb of that name.
+"""
 RELATIVE = "relative_keyword_scores"
 """What a provider declares whose `features.scores` call keyword scores relative."""
 UNASKED = frozenset({"durable", RELATIVE})
@@ -56,7 +61,7 @@ UNASKED = frozenset({"durable", RELATIVE})
 
 def declared(need: str, capabilities: Capabilities) -> bool:
     """Tell whether a verb or feature is declared."""
-    if need in VERBS:
+    if need in VERBS and need not in CapabilityFeatures.model_fields:
         return need in capabilities.verbs or need == "capabilities"
     if need == RELATIVE:
         scores = capabilities.features.scores

@@ -15,9 +15,9 @@ from ._generated.bounds import MAX_FILTER_BYTES, MAX_FILTER_CONDITIONS, MAX_META
 from ._generated.verbs import VERB_OF, VERBS
 from .errors import UnsupportedCapabilityError
 from .model import Model
-from .protocol.capabilities import capabilities
+from .protocol.capabilities import admits, capabilities
 from .protocol.clock import Clock, utc_now
-from .protocol.tally import STATES
+from .protocol.selection import STATES
 from .runtime.bridge import Once
 from .runtime.calls import noted
 from .runtime.fork import in_child
@@ -174,7 +174,9 @@ class Adapter:
         """Say what this backend supports of itself."""
         remedies = self.remedies()
         extensions: dict[str, Any] = {"x-remedies": dict(remedies)} if remedies else {}
-        return capabilities(self.name, self.native_verbs(), self.features(), self.limits(), **extensions)
+        features = self.features()
+        verbs = [verb for verb in self.native_verbs() if verb not in VERBS or admits(features, verb)]
+        return capabilities(self.name, verbs, features, self.limits(), **extensions)
 
     async def add(self, request: models.AddRequest) -> models.MemoryRecord:
         """Store one memory."""
@@ -241,8 +243,20 @@ class Adapter:
         raise self._unsupported("history")
 
     async def stats(self, request: models.StatsRequest) -> models.Stats:
-        """Count one user's memories."""
+        """Count one user's memories, or those of them that are selected, in every state."""
         raise self._unsupported("stats")
+
+    async def scopes(self, request: models.ScopesRequest) -> models.ScopePage:
+        """Return one page of scopes; request.cursor is the next_cursor of this adapter's own page before."""
+        raise self._unsupported("scopes")
+
+    async def users(self, request: models.UsersRequest) -> models.UserPage:
+        """Return one page of the users that have memories; request.cursor is as in scopes."""
+        raise self._unsupported("users")
+
+    async def health(self, request: models.HealthRequest) -> models.Health:
+        """Reach the engine, read something there, and say which it is; the client bounds it in time."""
+        raise self._unsupported("health")
 
     async def remember(self, request: models.RememberRequest) -> models.RememberResponse:
         """Extract facts from a conversation and store them."""

@@ -181,6 +181,7 @@ def add_route(
     verb["response"] = content["application/json"]["schema"]["$ref"].rpartition("/")[2] if content else None
     verb |= {"summary": operation["summary"], "unwrap": operation.get("x-unwrap")}
     verb |= {"safe": operation.get("x-safe", False), "needs": operation.get("x-needs")}
+    verb |= {"operator": operation.get("x-operator", False)}
     verb |= {"positional": operation.get("x-positional", []), "statuses": list(operation["responses"])}
 
 
@@ -298,7 +299,7 @@ class Verb:
     """One verb: its models, the response field that clients return, and its routes, the plainest first.
 
     safe: it changes nothing. needs: the feature without which a provider does not have it. positional: the fields that
-    clients take without a name.
+    clients take without a name. operator: it is for who runs the store, and no user's view has it.
     """
 
     name: str
@@ -310,6 +311,7 @@ class Verb:
     unwrap: str | None
     routes: tuple[Route, ...]
     positional: tuple[str, ...]
+    operator: bool = False
 
     def __repr__(self) -> str:
         return f"Verb({self.name!r})"
@@ -333,6 +335,7 @@ def verbs_source(spec: Schema, verbs: dict[str, Schema]) -> str:
                 repr(verb["unwrap"]),
                 f"({routes})",
                 repr((*verb["positional"],)),
+                *(["True"] if verb["operator"] else []),
             ),
         )
         lines.append(f"{name!r}: Verb({', '.join(fields)}),\n")
@@ -442,7 +445,8 @@ def clients_source(spec: Schema, verbs: dict[str, Schema]) -> str:
         call = "async def" if colour == "async" else "def"
         parts.append(f'\n\nclass {name}(Protocol):\n    """The verbs over {of}, {colour}."""\n\n')
         parts.append(f"    {call} _call(self, verb: str, fields: dict[str, Any]) -> Any: ...\n")
-        parts += [method_source(spec, verb, parsed, colour, bound) for verb, parsed in verbs.items()]
+        had = {verb: parsed for verb, parsed in verbs.items() if not (bound and parsed["operator"])}
+        parts += [method_source(spec, verb, parsed, colour, bound) for verb, parsed in had.items()]
         parts.append(iterate_source(spec, verbs["list"], colour, bound))
     head = CLIENTS_HEAD.replace("{models}", ", ".join(sorted(named)))  # what is not used, the linter takes out
     return head + "".join(parts)

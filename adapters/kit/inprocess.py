@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from openmem._generated import models
-from openmem.protocol import cursors, selection
+from openmem.protocol import census, cursors, selection
 from openmem.runtime.batches import in_chunks
 from openmem.runtime.calls import NOTED
 
@@ -152,13 +152,35 @@ class InProcessAdapter(NativeAdapter):
         return await self.transact(work, write=False)
 
     async def stats(self, request: models.StatsRequest) -> models.Stats:
-        """Count one user's memories."""
+        """Count one user's memories, or those that are selected."""
 
         def work(store: Store) -> models.Stats:
-            _log_read(store, request.user_id, self.rules.entry("stats"))
-            return store.stats(request.user_id, self.clock())
+            _log_read(store, request.user_id, self.rules.entry("stats", scope=request.scope))
+            return store.stats(selection.in_every_state(request), self.clock())
 
         return await self.transact(work, write=False)
+
+    async def scopes(self, request: models.ScopesRequest) -> models.ScopePage:
+        """Return one page of the scopes of one user's memories."""
+
+        def work(store: Store) -> models.ScopePage:
+            _log_read(store, request.user_id, self.rules.entry("scopes", scope=request.under))
+            return census.scope_page(store.scopes(selection.scoped(request), self.clock()), request)
+
+        return await self.transact(work, write=False)
+
+    async def users(self, request: models.UsersRequest) -> models.UserPage:
+        """Return one page of the users that have memories."""
+
+        def work(store: Store) -> models.UserPage:
+            return census.user_page(store.owners(cursors.name_in(request)), request.limit)
+
+        return await self.transact(work, write=False)
+
+    async def health(self, request: models.HealthRequest) -> models.Health:
+        """Look for a memory that nobody has."""
+        await self.transact(lambda store: store.get(""), write=False)
+        return models.Health(status="ok")
 
     async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
         """Read the audit log."""

@@ -10,14 +10,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
 from openmem._generated import models
-from openmem.errors import OMPError, UnsupportedCapabilityError
-from openmem.protocol import selection
+from openmem.errors import OMPError
 from openmem.protocol.validation import Addressed
 from openmem.runtime.batches import in_chunks
-from openmem.runtime.calls import NOTED, noted
-from openmem.runtime.erasing import count_erased, part_written
+from openmem.runtime.calls import NOTED
 from openmem.runtime.fork import leave_to_parent
 
+from . import erasing
 from .audit import Entry, ReadLog
 from .base import NativeAdapter
 from .changes import linked, owned
@@ -127,56 +126,13 @@ class RemoteAdapter(NativeAdapter):
         await self._change([request], self.rules.delete, {memory.id for memory in chain})
 
     async def erase(self, request: models.EraseRequest) -> models.EraseResponse:
-        """Erase what is selected, some hundreds to a transaction; in a dry run only count it.
+        """Erase what is selected, some hundreds to a transaction; in a dry run only count it."""
+        erasing.check_log(self, request, forgets=type(self).forget is not RemoteAdapter.forget)
+        return await self.erased(request, await erasing.erase(self, request, self._change))
 
-        Where it ends half-way, the error says how many memories are erased.
-        """
-        if request.audit and "audit" in self.native_verbs() and type(self).forget is RemoteAdapter.forget:
-            raise UnsupportedCapabilityError(f"{self.name} keeps its audit log.", remedy="Leave audit out.")
-        count = 0
-        if request.dry_run:
-            async for memories in self.selected(request):
-                count += len(memories)
-            await self.log_read(request.user_id, self.rules.entry("erase", scope=request.scope))
-            return await self.erased(request, count)
-        async for memories in self.selected(request):
-            count += await self._erase([memory.id for memory in memories], request, count)
-        if request.audit:
-            await self.flush()
-            with part_written(count):
-                await self.forget(request.user_id)
-        return await self.erased(request, count)
-
-    async def _erase(self, ids: Sequence[str], request: models.EraseRequest, before: int) -> int:
-        answers = await in_chunks(
-            [ids[start : start + self.batch] for start in range(0, len(ids), self.batch)],
-            lambda chunk: self._change(*self.erasing(chunk, request)),
-        )
-        return count_erased(answers, before)
-
-    def erasing(
-        self, ids: Iterable[str], request: models.EraseRequest
-    ) -> tuple[list[models.DeleteRequest], Rule[models.BatchResult]]:
-        """Say which changes erase memories, and by which rule: one is left alone where it is selected no more."""
-        selected = selection.predicate(selection.in_every_state(request), self.clock())
-        changes = [models.DeleteRequest.model_construct(id=each, user_id=request.user_id) for each in ids]
-
-        def rule(change: models.DeleteRequest, staging: Any) -> models.BatchResult:
-            staging.erased.add(change.id)
-            return self.rules.erase_item(change, selected, staging)
-
-        return changes, rule
-
-    async def selected(self, request: models.EraseRequest) -> AsyncIterator[Collection[models.MemoryRecord]]:
-        """Read what an erase selects, a page at a time, while what was read before is being erased."""
-        listed = selection.in_every_state(request)
-        while True:
-            with noted():
-                page = await self.list(listed)
-            yield page.items
-            if page.next_cursor is None:
-                return
-            listed = listed.model_copy(update={"cursor": page.next_cursor})
+    def selected(self, request: models.EraseRequest) -> AsyncIterator[Collection[models.MemoryRecord]]:
+        """Read what an erase selects."""
+        return erasing.listed(self, request)
 
     async def forget(self, user_id: str) -> None:
         """Remove a user's audit log and what else is kept of a user without memories."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from openmem.protocol import cursors
-from openmem.types import AuditRequest, AuditResponse, MemoryRecord, Stats
+from openmem.types import AuditRequest, AuditResponse, ListRequest, MemoryRecord, Stats
 
 from .search import Source
 from .vectors import Floats
@@ -86,8 +86,14 @@ class Store(Records, Protocol):
     def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         """Read the supersession chain that a memory belongs to, itself included, in any order."""
 
-    def stats(self, user_id: str, now: datetime) -> Stats:
-        """Count a user's records at a moment."""
+    def stats(self, selected: ListRequest, now: datetime) -> Stats:
+        """Count the records that are selected, in every state, at a moment; `counting` does so by walking."""
+
+    def scopes(self, selected: ListRequest, now: datetime) -> Iterable[tuple[str, int]]:
+        """Name the scopes of the records selected, with how many, in any order and as often as may be; as stats."""
+
+    def owners(self, after: str | None) -> Iterator[tuple[str, int]]:
+        """Walk the users that have records, with how many, by code points, from after one."""
 
     def source(self, user_id: str) -> AbstractContextManager[Source[Any]]:
         """Hold a user's search index still for one search."""

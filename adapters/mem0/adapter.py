@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.metadata import version
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote
 from uuid import uuid4
@@ -13,7 +14,7 @@ from uuid import uuid4
 from openmem._generated import models
 from openmem.adapter import CHUNK, Adapter, Settings
 from openmem.errors import ClosedError, ConfigurationError, UnsupportedCapabilityError
-from openmem.protocol import cursors, records, selection
+from openmem.protocol import census, cursors, records, selection
 from openmem.runtime.bridge import finished
 from openmem.runtime.calls import services
 from openmem.runtime.erasing import part_written
@@ -162,6 +163,16 @@ class Mem0Adapter(RemoteAdapter):
             some = every[start : start + CHUNK]
             vectors = await self._call(stored.vectors_of, [memory.id for memory in some])
             yield with_vectors(models.MemoryPage(items=some), vectors).items
+
+    async def users(self, request: models.UsersRequest) -> models.UserPage:
+        """Return one page of users, whom mem0 keeps nowhere but in its records: all of them are read."""
+        counted, after = await self._call(stored.users), cursors.name_in(request)
+        return census.user_page(sorted(each for each in counted if after is None or each[0] > after), request.limit)
+
+    async def health(self, request: models.HealthRequest) -> models.Health:
+        """Read a record of mem0's store, if it has one."""
+        await self._call(stored.listed, None, 1)
+        return models.Health(status="ok", engine=f"mem0 {version('mem0ai')} over {self._provider}")
 
     async def search(self, request: models.SearchRequest) -> models.SearchResponse:
         """Read the nearest."""

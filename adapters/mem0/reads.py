@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -68,6 +68,12 @@ def every(mem0: Any, user_id: str) -> list[MemoryRecord]:
     for filters in _filters(user_id):
         found.update((str(row.id), row.payload) for row in listed(mem0, filters))
     return [memory for memory in memories(found) if memory.user_id == user_id]  # whatever the store makes of a filter
+
+
+def users(mem0: Any) -> list[tuple[str, int]]:
+    """Count the memories of each user."""
+    found = {str(row.id): row.payload for row in listed(mem0, None)}
+    return [*Counter(memory.user_id for memory in memories(found)).items()]
 
 
 def nearest(mem0: Any, vector: Sequence[float], user_id: str, depth: int) -> Nearest:

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from openmem._generated.models import MemoryRecord
 from openmem.protocol import cursors, ranking
 
 from ..kit.vectors import Floats, VectorIndex
 from .costs import weight
+
+
+class Names:
+    """The users of a store in order, looked through anew only where there are others than before."""
+
+    def __init__(self) -> None:
+        self._ordered: list[str] = []
+        self._as_of: tuple[int, str | None] | None = None
+
+    def reset(self) -> None:
+        """Look through the users anew: some are gone."""
+        self._as_of = None
+
+    def after(self, name: str | None, users: dict[str, UserIndex]) -> Iterator[str]:
+        """Walk the names of users by code points, from after one; users is in the order in which they came."""
+        as_of = len(users), next(reversed(users), None)
+        if as_of != self._as_of:
+            self._ordered, self._as_of = sorted(users), as_of
+        place = 0 if name is None else bisect.bisect_right(self._ordered, name)
+        return (self._ordered[number] for number in range(place, len(self._ordered)))
 
 
 class UserIndex:

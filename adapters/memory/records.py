@@ -15,15 +15,24 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from openmem._generated.models import AddRequest, GetManyRequest, GetRequest, MemoryRecord, Stats, UpdateManyRequest
+from openmem._generated.models import (
+    AddRequest,
+    GetManyRequest,
+    GetRequest,
+    ListRequest,
+    MemoryRecord,
+    Stats,
+    UpdateManyRequest,
+    UsersRequest,
+)
 from openmem.protocol import cursors, records
-from openmem.protocol.tally import Tally
 
+from ..kit import counting
 from ..kit.changes import chain_of
 from ..kit.store import Logged, Store
 from ..kit.vectors import Floats
 from .costs import CHANGE, LONG, cost, long_read, long_update, weight
-from .indexes import UserIndex
+from .indexes import Names, UserIndex
 
 T = TypeVar("T")
 
@@ -51,6 +60,7 @@ class Records:
         """By id."""
         self.users: dict[str, UserIndex] = {}
         self._nobody = UserIndex(dimension)
+        self._names = Names()
         self.logs: dict[str, deque[Logged]] = {}
         """By user, the oldest entry first."""
         self._caller = PRESENT
@@ -108,6 +118,7 @@ class Records:
         for user_id in self._forgotten:
             self.logs.pop(user_id, None)
             if not self._known(user_id).order:
+                self._names.reset()
                 self.users.pop(user_id, None)
 
     def _undo(self) -> None:
@@ -139,6 +150,8 @@ class Records:
         """Tell whether a request may take more than a few milliseconds; asked without the lock."""
         if type(request) is AddRequest:
             return CHANGE * weight(request) > LONG
+        if type(request) is UsersRequest:
+            return len(self.users) > LONG
         fields = request.__dict__
         if isinstance(request, UpdateManyRequest):
             return long_update(request, self._named)
@@ -240,10 +253,16 @@ class Records:
     def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         return chain_of(self, memory)
 
-    def stats(self, user_id: str, now: datetime) -> Stats:
-        tally = Tally(user_id, now)
-        tally.count(self.newest_first(user_id, None, None, None))
-        return tally.stats()
+    def stats(self, selected: ListRequest, now: datetime) -> Stats:
+        return counting.stats(self, selected, now)
+
+    def scopes(self, selected: ListRequest, now: datetime) -> Iterable[tuple[str, int]]:
+        return counting.scopes(self, selected, now)
+
+    def owners(self, after: str | None) -> Iterator[tuple[str, int]]:
+        for user_id in self._names.after(after, self.users):
+            if count := len(self.users[user_id].order):
+                yield user_id, count
 
     def source(self, user_id: str) -> AbstractContextManager[UserIndex]:
         return nullcontext(self._known(user_id))

@@ -18,7 +18,7 @@ from psycopg import IsolationLevel
 from openmem._generated import models
 from openmem.adapter import Embed
 from openmem.errors import ClosedError, ConfigurationError, ProviderUnavailableError
-from openmem.protocol import cursors, selection
+from openmem.protocol import census, cursors, selection
 
 from ..kit.audit import with_kept
 from ..kit.changes import unknown
@@ -42,7 +42,7 @@ from .sessions import GRACE, Session, closed_unless_done, connect
 from .settings import PostgresSettings
 from .store import PostgresStore
 from .transaction import Keys, PostgresTransaction
-from .vectors import HELD, Vectors, see_it_is_held
+from .vectors import Vectors, see_it_is_held
 
 LAST_ENTRIES = 2.0
 """Seconds that closing takes, at the most, to store the audit entries kept back."""
@@ -158,15 +158,7 @@ class PostgresAdapter(RemoteAdapter):
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page, by the index of created_at and id."""
-        values = Bindings()
-        condition = selected(request, self.clock(), values)
-        after, (beyond, way) = cursors.decode(request), reads.WAYS[request.order]
-        if after is not None:
-            condition += f" AND (created_at, id) {beyond} ({values.bind(after[0])}, {values.bind(after[1])})"
-        vector = f", embedding::real[], ({HELD})" if request.include_vectors else ""
-        sql = f"""SELECT record::text{vector} FROM openmem.memories WHERE {condition}
-            ORDER BY created_at {way}, id {way} LIMIT {request.limit + 1}"""
-        rows = await self._rows(sql, values, user_id=request.user_id, replica=True)
+        rows = await self._rows(*reads.listing(request, self.clock()), user_id=request.user_id, replica=True)
         await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
         page = cursors.page(_memories(rows), request.limit)
         if request.include_vectors and rows:
@@ -190,21 +182,34 @@ class PostgresAdapter(RemoteAdapter):
         return chain
 
     async def stats(self, request: models.StatsRequest) -> models.Stats:
-        """Count one user's memories on the server."""
-        sql, values = reads.counting(request.user_id, self.clock())
+        """Count one user's memories, or those that are selected, on the server."""
+        sql, values = reads.counting(selection.in_every_state(request), self.clock())
         [row] = await self._rows(sql, values, user_id=request.user_id)
-        await self.log_read(request.user_id, self.rules.entry("stats"))
+        await self.log_read(request.user_id, self.rules.entry("stats", scope=request.scope))
         stats = reads.counted(request.user_id, row)
         return stats.model_copy(update={"audit_dropped": self.reads.dropped[request.user_id] or None})
+
+    async def scopes(self, request: models.ScopesRequest) -> models.ScopePage:
+        """Return one page of scopes, counted on the server."""
+        rows = await self._rows(*reads.naming_scopes(request, self.clock()), user_id=request.user_id)
+        await self.log_read(request.user_id, self.rules.entry("scopes", scope=request.under))
+        return census.scopes(rows, request.limit)
+
+    async def users(self, request: models.UsersRequest) -> models.UserPage:
+        """Return one page of users, of the numbers kept of each."""
+        sql, values = reads.naming_users(request)
+        return census.user_page(await self._rows(sql, values, everyone=True, local=reads.BY_INDEX), request.limit)
+
+    async def health(self, request: models.HealthRequest) -> models.Health:
+        """Ask the server itself, by a connection of the pool."""
+        [(engine,)] = await self._rows(reads.ENGINE, {}, everyone=True)
+        return models.Health(status="ok", engine=engine)
 
     async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
         """Read the audit log, with what could not be stored of it yet."""
         kept = [entry for entry in await self.kept_back(request.user_id) if asked(entry, request)]
         values = Bindings(user=request.user_id, app=request.app, since=request.since, limit=request.limit)
-        sql = """SELECT moment, app, action, memory_id, scope, request_id FROM openmem.audit
-            WHERE user_id = %(user)s AND (%(app)s::text IS NULL OR app = %(app)s)
-            AND (%(since)s::timestamptz IS NULL OR moment >= %(since)s) ORDER BY key DESC LIMIT %(limit)s"""
-        rows = await self._rows(sql, values, user_id=request.user_id)
+        rows = await self._rows(reads.LOG, values, user_id=request.user_id)
         stored = [Logged(row[0].astimezone(UTC), *row[1:]) for row in rows]
         return audit_response(islice(with_kept(stored, kept), request.limit) if kept else stored)
 

@@ -18,6 +18,7 @@ from openmem.runtime.bridge import finished
 
 from ..kit.remote import NotWritten
 from .failures import RACES, translated
+from .schema import MAINTENANCE
 from .sessions import Session
 
 Rows = list[tuple[Any, ...]]
@@ -154,15 +155,18 @@ class Connections:
         sql: str,
         values: Mapping[str, Any],
         *,
-        user_id: str | None,
+        user_id: str | None = None,
+        everyone: bool = False,
         local: Mapping[str, str] | None = None,
         replica: bool = False,
     ) -> Rows:
         """Run one reading statement; local: settings it needs.
 
-        replica: it may run on the replica, as any may while the server is away.
+        everyone: it sees the rows of every user, where others see those of user_id alone. replica: it may run on the
+        replica, as any may while the server is away.
         """
-        settings = {**(local or {}), **self._visible([user_id] if user_id is not None else [])}
+        seen = self._everyone() if everyone else self._visible([user_id] if user_id is not None else [])
+        settings = {**(local or {}), **seen}
 
         async def read(session: Session) -> Rows:
             return await _rows(session, sql, values, settings)
@@ -252,6 +256,9 @@ class Connections:
         else:
             reached = float(found[0]) if found else 0.0
             self._written = reached if math.isinf(self._written) else max(self._written, reached)
+
+    def _everyone(self) -> dict[str, str]:
+        return {MAINTENANCE: "on"} if self._access.rls else {}
 
     def _visible(self, users: Collection[str]) -> dict[str, str]:
         if not self._access.rls:

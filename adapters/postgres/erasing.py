@@ -9,6 +9,7 @@ from openmem._generated.models import EraseRequest
 from openmem.protocol import selection
 
 from ..kit.audit import Entry
+from ..kit.erasing import changes_of
 from ..kit.remote import worked_out
 from ..kit.staging import Staging
 from .filters import Bindings, selected
@@ -28,7 +29,7 @@ async def erase(adapter: PostgresAdapter, request: EraseRequest, reads: Sequence
         staging = Staging()
         staging.entries += reads
         for start in range(0, len(ids), adapter.batch):
-            changes, rule = adapter.erasing(ids[start : start + adapter.batch], request)
+            changes, rule = changes_of(adapter, ids[start : start + adapter.batch], request)
             results = await worked_out(transaction, changes, rule, staging, set())
             count += sum(1 for each in results if each.id is not None)
             await transaction.write(staging)

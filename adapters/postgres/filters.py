@@ -44,11 +44,6 @@ def selected(request: Selection, now: datetime, values: Bindings) -> str:
     return " AND ".join(conditions)
 
 
-def narrows(request: Selection) -> bool:
-    """Tell whether a request selects by more than user and state, which may leave few of a user's memories."""
-    return any((request.scope, request.tag, request.session, request.since, request.until, request.filter))
-
-
 def _narrowing(request: Selection, values: Bindings) -> list[str]:
     conditions = []
     if (external_id := pinned(request)) is not None:

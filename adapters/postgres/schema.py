@@ -19,7 +19,9 @@ INDEX_LOCK = LOCK + 1
 """The one under which it makes the index of vectors."""
 
 _USERS = """(SELECT ARRAY(SELECT jsonb_array_elements_text(nullif(current_setting('omp.users', true), '')::jsonb)))"""
-POLICY = f"user_id = ANY ({_USERS}::text[]) OR current_setting('omp.maintenance', true) = 'on'"
+MAINTENANCE = "omp.maintenance"
+"""The setting of a transaction that sees the rows of every user: one on the store as a whole."""
+POLICY = f"user_id = ANY ({_USERS}::text[]) OR current_setting('{MAINTENANCE}', true) = 'on'"
 """With row-level security a statement sees the users named in the setting omp.users of its transaction."""
 OWNED = ("users", "memories", "postings", "audit")
 """Tables of rows that belong to a user."""

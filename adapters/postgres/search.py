@@ -16,10 +16,10 @@ from typing import Any, Protocol
 from openmem._generated.bounds import MAX_OFFSET_REACH
 from openmem._generated.models import SearchRequest, SearchResponse
 from openmem.protocol import ranking
-from openmem.protocol.selection import reach
+from openmem.protocol.selection import narrows, reach
 
 from .connections import Rows
-from .filters import Bindings, narrows, selected
+from .filters import Bindings, selected
 from .jsonb import as_written
 from .vectors import HELD, Vectors, see_it_is_held
 from .words import index_terms

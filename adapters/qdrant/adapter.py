@@ -16,19 +16,20 @@ from openmem import urls
 from openmem._generated import models
 from openmem.adapter import Embed
 from openmem.errors import ConfigurationError, ProviderError, ProviderUnavailableError
-from openmem.protocol import cursors, selection
+from openmem.protocol import selection
 from openmem.protocol.clock import micros
-from openmem.protocol.tally import Tally
 
 from ..kit.audit import with_kept
 from ..kit.reembedding import reembed
 from ..kit.remote import RemoteAdapter, Transaction
 from ..kit.store import Logged, asked, audit_response
 from ..kit.vectors import with_vectors
+from . import counting
 from .clients import RemoteEngine
-from .engine import Engine, Row
-from .filters import All, Match, Range, of_user, selecting
+from .engine import Engine
+from .filters import All, Match, Range, of_user
 from .forgetting import forget
+from .listing import listed
 from .local import LocalEngine
 from .points import Writer, entries_of, log_fields, memory_of, point_id
 from .reembedding import QdrantReembedding, finish
@@ -88,36 +89,11 @@ class QdrantBackend(RemoteAdapter):
 
     async def list(self, request: models.ListRequest) -> models.MemoryPage:
         """Return one page, by the index of created_at, or the one memory that has the external_id asked for."""
-        page = await self._page(request)
+        page = await listed(self.store, request, self.clock())
         if request.include_vectors:
             await self._add_vectors(page)
         await self.log_read(request.user_id, self.rules.entry("list", scope=request.scope))
         return page
-
-    async def _page(self, request: models.ListRequest) -> models.MemoryPage:
-        now = self.clock()
-        selected, after = selection.predicate(request, now), cursors.decode(request)
-        external_id, oldest = selection.pinned(request), request.order == "oldest"
-        if external_id is not None:
-            found = await self.store.claimed(request.user_id, [external_id])
-            return cursors.page_of(request, filter(selected, found))
-        walk = ordered(
-            self.store.engine,
-            self.store.memories,
-            selecting(request, now),
-            "created_at",
-            micros(after[0]) if after else None,
-            request.limit + 3,
-            ("record", "created_at"),
-            ascending=oldest,
-        )
-        found = []
-        async for rows in walk:
-            group = sorted(map(_positioned, rows), key=lambda pair: pair[0], reverse=not oldest)
-            found += [each for place, each in group if cursors.follows(place, after, request.order) and selected(each)]
-            if len(found) > request.limit:
-                break
-        return cursors.page(found[: request.limit + 1], request.limit)
 
     async def _add_vectors(self, page: models.MemoryPage) -> None:
         name = await self.store.check(lately=1.0)
@@ -145,20 +121,14 @@ class QdrantBackend(RemoteAdapter):
         return models.SearchResponse(results=await search.run(self.store))
 
     async def stats(self, request: models.StatsRequest) -> models.Stats:
-        """Count one user's memories."""
-        tally = Tally(request.user_id, self.clock())
-        async for memories in self.store.pages(of_user(request.user_id)):
-            tally.count(each for each in memories if each.user_id == request.user_id)
-        await self.log_read(request.user_id, self.rules.entry("stats"))
-        dropped = self.reads.dropped[request.user_id] or None
-        return tally.stats().model_copy(update={"audit_dropped": dropped})
+        """Count one user's memories, or those that are selected."""
+        stats = await counting.stats(self.store, request, self.clock())
+        await self.log_read(request.user_id, self.rules.entry("stats", scope=request.scope))
+        return stats.model_copy(update={"audit_dropped": self.reads.dropped[request.user_id] or None})
 
-    async def selected(self, request: models.EraseRequest) -> AsyncIterator[Collection[models.MemoryRecord]]:
+    def selected(self, request: models.EraseRequest) -> AsyncIterator[Collection[models.MemoryRecord]]:
         """Read what an erase selects, in no order."""
-        listed, now = selection.in_every_state(request), self.clock()
-        selects = selection.predicate(listed, now)
-        async for memories in self.store.pages(selecting(listed, now)):
-            yield [each for each in memories if each.user_id == request.user_id and selects(each)]
+        return counting.selected(self.store, selection.in_every_state(request), self.clock())
 
     async def forget(self, user_id: str) -> None:
         """Remove a user's audit log."""
@@ -167,6 +137,21 @@ class QdrantBackend(RemoteAdapter):
     async def scrub(self) -> Sequence[str]:
         """Have the engine rewrite its files, where it can."""
         return await self.store.engine.scrub()
+
+    async def scopes(self, request: models.ScopesRequest) -> models.ScopePage:
+        """Return one page of the scopes of one user's memories."""
+        page = await counting.scopes(self.store, request, self.clock())
+        await self.log_read(request.user_id, self.rules.entry("scopes", scope=request.under))
+        return page
+
+    async def users(self, request: models.UsersRequest) -> models.UserPage:
+        """Return one page of the users that have memories."""
+        return await counting.users(self.store, request)
+
+    async def health(self, request: models.HealthRequest) -> models.Health:
+        """Read what the store says of itself, where it is."""
+        await self.store.facts()
+        return models.Health(status="ok", engine=await self.store.engine.about())
 
     async def chain(self, start: models.MemoryRecord) -> Collection[models.MemoryRecord]:
         """Read a chain: all of it but its head is among the user's superseded memories."""
@@ -303,8 +288,3 @@ class QdrantEdgeAdapter(FolderBackend):
     def engine(self) -> Engine:
         """Make the engine."""
         return EdgeEngine(self.settings.path, private=self.settings.private)
-
-
-def _positioned(row: Row) -> tuple[cursors.Position, models.MemoryRecord]:
-    memory = memory_of(row.payload)
-    return cursors.position(memory), memory

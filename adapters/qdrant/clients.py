@@ -31,6 +31,8 @@ from .models import INDEXES, filter_of, operation_of, request_of, shape, vectors
 
 OLDEST = (1, 19)
 """The first server that counts the rarity of a term among one user's points."""
+VALUES = 10_000
+"""Values of a field that are counted at first."""
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """Failures of requests that never reached the server."""
 
@@ -132,6 +134,15 @@ class ClientEngine:
         counted = await self.call("count", collection, filter_of(condition), exact=True)
         return int(counted.count)
 
+    async def facet(self, collection: str, key: str) -> list[tuple[str, int]]:
+        """Count by an index; where there are as many values as were asked for there may be more."""
+        limit = VALUES
+        while True:
+            hits = (await self.call("facet", collection, key, limit=limit, exact=True)).hits
+            if len(hits) < limit:
+                return [(str(hit.value), hit.count) for hit in hits]
+            limit *= 10
+
     async def ordered(
         self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str], *, ascending: bool
     ) -> list[Row]:
@@ -173,6 +184,7 @@ class RemoteEngine(ClientEngine):
         self._exact, self._creation = exact, creation
         self._place = f"{host}:{port}"
         self._client: AsyncQdrantClient | None = None
+        self._version = ""
 
     async def open(self) -> None:
         """Ask the server for its version."""
@@ -184,12 +196,16 @@ class RemoteEngine(ClientEngine):
             headers=self._headers(),
             check_compatibility=False,
         )
-        version = str((await self.call("info")).version)
-        if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
+        self._version = str((await self.call("info")).version)
+        if tuple(int(part) for part in self._version.split(".")[:2] if part.isdigit()) < OLDEST:
             raise ConfigurationError(
-                f"Qdrant at {self._place} is {version}.",
+                f"Qdrant at {self._place} is {self._version}.",
                 remedy=f"Upgrade it to {'.'.join(map(str, OLDEST))} or newer.",
             )
+
+    async def about(self) -> str:
+        """Name the server by the version that it gave when it was opened."""
+        return f"Qdrant {self._version}"
 
     def _headers(self) -> dict[str, str] | None:
         # as an argument the client would warn of a key without TLS, which the settings allow where it is said

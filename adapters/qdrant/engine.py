@@ -217,6 +217,12 @@ class Engine(Protocol):
     async def count(self, collection: str, condition: Native) -> int:
         """Count points."""
 
+    async def facet(self, collection: str, key: str) -> list[tuple[str, int]]:
+        """Count the points of each value of an indexed field, all values at once and in any order."""
+
+    async def about(self) -> str:
+        """Say what the engine is, and its version."""
+
     async def ordered(
         self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str], *, ascending: bool
     ) -> list[Row]:

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -124,6 +125,19 @@ class EdgeEngine(FolderEngine[Shards]):
         """Count points."""
         request = edge.CountRequest(exact=True, filter=filter_of(condition))
         return await self._work(collection, lambda shard: shard.count(request))
+
+    async def facet(self, collection: str, key: str) -> list[tuple[str, int]]:
+        """Count by an index, whose values are no more than the points."""
+
+        def work(shard: edge.EdgeShard) -> list[tuple[str, int]]:
+            most = max(1, shard.count(edge.CountRequest(exact=True)))
+            return [(str(hit.value), hit.count) for hit in shard.facet(edge.FacetRequest(key, most, exact=True)).hits]
+
+        return await self._work(collection, work)
+
+    async def about(self) -> str:
+        """Name the engine."""
+        return f"qdrant-edge {version('qdrant-edge-py')}"
 
     async def ordered(
         self, collection: str, condition: Native, key: str, limit: int, fields: Sequence[str], *, ascending: bool

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from sqlite3 import sqlite_version
 from time import monotonic, sleep
 from typing import Any, TypeVar, cast
 from urllib.parse import SplitResult, unquote
@@ -106,6 +107,11 @@ class SqliteAdapter(InProcessAdapter):
     async def scrub(self) -> Sequence[str]:
         """Rewrite the file without what was deleted, and empty its log."""
         return await offload(self._file.scrub, within=self._writers)
+
+    async def health(self, request: models.HealthRequest) -> models.Health:
+        """Read the file, which must still be in its place."""
+        health = await super().health(request)
+        return health.model_copy(update={"engine": f"SQLite {sqlite_version}"})
 
     async def audit(self, request: models.AuditRequest) -> models.AuditResponse:
         """Read the audit log, those entries too that cannot be stored now."""

@@ -13,17 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from openmem._generated.models import MemoryRecord, Stats
+from openmem._generated.models import ListRequest, MemoryRecord, Stats
 from openmem.protocol import cursors, ranking
 from openmem.protocol.clock import from_micros, micros
 
+from ..kit import counting
 from ..kit.audit import Entry, ReadLog, with_kept
 from ..kit.store import Logged
 from ..kit.vectors import Floats, unit
-from . import meta
-from .counts import CHAIN, counted
+from . import counts, meta
 from .index import FEW, KEPT, Caches, UserIndex
 from .schema import COLUMNS, row
+from .scrubbing import forget
 
 _LOGGED = ("user", "timestamp", *Logged._fields[1:])
 _USER = """INSERT INTO users (user_id, revision)
@@ -184,28 +185,22 @@ class Records:
     def newest_first(
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
     ) -> Iterator[MemoryRecord]:
-        return self._ordered(user_id, after, since, until, "<", "DESC")
+        return self._ordered("DESC", user_id, after, since, until)
 
     def oldest_first(
         self, user_id: str, after: cursors.Position | None, since: datetime | None, until: datetime | None
     ) -> Iterator[MemoryRecord]:
-        return self._ordered(user_id, after, since, until, ">", "ASC")
+        return self._ordered("ASC", user_id, after, since, until)
 
     def _ordered(
-        self,
-        user_id: str,
-        after: cursors.Position | None,
-        since: datetime | None,
-        until: datetime | None,
-        beyond: str,
-        way: str,
+        self, way: str, user_id: str, after: cursors.Position | None, *bounds: datetime | None
     ) -> Iterator[MemoryRecord]:
         query = "SELECT record FROM records WHERE user = ?"
         values: list[Any] = [self._user(user_id)]
         if after is not None:
-            query += f" AND (created_at, id) {beyond} (?, ?)"
+            query += f" AND (created_at, id) {'>' if way == 'ASC' else '<'} (?, ?)"
             values += [micros(after[0]), after[1]]
-        for bound, operator in ((since, ">="), (until, "<=")):
+        for bound, operator in zip(bounds, (">=", "<="), strict=True):
             if bound is not None:
                 query += f" AND created_at {operator} ?"
                 values.append(micros(bound))
@@ -232,11 +227,21 @@ class Records:
 
     def chain(self, memory: MemoryRecord) -> Iterable[MemoryRecord]:
         user = self._user(memory.user_id)
-        found = self.connection.execute(CHAIN, {"id": memory.id, "user": user}).fetchall()
+        found = self.connection.execute(counts.CHAIN, {"id": memory.id, "user": user}).fetchall()
         return [MemoryRecord.model_validate_json(record) for (record,) in found]
 
-    def stats(self, user_id: str, now: datetime) -> Stats:
-        return counted(self.connection, user_id, self._user(user_id), now)
+    def stats(self, selected: ListRequest, now: datetime) -> Stats:
+        if selected.filter:
+            return counting.stats(self, selected, now)
+        return counts.counted(self.connection, self._user(selected.user_id), selected, now)
+
+    def scopes(self, selected: ListRequest, now: datetime) -> Iterable[tuple[str, int]]:
+        return counts.scopes(self.connection, self._user(selected.user_id), selected, now)
+
+    def owners(self, after: str | None) -> Iterator[tuple[str, int]]:
+        owners = counts.owners(self.connection, after)
+        self._walks.append(owners)
+        return owners
 
     @contextmanager
     def source(self, user_id: str) -> Iterator[UserIndex]:
@@ -277,14 +282,7 @@ class Records:
             self.connection.executemany(_insertion("audit", _LOGGED, (True,) * len(_LOGGED)), rows)
 
     def forget(self, user_id: str) -> None:
-        user, do = self._user(user_id), self.connection.execute
-        do("DELETE FROM audit WHERE user = ?", (user,))
-        found = self._one("SELECT revision FROM users WHERE key = ? AND memories = 0", user)
-        if found:  # no memory was added meanwhile
-            do("DELETE FROM removed WHERE user = ?", (user,))
-            do("DELETE FROM users WHERE key = ?", (user,))
-            former = int(meta.read(self.connection, "forgotten") or 0)
-            meta.write(self.connection, "forgotten", str(max(found[0], former) + 1))
+        if forget(self.connection, self._user(user_id)):
             self._users.clear()
 
     def logged(self, user_id: str) -> Iterator[Logged]:

@@ -88,23 +88,27 @@ async def verbs_over_a_user(h: Harness) -> None:
         await getattr(h.memory, verb)(user_id=h.user, scope=h.scope(verb), **query)
         entry = await _last(h)
         h.require((entry.action, entry.scope) == (verb, h.scope(verb)), f"after {verb} the last entry is {entry}")
-    for verb in ("context", "stats"):
+    for verb, query in (("context", {"query": h.marker()}), ("stats", {}), ("scopes", {})):
         if verb in h.capabilities.verbs:
-            fields = {"query": h.marker(), "scope": h.scope(verb)} if verb == "context" else {}
-            await getattr(h.memory, verb)(user_id=h.user, **fields)
+            scope = {"under" if verb == "scopes" else "scope": h.scope(verb)}
+            await getattr(h.memory, verb)(user_id=h.user, **query, **scope)
             entry = await _last(h)
-            h.require(entry.action == verb, f"after {verb} the last entry is {entry}")
-            h.require(verb == "stats" or entry.scope == h.scope(verb), f"the scope of {entry} is not {h.scope(verb)}.")
+            h.require((entry.action, entry.scope) == (verb, h.scope(verb)), f"after {verb} the last entry is {entry}")
+    if "stats" in h.capabilities.verbs:
+        await h.memory.stats(h.user)
+        entry = await _last(h)
+        h.require((entry.action, entry.scope) == ("stats", None), f"after stats the last entry is {entry}")
 
 
 @_over_a_log("AUD-1", "a call leaves one entry, however many requests it is made of", requires=AUDIT)
 async def one_entry_a_call(h: Harness) -> None:
     """Use the verbs that may be made of others, and count the entries by request id."""
     record = await h.memory.add(h.marker(), h.user)
-    used = [verb for verb in ("context", "related", "history", "stats") if verb in h.capabilities.verbs]
+    used = [verb for verb in ("context", "related", "history", "stats", "scopes") if verb in h.capabilities.verbs]
     for verb in used:
-        about = {"context": {"query": h.marker(), "user_id": h.user}, "stats": {"user_id": h.user}}
-        await getattr(h.memory, verb)(**about.get(verb, {"id": record.id, "user_id": h.user}))
+        over = {"user_id": h.user}
+        about = {"context": {"query": h.marker(), **over}, "stats": over, "scopes": over}
+        await getattr(h.memory, verb)(**about.get(verb, {"id": record.id, **over}))
     actions = [entry.action for entry in reversed(await _log(h))]
     h.require(actions == ["add", *used], f"the log has {actions}, not {['add', *used]}.")
 

@@ -57,6 +57,9 @@ async def declared_verbs_answer(h: Harness) -> None:
         "related": lambda: h.memory.related(record.id, user_id=h.user),
         "history": lambda: h.memory.history(record.id, user_id=h.user),
         "stats": lambda: h.memory.stats(h.user),
+        "scopes": lambda: h.memory.scopes(h.user),
+        "users": lambda: h.memory.users(),
+        "health": lambda: h.memory.health(),
         "remember": lambda: h.memory.remember([{"role": "user", "content": "I moved to Oslo."}], h.user),
     }
     order = [verb for verb in calls if verb != "delete_many"] + ["delete_many"]

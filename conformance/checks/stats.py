@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from openmem.errors import InvalidRequestError
 from openmem.types import Stats
 
 from ..check import check
@@ -86,3 +87,67 @@ async def counts_follow_changes(h: Harness) -> None:
     for each in ids[:3]:
         await h.memory.delete(each, user_id=h.user)
     _hold(h, await h.memory.stats(h.user), total=50, current=50, tags={h.own("t"): 50})
+
+
+@check("STA-2", "stats counts what a tag selects", requires=STATS)
+async def counts_a_tag(h: Harness) -> None:
+    """Count by a tag that some have, and by one that others begin with."""
+    x = h.marker()
+    items: list[dict[str, Any]] = [{"tags": [x, h.own("y")], "kind": "fact"}, {"tags": [x]}, {"tags": [x + "b"]}, {}]
+    await h.seed([{"content": h.marker(), **item} for item in items])
+    _hold(h, await h.memory.stats(h.user, tag=x), total=2, current=2, tags={x: 2, h.own("y"): 1}, kinds={"fact": 1})
+    _hold(h, await h.memory.stats(h.user, tag=h.own("none")), total=0, current=0, tags={}, kinds={})
+
+
+@check("STA-2", "stats counts what a scope selects", requires=(*STATS, "scopes"))
+async def counts_a_scope(h: Harness) -> None:
+    """Count in a scope with what is below it, and in what is below alone."""
+    places = ("a", "a/b", "a/b", "ab", "A")
+    await h.seed([{"content": h.marker(), "scope": h.scope(place), "tags": [h.own(place)]} for place in places])
+    await h.seed([{"content": h.marker(), "scope": h.scope("a")}], user_id=h.other)
+    below = {h.scope("a/b"): 2}
+    _hold(h, await h.memory.stats(h.user, scope=h.scope("a")), total=3, scopes=below | {h.scope("a"): 1})
+    _hold(h, await h.memory.stats(h.user, scope=h.scope("a/*")), total=2, scopes=below, tags={h.own("a/b"): 2})
+
+
+@check("STA-2", "stats counts what a session selects", requires=(*STATS, "supports_sessions"))
+async def counts_a_session(h: Harness) -> None:
+    """Count one conversation beside others and none."""
+    x, y = h.marker(), h.marker()
+    of: list[dict[str, Any]] = [{"session": x, "tags": [h.own("t")]}, {"session": x}, {"session": y}, {}]
+    await h.seed([{"content": h.marker(), **item} for item in of])
+    await h.seed([{"content": h.marker(), "session": x}], user_id=h.other)
+    _hold(h, await h.memory.stats(h.user, session=x), total=2, current=2, tags={h.own("t"): 1})
+    _hold(h, await h.memory.stats(h.user, session=h.marker()), total=0, current=0, tags={})
+
+
+@check("STA-2", "stats counts what a filter selects, in every state", requires=(*STATS, "filters", "temporal"))
+async def counts_a_filter(h: Harness) -> None:
+    """Count by kind among memories that are current, over and to come."""
+    now = h.now()
+    items: list[dict[str, Any]] = [{}, {"valid_to": now - DAY}, {"valid_from": now + DAY}, {"tags": [h.own("t")]}]
+    for kind in ("fact", "event"):
+        await h.seed([{"content": h.marker(), "kind": kind, **item} for item in items])
+    facts: dict[str, Any] = {
+        "total": 4,
+        "current": 2,
+        "expired": 1,
+        "upcoming": 1,
+        "kinds": {"fact": 4},
+        "tags": {h.own("t"): 1},
+    }
+    _hold(h, await h.memory.stats(h.user, filter={"kind": "fact"}), **facts)
+    _hold(h, await h.memory.stats(h.user, filter={"kind": {"ne": "event"}}), **facts)
+    both = await h.memory.stats(h.user, filter={"kind": "fact"}, tag=h.own("t"))
+    _hold(h, both, total=1, current=1, expired=0, kinds={"fact": 1})
+    await h.refused(h.memory.stats(h.user, filter={"kind": {"like": "f"}}), InvalidRequestError)
+
+
+@check("STA-2", "stats counts between since and until, both inclusive", requires=(*STATS, "temporal"))
+async def counts_a_span(h: Harness) -> None:
+    """Count from the second of four memories to the third."""
+    records = await h.seed([{"content": h.marker()} for _ in range(4)])
+    first, last = records[1].created_at, records[2].created_at
+    _hold(h, await h.memory.stats(h.user, since=first, until=last), total=2, current=2)
+    _hold(h, await h.memory.stats(h.user, since=first), total=3)
+    _hold(h, await h.memory.stats(h.user, until=first), total=2)

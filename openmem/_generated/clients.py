@@ -20,12 +20,15 @@ from .models import (
     Capabilities,
     ContextBlock,
     EraseResponse,
+    Health,
     MemoryPage,
     MemoryRecord,
     MemorySource,
     Message,
+    ScopePage,
     SearchResult,
     Stats,
+    UserPage,
 )
 
 if TYPE_CHECKING:
@@ -163,7 +166,7 @@ class Verbs(Protocol):
     def get(self, id: str | None = None, *, user_id: str | None = None, external_id: str | None = None) -> MemoryRecord:
         """Read one memory by id or external_id, whatever its state.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
@@ -201,7 +204,7 @@ class Verbs(Protocol):
     ) -> MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
         content: New text; it is embedded anew. Up to 100000 characters.
@@ -269,7 +272,7 @@ class Verbs(Protocol):
     ) -> None:
         """Delete one memory; it is gone from every verb at once.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
@@ -328,7 +331,7 @@ class Verbs(Protocol):
         include_vectors: Give each memory the vector that it is searched by. False by default; needs
             features.supports_vectors.
         cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
-            1024 characters.
+            10000 characters.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
@@ -585,7 +588,7 @@ class Verbs(Protocol):
     ) -> List[SearchResult]:
         """Find the memories of the same user nearest to one memory, itself left out.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
@@ -616,7 +619,7 @@ class Verbs(Protocol):
     ) -> List[MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
@@ -628,14 +631,48 @@ class Verbs(Protocol):
         result: List[MemoryRecord] = self._call("history", {"id": id, "user_id": user_id, "external_id": external_id})
         return result
 
-    def stats(self, user_id: str) -> Stats:
-        """Count one user's memories by state, scope, kind and tag.
+    def stats(
+        self,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        session: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Stats:
+        """Count one user's memories, or some of them, by state, scope, kind and tag.
 
         user_id: The user whose memories are meant. Up to 256 characters.
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
 
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: Stats = self._call("stats", {"user_id": user_id})
+        result: Stats = self._call(
+            "stats",
+            {
+                "user_id": user_id,
+                "scope": scope,
+                "tag": tag,
+                "session": session,
+                "since": since,
+                "until": until,
+                "filter": filter,
+            },
+        )
         return result
 
     def remember(
@@ -725,6 +762,60 @@ class Verbs(Protocol):
                 "audit": audit,
             },
         )
+        return result
+
+    def scopes(
+        self,
+        user_id: str,
+        *,
+        under: str | None = None,
+        depth: int | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> ScopePage:
+        """Name the scopes that one user's memories are in, each with how many, a page at a time.
+
+        user_id: The user whose memories are meant. Up to 256 characters.
+        under: Only this scope and all below it; every scope when absent. Up to 1024 characters.
+        depth: Cut scopes to so many segments, counted below `under` where that is given, and count what becomes one
+            scope together; whole scopes when absent. 1 to 512.
+        include: States to count besides current ones: superseded, expired, upcoming, archived; no others when absent.
+            Up to 4 items; needs features.temporal.
+        limit: Scopes per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: ScopePage = self._call(
+            "scopes",
+            {"user_id": user_id, "under": under, "depth": depth, "include": include, "limit": limit, "cursor": cursor},
+        )
+        return result
+
+    def users(self, *, limit: int = 100, cursor: str | None = None) -> UserPage:
+        """Name the users that have memories, each with how many, a page at a time: for who runs the store.
+
+        limit: Users per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: UserPage = self._call("users", {"limit": limit, "cursor": cursor})
+        return result
+
+    def health(
+        self,
+    ) -> Health:
+        """Say whether the backend answers, within a second.
+
+        Raises ProviderUnavailableError, or another OMPError.
+        """
+        result: Health = self._call("health", {})
         return result
 
     def iterate(
@@ -883,7 +974,7 @@ class AsyncVerbs(Protocol):
     ) -> MemoryRecord:
         """Read one memory by id or external_id, whatever its state.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
@@ -921,7 +1012,7 @@ class AsyncVerbs(Protocol):
     ) -> MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
         content: New text; it is embedded anew. Up to 100000 characters.
@@ -989,7 +1080,7 @@ class AsyncVerbs(Protocol):
     ) -> None:
         """Delete one memory; it is gone from every verb at once.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
@@ -1048,7 +1139,7 @@ class AsyncVerbs(Protocol):
         include_vectors: Give each memory the vector that it is searched by. False by default; needs
             features.supports_vectors.
         cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
-            1024 characters.
+            10000 characters.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
@@ -1309,7 +1400,7 @@ class AsyncVerbs(Protocol):
     ) -> List[SearchResult]:
         """Find the memories of the same user nearest to one memory, itself left out.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
@@ -1340,7 +1431,7 @@ class AsyncVerbs(Protocol):
     ) -> List[MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
@@ -1354,14 +1445,48 @@ class AsyncVerbs(Protocol):
         )
         return result
 
-    async def stats(self, user_id: str) -> Stats:
-        """Count one user's memories by state, scope, kind and tag.
+    async def stats(
+        self,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        session: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Stats:
+        """Count one user's memories, or some of them, by state, scope, kind and tag.
 
         user_id: The user whose memories are meant. Up to 256 characters.
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
 
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: Stats = await self._call("stats", {"user_id": user_id})
+        result: Stats = await self._call(
+            "stats",
+            {
+                "user_id": user_id,
+                "scope": scope,
+                "tag": tag,
+                "session": session,
+                "since": since,
+                "until": until,
+                "filter": filter,
+            },
+        )
         return result
 
     async def remember(
@@ -1451,6 +1576,60 @@ class AsyncVerbs(Protocol):
                 "audit": audit,
             },
         )
+        return result
+
+    async def scopes(
+        self,
+        user_id: str,
+        *,
+        under: str | None = None,
+        depth: int | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> ScopePage:
+        """Name the scopes that one user's memories are in, each with how many, a page at a time.
+
+        user_id: The user whose memories are meant. Up to 256 characters.
+        under: Only this scope and all below it; every scope when absent. Up to 1024 characters.
+        depth: Cut scopes to so many segments, counted below `under` where that is given, and count what becomes one
+            scope together; whole scopes when absent. 1 to 512.
+        include: States to count besides current ones: superseded, expired, upcoming, archived; no others when absent.
+            Up to 4 items; needs features.temporal.
+        limit: Scopes per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: ScopePage = await self._call(
+            "scopes",
+            {"user_id": user_id, "under": under, "depth": depth, "include": include, "limit": limit, "cursor": cursor},
+        )
+        return result
+
+    async def users(self, *, limit: int = 100, cursor: str | None = None) -> UserPage:
+        """Name the users that have memories, each with how many, a page at a time: for who runs the store.
+
+        limit: Users per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: UserPage = await self._call("users", {"limit": limit, "cursor": cursor})
+        return result
+
+    async def health(
+        self,
+    ) -> Health:
+        """Say whether the backend answers, within a second.
+
+        Raises ProviderUnavailableError, or another OMPError.
+        """
+        result: Health = await self._call("health", {})
         return result
 
     def iterate(
@@ -1604,7 +1783,7 @@ class UserVerbs(Protocol):
     def get(self, id: str | None = None, *, external_id: str | None = None) -> MemoryRecord:
         """Read one memory by id or external_id, whatever its state.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
             features.supports_external_id.
 
@@ -1639,7 +1818,7 @@ class UserVerbs(Protocol):
     ) -> MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         content: New text; it is embedded anew. Up to 100000 characters.
         scope: New scope. Up to 1024 characters; needs features.scopes.
         tags: New labels. Up to 64 items.
@@ -1703,7 +1882,7 @@ class UserVerbs(Protocol):
     ) -> None:
         """Delete one memory; it is gone from every verb at once.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
         chain: Delete the whole supersession chain that the memory belongs to; if_version is about the memory named.
@@ -1755,7 +1934,7 @@ class UserVerbs(Protocol):
         include_vectors: Give each memory the vector that it is searched by. False by default; needs
             features.supports_vectors.
         cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
-            1024 characters.
+            10000 characters.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
@@ -1989,7 +2168,7 @@ class UserVerbs(Protocol):
     ) -> List[SearchResult]:
         """Find the memories of the same user nearest to one memory, itself left out.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         limit: Results at the most. 1 to 100; 10 by default.
@@ -2008,7 +2187,7 @@ class UserVerbs(Protocol):
     def history(self, id: str | None = None, *, external_id: str | None = None) -> List[MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
             features.supports_external_id.
 
@@ -2020,12 +2199,35 @@ class UserVerbs(Protocol):
 
     def stats(
         self,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        session: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
     ) -> Stats:
-        """Count one user's memories by state, scope, kind and tag.
+        """Count one user's memories, or some of them, by state, scope, kind and tag.
 
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: Stats = self._call("stats", {})
+        result: Stats = self._call(
+            "stats", {"scope": scope, "tag": tag, "session": session, "since": since, "until": until, "filter": filter}
+        )
         return result
 
     def remember(
@@ -2102,6 +2304,44 @@ class UserVerbs(Protocol):
                 "audit": audit,
             },
         )
+        return result
+
+    def scopes(
+        self,
+        *,
+        under: str | None = None,
+        depth: int | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> ScopePage:
+        """Name the scopes that one user's memories are in, each with how many, a page at a time.
+
+        under: Only this scope and all below it; every scope when absent. Up to 1024 characters.
+        depth: Cut scopes to so many segments, counted below `under` where that is given, and count what becomes one
+            scope together; whole scopes when absent. 1 to 512.
+        include: States to count besides current ones: superseded, expired, upcoming, archived; no others when absent.
+            Up to 4 items; needs features.temporal.
+        limit: Scopes per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: ScopePage = self._call(
+            "scopes", {"under": under, "depth": depth, "include": include, "limit": limit, "cursor": cursor}
+        )
+        return result
+
+    def health(
+        self,
+    ) -> Health:
+        """Say whether the backend answers, within a second.
+
+        Raises ProviderUnavailableError, or another OMPError.
+        """
+        result: Health = self._call("health", {})
         return result
 
     def iterate(
@@ -2252,7 +2492,7 @@ class AsyncUserVerbs(Protocol):
     async def get(self, id: str | None = None, *, external_id: str | None = None) -> MemoryRecord:
         """Read one memory by id or external_id, whatever its state.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
             features.supports_external_id.
 
@@ -2287,7 +2527,7 @@ class AsyncUserVerbs(Protocol):
     ) -> MemoryRecord:
         """Change one memory by JSON Merge Patch: absent fields stay, null clears.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         content: New text; it is embedded anew. Up to 100000 characters.
         scope: New scope. Up to 1024 characters; needs features.scopes.
         tags: New labels. Up to 64 items.
@@ -2351,7 +2591,7 @@ class AsyncUserVerbs(Protocol):
     ) -> None:
         """Delete one memory; it is gone from every verb at once.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
         chain: Delete the whole supersession chain that the memory belongs to; if_version is about the memory named.
@@ -2403,7 +2643,7 @@ class AsyncUserVerbs(Protocol):
         include_vectors: Give each memory the vector that it is searched by. False by default; needs
             features.supports_vectors.
         cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
-            1024 characters.
+            10000 characters.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
@@ -2641,7 +2881,7 @@ class AsyncUserVerbs(Protocol):
     ) -> List[SearchResult]:
         """Find the memories of the same user nearest to one memory, itself left out.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         limit: Results at the most. 1 to 100; 10 by default.
@@ -2660,7 +2900,7 @@ class AsyncUserVerbs(Protocol):
     async def history(self, id: str | None = None, *, external_id: str | None = None) -> List[MemoryRecord]:
         """Walk the supersession chain that one memory belongs to, oldest first.
 
-        id: The memory's id. Up to 256 characters.
+        id: The memory's id; absent where external_id names it. Up to 256 characters.
         external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
             features.supports_external_id.
 
@@ -2672,12 +2912,35 @@ class AsyncUserVerbs(Protocol):
 
     async def stats(
         self,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        session: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        filter: Mapping[str, Any] | None = None,
     ) -> Stats:
-        """Count one user's memories by state, scope, kind and tag.
+        """Count one user's memories, or some of them, by state, scope, kind and tag.
 
+        scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
+            1026 characters; needs features.scopes.
+        tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
+        since: Only what was created at or after this moment; however old when absent. Time zone included; needs
+            features.temporal.
+        until: Only what was created at or before this moment; however new when absent. Time zone included; needs
+            features.temporal.
+        filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
+            in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
+            16 levels; needs features.filters.
+
+        None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
         """
-        result: Stats = await self._call("stats", {})
+        result: Stats = await self._call(
+            "stats", {"scope": scope, "tag": tag, "session": session, "since": since, "until": until, "filter": filter}
+        )
         return result
 
     async def remember(
@@ -2754,6 +3017,44 @@ class AsyncUserVerbs(Protocol):
                 "audit": audit,
             },
         )
+        return result
+
+    async def scopes(
+        self,
+        *,
+        under: str | None = None,
+        depth: int | None = None,
+        include: Sequence[Literal["superseded", "expired", "upcoming", "archived"]] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> ScopePage:
+        """Name the scopes that one user's memories are in, each with how many, a page at a time.
+
+        under: Only this scope and all below it; every scope when absent. Up to 1024 characters.
+        depth: Cut scopes to so many segments, counted below `under` where that is given, and count what becomes one
+            scope together; whole scopes when absent. 1 to 512.
+        include: States to count besides current ones: superseded, expired, upcoming, archived; no others when absent.
+            Up to 4 items; needs features.temporal.
+        limit: Scopes per page. 1 to 1000; 100 by default.
+        cursor: The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to
+            10000 characters.
+
+        None is the same as absent.
+        Raises InvalidRequestError, UnsupportedCapabilityError, or another OMPError.
+        """
+        result: ScopePage = await self._call(
+            "scopes", {"under": under, "depth": depth, "include": include, "limit": limit, "cursor": cursor}
+        )
+        return result
+
+    async def health(
+        self,
+    ) -> Health:
+        """Say whether the backend answers, within a second.
+
+        Raises ProviderUnavailableError, or another OMPError.
+        """
+        result: Health = await self._call("health", {})
         return result
 
     def iterate(

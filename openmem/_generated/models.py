@@ -202,6 +202,9 @@ class AuditEntry(Model):
             "stats",
             "remember",
             "erase",
+            "scopes",
+            "users",
+            "health",
         ]
         | None,
         Field(description="The verb."),
@@ -220,14 +223,14 @@ class AuditResponse(Model):
 
 class Stats(Model):
     """
-    Counts of one user's memories; a memory may be in several states.
+    Counts of one user's memories, or of those selected; a memory may be in several states.
     """
 
     model_config = ConfigDict(
         extra="allow",
     )
     user_id: Annotated[str, Field(description="The user counted.")]
-    total: Annotated[int, Field(description="All memories, whatever their state.")]
+    total: Annotated[int, Field(description="All memories counted, whatever their state.")]
     current: Annotated[int, Field(description="Memories that reads see.")]
     superseded: Annotated[int | None, Field(description="Replaced by another.")] = None
     expired: Annotated[int | None, Field(description="Past valid_to.")] = None
@@ -241,6 +244,60 @@ class Stats(Model):
         Field(
             description="Audit entries of this user's reads that could not be stored and are lost, as far as this provider's process knows."
         ),
+    ] = None
+
+
+class ScopeCount(Model):
+    """
+    A scope, and how many memories are in it.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    scope: Annotated[str, Field(description="The scope, or as much of it as was asked for.")]
+    count: Annotated[int, Field(description="Memories in it.")]
+
+
+class ScopePage(Model):
+    """
+    One page of scopes, by code points.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    items: Annotated[list[ScopeCount], Field(description="The scopes of this page.")]
+    next_cursor: Annotated[
+        str | None,
+        Field(description="Pass it to scopes for the next page; null on the last."),
+    ] = None
+
+
+class UserCount(Model):
+    """
+    A user, and how many memories there are of that user.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    user_id: Annotated[str, Field(description="The user.")]
+    count: Annotated[int, Field(description="All memories of the user, whatever their state.")]
+
+
+class UserPage(Model):
+    """
+    One page of users, by code points.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    items: Annotated[list[UserCount], Field(description="The users of this page.")]
+    next_cursor: Annotated[
+        str | None,
+        Field(description="Pass it to users for the next page; null on the last."),
     ] = None
 
 
@@ -404,13 +461,19 @@ class Capabilities(Model):
 
 class Health(Model):
     """
-    State of the service.
+    State of a backend that answers.
     """
 
     model_config = ConfigDict(
         extra="allow",
     )
     status: Annotated[str, Field(description="ok when the backend answers.")]
+    provider: Annotated[str | None, Field(description="The provider's own name.")] = None
+    latency_ms: Annotated[float | None, Field(description="Milliseconds that the backend took to answer.")] = None
+    engine: Annotated[
+        str | None,
+        Field(description="What the backend runs on and its version, as far as it says."),
+    ] = None
 
 
 class ErrorDetail(Model):
@@ -590,7 +653,7 @@ class GetRequest(Model):
     id: Annotated[
         str | None,
         Field(
-            description="The memory's id. Up to 256 characters.",
+            description="The memory's id; absent where external_id names it. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -627,7 +690,7 @@ class UpdateRequest(Model):
     id: Annotated[
         str | None,
         Field(
-            description="The memory's id. Up to 256 characters.",
+            description="The memory's id; absent where external_id names it. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -754,7 +817,7 @@ class DeleteRequest(Model):
     id: Annotated[
         str | None,
         Field(
-            description="The memory's id. Up to 256 characters.",
+            description="The memory's id; absent where external_id names it. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -889,8 +952,8 @@ class ListRequest(Model):
     cursor: Annotated[
         str | None,
         Field(
-            description="The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to 1024 characters.",
-            max_length=1024,
+            description="The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to 10000 characters.",
+            max_length=10000,
             min_length=1,
         ),
     ] = None
@@ -1296,7 +1359,7 @@ class RelatedRequest(Model):
     id: Annotated[
         str | None,
         Field(
-            description="The memory's id. Up to 256 characters.",
+            description="The memory's id; absent where external_id names it. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -1354,7 +1417,7 @@ class HistoryRequest(Model):
     id: Annotated[
         str | None,
         Field(
-            description="The memory's id. Up to 256 characters.",
+            description="The memory's id; absent where external_id names it. Up to 256 characters.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -1382,7 +1445,7 @@ class HistoryRequest(Model):
 
 class StatsRequest(Model):
     """
-    Count one user's memories by state, scope, kind and tag.
+    Count one user's memories, or some of them, by state, scope, kind and tag.
     """
 
     model_config = ConfigDict(
@@ -1397,6 +1460,52 @@ class StatsRequest(Model):
             pattern="\\S",
         ),
     ]
+    scope: Annotated[
+        str | None,
+        Field(
+            description="Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to 1026 characters; needs features.scopes.",
+            max_length=1026,
+            min_length=1,
+            pattern="^[^/*]+(/[^/*]+)*(/\\*)?$",
+        ),
+    ] = None
+    tag: Annotated[
+        str | None,
+        Field(
+            description="Only memories with this tag; any when absent. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
+    session: Annotated[
+        str | None,
+        Field(
+            description="Only memories of this conversation; of any or none when absent. Up to 256 characters; needs features.supports_sessions.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
+    since: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="Only what was created at or after this moment; however old when absent. Time zone included; needs features.temporal."
+        ),
+    ] = None
+    until: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="Only what was created at or before this moment; however new when absent. Time zone included; needs features.temporal."
+        ),
+    ] = None
+    filter: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON, 16 levels; needs features.filters.",
+            max_length=64,
+        ),
+    ] = None
 
 
 class RememberRequest(Model):
@@ -1525,6 +1634,93 @@ class EraseRequest(Model):
             description="With all: erase the user's audit log and statistics too; else the log keeps one entry for each memory erased, without its content. False by default."
         ),
     ] = False
+
+
+class ScopesRequest(Model):
+    """
+    Name the scopes that one user's memories are in, each with how many, a page at a time.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    user_id: Annotated[
+        str,
+        Field(
+            description="The user whose memories are meant. Up to 256 characters.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ]
+    under: Annotated[
+        str | None,
+        Field(
+            description="Only this scope and all below it; every scope when absent. Up to 1024 characters.",
+            max_length=1024,
+            min_length=1,
+            pattern="^[^/*]+(/[^/*]+)*$",
+        ),
+    ] = None
+    depth: Annotated[
+        int | None,
+        Field(
+            description="Cut scopes to so many segments, counted below `under` where that is given, and count what becomes one scope together; whole scopes when absent. 1 to 512.",
+            ge=1,
+            le=512,
+        ),
+    ] = None
+    include: Annotated[
+        list[Literal["superseded", "expired", "upcoming", "archived"]] | None,
+        Field(
+            description="States to count besides current ones: superseded, expired, upcoming, archived; no others when absent. Up to 4 items; needs features.temporal.",
+            max_length=4,
+        ),
+    ] = None
+    limit: Annotated[
+        int,
+        Field(description="Scopes per page. 1 to 1000; 100 by default.", ge=1, le=1000),
+    ] = 100
+    cursor: Annotated[
+        str | None,
+        Field(
+            description="The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to 10000 characters.",
+            max_length=10000,
+            min_length=1,
+        ),
+    ] = None
+
+
+class UsersRequest(Model):
+    """
+    Name the users that have memories, each with how many, a page at a time: for who runs the store.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    limit: Annotated[
+        int,
+        Field(description="Users per page. 1 to 1000; 100 by default.", ge=1, le=1000),
+    ] = 100
+    cursor: Annotated[
+        str | None,
+        Field(
+            description="The next_cursor of the page before, bound to the query that made it; the first page when absent. Up to 10000 characters.",
+            max_length=10000,
+            min_length=1,
+        ),
+    ] = None
+
+
+class HealthRequest(Model):
+    """
+    Say whether the backend answers, within a second.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
 
 
 class BatchResult(Model):

@@ -28,7 +28,7 @@ class Verb:
     """One verb: its models, the response field that clients return, and its routes, the plainest first.
 
     safe: it changes nothing. needs: the feature without which a provider does not have it. positional: the fields that
-    clients take without a name.
+    clients take without a name. operator: it is for who runs the store, and no user's view has it.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Verb:
     unwrap: str | None
     routes: tuple[Route, ...]
     positional: tuple[str, ...]
+    operator: bool = False
 
     def __repr__(self) -> str:
         return f"Verb({self.name!r})"
@@ -114,6 +115,7 @@ VERBS: dict[str, Verb] = {
                 {
                     "external_id": ("query", "external_id"),
                     "user_id": ("header", "X-User-Id"),
+                    "chain": ("query", "chain"),
                     "if_version": ("query", "if_version"),
                 },
                 False,
@@ -358,13 +360,29 @@ VERBS: dict[str, Verb] = {
     ),
     "stats": Verb(
         "stats",
-        "Count one user's memories by state, scope, kind and tag.",
+        "Count one user's memories, or some of them, by state, scope, kind and tag.",
         True,
         None,
         models.StatsRequest,
         models.Stats,
         None,
-        (Route("GET", "/stats", {"user_id": ("query", "user_id")}, False, (200,)),),
+        (
+            Route(
+                "GET",
+                "/stats",
+                {
+                    "user_id": ("query", "user_id"),
+                    "scope": ("query", "scope"),
+                    "tag": ("query", "tag"),
+                    "session": ("query", "session"),
+                    "since": ("query", "since"),
+                    "until": ("query", "until"),
+                    "filter": ("query", "filter"),
+                },
+                False,
+                (200,),
+            ),
+        ),
         ("user_id",),
     ),
     "remember": Verb(
@@ -388,6 +406,55 @@ VERBS: dict[str, Verb] = {
         None,
         (Route("POST", "/erase", {}, True, (200,)),),
         ("user_id",),
+    ),
+    "scopes": Verb(
+        "scopes",
+        "Name the scopes that one user's memories are in, each with how many, a page at a time.",
+        True,
+        "scopes",
+        models.ScopesRequest,
+        models.ScopePage,
+        None,
+        (
+            Route(
+                "GET",
+                "/scopes",
+                {
+                    "user_id": ("query", "user_id"),
+                    "under": ("query", "under"),
+                    "depth": ("query", "depth"),
+                    "include": ("query", "include"),
+                    "limit": ("query", "limit"),
+                    "cursor": ("query", "cursor"),
+                },
+                False,
+                (200,),
+            ),
+        ),
+        ("user_id",),
+    ),
+    "users": Verb(
+        "users",
+        "Name the users that have memories, each with how many, a page at a time: for who runs the store.",
+        True,
+        None,
+        models.UsersRequest,
+        models.UserPage,
+        None,
+        (Route("GET", "/users", {"limit": ("query", "limit"), "cursor": ("query", "cursor")}, False, (200,)),),
+        (),
+        True,
+    ),
+    "health": Verb(
+        "health",
+        "Say whether the backend answers, within a second.",
+        True,
+        None,
+        models.HealthRequest,
+        models.Health,
+        None,
+        (Route("GET", "/healthz", {}, False, (200,)),),
+        (),
     ),
 }
 

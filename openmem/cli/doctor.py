@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from openmem.embedding import Embedder
 
 NOBODY = "openmem-doctor-nobody"
-"""A user without memories, and the id of none."""
+"""The id of no memory and of no user."""
 
 
 class Finding(NamedTuple):
@@ -128,12 +128,15 @@ class Examination:
 
     async def _backend(self) -> str:
         assert self.memory is not None  # noqa: S101  set by the step before
+        await self.memory.open()  # which takes as long as it takes
         started = perf_counter()
         try:
-            await self.memory.list(NOBODY, limit=1)
-        except UnsupportedCapabilityError:
+            health = await self.memory.health()
+        except UnsupportedCapabilityError:  # it can neither tell nor list
             await self._get_nothing(self.memory)
-        return f"answers in {_since(started)}"
+            return f"answers in {_since(started)}"
+        engine = f"{health.engine} " if health.engine else ""
+        return f"{engine}answers in {health.latency_ms:.0f} ms"
 
     @staticmethod
     async def _get_nothing(memory: AsyncMemory) -> None:

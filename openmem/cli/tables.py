@@ -12,7 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from openmem._generated.models import AuditEntry, ContextBlock, MemoryPage, MemoryRecord, SearchResult
+from openmem._generated.models import (
+    AuditEntry,
+    ContextBlock,
+    MemoryPage,
+    MemoryRecord,
+    ScopeCount,
+    ScopePage,
+    SearchResult,
+    UserCount,
+    UserPage,
+)
 
 from .text import visible
 
@@ -20,13 +30,15 @@ _COLUMNS: dict[type[BaseModel], tuple[str, ...]] = {
     MemoryRecord: ("id", "created_at", "scope", "tags", "content"),
     SearchResult: ("score", "id", "scope", "content"),
     AuditEntry: ("timestamp", "action", "memory_id", "scope", "app", "request_id"),
+    ScopeCount: ("scope", "count"),
+    UserCount: ("user_id", "count"),
 }
 _WHOLE = {"id", "memory_id", "score", "created_at", "timestamp"}  # columns that are not broken over lines
 
 
 def show(result: Any) -> None:
     """Print a table of many, a card of one, or text as it is."""
-    if isinstance(result, MemoryPage):
+    if isinstance(result, (MemoryPage, ScopePage, UserPage)):
         show(result.items)
         if result.next_cursor:
             _print(f"More follow: --all, or --cursor {result.next_cursor}")

@@ -12,7 +12,7 @@ import typer
 from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
-from openmem._generated.models import BatchResult, MemoryPage
+from openmem._generated.models import BatchResult
 from openmem._generated.verbs import VERBS
 from openmem.errors import InvalidRequestError
 
@@ -23,14 +23,19 @@ from .values import extensions, from_json, moment, standard_input
 if TYPE_CHECKING:
     from openmem.client import Memory
 
-COMMANDS = "add search list get update delete erase context stats audit capabilities related history".split()  # noqa: SIM905
+COMMANDS = (
+    *("add", "search", "list", "get", "update", "delete", "erase", "context", "stats", "scopes", "users", "audit"),
+    *("capabilities", "related", "history", "health"),
+)
 """The verbs that are commands."""
 POSITIONAL = {verb: next((each for each in VERBS[verb].positional if each != "user_id"), None) for verb in COMMANDS}
 """The field of each that is an argument; every other field, the user first of all, is an option."""
 
 _FLAGS = {"user_id": "--user", "tags": "--tag"}  # every other option is called as its field
+_ALL = {"all": (Annotated[bool, typer.Option("--all", help="Follow the cursor to the last page.")], False)}
+_PAGED = ("list", "scopes", "users")
 _EXTRA: dict[str, dict[str, tuple[Any, Any]]] = {
-    "list": {"all": (Annotated[bool, typer.Option("--all", help="Follow the cursor to the last page.")], False)},
+    **dict.fromkeys(_PAGED, _ALL),
     "update": {
         "clear": (
             Annotated[list[str] | None, typer.Option(metavar="FIELD", help="A field to clear; repeatable.")],
@@ -67,7 +72,7 @@ def _command(verb: str) -> Callable[..., None]:
     def command(url: str | None, profile: str | None, option: list[str] | None, json: bool, **given: Any) -> None:
         fields = {**absent, **_fields(model, given)}
         with connect(url, profile, option) as memory:
-            result = _call(memory, verb, fields, follow=verb == "list" and given["all"])
+            result = _call(memory, verb, fields, follow=verb in _PAGED and given["all"])
             if verb == "add" and output.watched() and _lacks_embedder(memory, url, profile, option):
                 output.advise()
             if verb == "erase" and result.dry_run:
@@ -83,8 +88,8 @@ def _command(verb: str) -> Callable[..., None]:
 def _call(memory: Memory, verb: str, fields: dict[str, Any], *, follow: bool) -> Any:
     result = getattr(memory, verb)(**fields)
     while follow and result.next_cursor:
-        page = memory.list(**{**fields, "cursor": result.next_cursor})
-        result = MemoryPage.model_construct(items=result.items + page.items, next_cursor=page.next_cursor)
+        page = getattr(memory, verb)(**{**fields, "cursor": result.next_cursor})
+        result = page.model_copy(update={"items": result.items + page.items})
     if verb != "delete":
         return result
     return BatchResult(id=fields["id"], **{name: fields[name] for name in ("external_id",) if name in fields})

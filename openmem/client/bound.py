@@ -60,7 +60,9 @@ class AsyncUserMemory(AsyncUserVerbs):
 
 
 def bound_fields(verb: str, fields: dict[str, Any], user_id: str) -> dict[str, Any]:
-    """Add the user to the fields of a verb that takes one; TypeError for a user given besides."""
+    """Add the user to the fields of a verb that takes one; TypeError for a user given besides, or a verb for none."""
+    if VERBS[verb].operator:
+        raise TypeError(f"{verb} is for who runs the store, and no user's view has it")
     if "user_id" in fields:  # it came as an extension: the bound verbs have no such parameter
         raise TypeError(f"{verb} is bound to a user and takes no user_id")
     return {**fields, "user_id": user_id} if "user_id" in VERBS[verb].request.model_fields else fields

@@ -24,6 +24,7 @@ from ..errors import (
 )
 from ..layers import Layer
 from ..layers.emulate import together
+from ..layers.health import Probe
 from ..layers.observe import observe
 from ..layers.owner import check_kind
 from ..layers.stack import Terms, inner, outer, stacked
@@ -31,7 +32,7 @@ from ..protocol.outcomes import BatchResults
 from ..protocol.records import PATCHED
 from ..protocol.validation import build, made_anew, no_request_id
 from ..runtime import bridge
-from ..runtime.calls import Call, Principal, Services, new_call
+from ..runtime.calls import Call, Principal, Services, new_call, services
 from ..runtime.fork import importing
 from ..runtime.ids import is_request_id
 from .sharing import Share
@@ -59,7 +60,8 @@ class Core:
         self._built, self._released = bridge.Once(), bridge.Once()
         self._failure: BaseException | None = None
         self._layered = bool(layers)
-        self._handle = stacked(outer(layers, self.describe), self._answer)
+        self._probe = Probe()
+        self._handle = stacked(outer(layers, self.describe, self._probe), self._answer)
         self.share = Share(client, adapter, embedding.info(self.embedder), colour)
 
     async def describe(self) -> Capabilities:
@@ -112,7 +114,7 @@ class Core:
                 with importing:
                     from ..runtime.repeat import repeat
 
-                await repeat(adapter.ready, self.options.retries, harmless=True)
+                await repeat(adapter.ready, services().retries, harmless=True)
         except OMPError as error:
             error.written = "nothing"  # of what the caller asked for
             raise
@@ -172,7 +174,8 @@ class Core:
         self._failure = failures[0] if failures else None
 
     async def _end_calls(self) -> None:
-        """Wait for what a timeout left to itself."""
+        """Wait for what a timeout left to itself, and end what asks for health."""
+        await self._probe.close()
         end = getattr(self._inner, "close", None) if self._built.done else None
         if end is not None:
             await end()

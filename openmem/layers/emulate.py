@@ -11,7 +11,7 @@ from openmem._generated import models
 from openmem._generated.verbs import VERB_OF
 from openmem.layers.forms import FORMS, Form, paged
 from openmem.layers.keys import keys, lookup
-from openmem.protocol.capabilities import capabilities
+from openmem.protocol.capabilities import admits, capabilities
 from openmem.protocol.clock import Clock
 
 from . import Handler, erasing
@@ -66,6 +66,7 @@ def _supplied(native: models.Capabilities) -> dict[str, Form]:
         for verb, (needs, form) in FORMS.items()
         if verb not in native.verbs
         and all(need in native.verbs for need in needs)
+        and admits(native.features, verb)
         and (verb != "erase" or erasing.lists_every_state(native.features))
     }
 

@@ -1,4 +1,4 @@
-"""The generic forms that emulate supplies, made of other verbs: context, the batches, related, stats; and erasing's."""
+"""The generic forms that emulate supplies, made of other verbs; those of erasing are in erasing.py."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 from openmem._generated import models
 from openmem._generated.bounds import MAX_QUERY_TEXT_LENGTH
+from openmem.protocol import census
 from openmem.protocol import context as text
 from openmem.protocol.clock import Clock
-from openmem.protocol.tally import STATES, Tally
+from openmem.protocol.selection import in_every_state, scoped
+from openmem.protocol.tally import Tally
 from openmem.runtime.batches import one_by_one
 from openmem.runtime.calls import noted
 
@@ -19,6 +21,8 @@ from . import Handler, erasing
 
 _SAYS = re.compile(r"[^\s\x1c-\x1f]|[\x1c-\x1f]")
 """What is not blank to the protocol: Python alone takes four control characters for white space."""
+NOBODY = "openmem-health-nobody"
+"""A user without memories, for whom a backend is asked whether it answers."""
 
 
 async def _context(
@@ -106,22 +110,37 @@ async def _stats(
     request: models.StatsRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.Stats:
     tally = Tally(request.user_id, clock())
-    async for memories in pages(request.user_id, handler, capabilities):
+    async for memories in pages(in_every_state(request), handler, capabilities):
         tally.count(memories)
     return tally.stats()
 
 
+async def _scopes(
+    request: models.ScopesRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
+) -> models.ScopePage:
+    found = list[census.Counted]()
+    async for memories in pages(scoped(request), handler, capabilities):
+        found += census.scopes_of(memories)
+    return census.scope_page(found, request)
+
+
+async def _health(
+    request: models.HealthRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
+) -> models.Health:
+    with noted():
+        await handler(models.ListRequest(user_id=NOBODY, limit=1))
+    return models.Health(status="ok")
+
+
 async def pages(
-    user_id: str, handler: Handler, capabilities: models.Capabilities, filter_: dict[str, Any] | None = None
+    listed: models.ListRequest, handler: Handler, capabilities: models.Capabilities
 ) -> AsyncGenerator[list[models.MemoryRecord], None]:
-    """List a user's memories in every state, page by page; filter_: as it was parsed."""
+    """Read what a list selects, page by page; states are not named to a provider that has none."""
     limit = min((capabilities.limits and capabilities.limits.max_list_results) or 50, 500)
-    include = list(STATES) if capabilities.features.temporal else None
+    include = listed.include if capabilities.features.temporal else None
     cursor = None
     while True:
-        fields = {"user_id": user_id, "limit": limit, "cursor": cursor, "include": include}
-        request = models.ListRequest.model_validate(fields)
-        request.filter = filter_
+        request = listed.model_copy(update={"limit": limit, "cursor": cursor, "include": include})
         with noted() if cursor else nullcontext():
             page = await handler(request)
         yield page.items
@@ -152,5 +171,7 @@ FORMS: dict[str, tuple[tuple[str, ...], Form]] = {
     "related": (("get", "search"), _related),
     "stats": (("list",), _stats),
     "erase": (("list", "delete"), erasing.erase),
+    "scopes": (("list",), _scopes),
+    "health": (("list",), _health),
 }
 """Verb -> the verbs its generic form is made of, and the form."""

@@ -9,8 +9,9 @@ from openmem._generated.models import (
     DeleteManyRequest,
     GetManyRequest,
     ListRequest,
-    MemoryPage,
+    ScopesRequest,
     UpdateManyRequest,
+    UsersRequest,
 )
 from openmem.layers import items
 from openmem.protocol import cursors
@@ -19,6 +20,8 @@ from openmem.protocol.validation import check, is_large
 from openmem.runtime.bridge import offload
 
 from . import Describe, Handler
+
+PAGED = frozenset({ListRequest, ScopesRequest, UsersRequest})
 
 
 def guard(handler: Handler, describe: Describe) -> Handler:
@@ -31,7 +34,8 @@ def guard(handler: Handler, describe: Describe) -> Handler:
         kind = type(request)  # not isinstance, which takes these classes long to answer
         holds_json = request.__dict__.get("metadata") or request.__pydantic_extra__
         request = await offload(check, request) if holds_json and is_large(request) else check(request)
-        cursor = cursors.unbind(request) if kind is ListRequest else None
+        paged = kind in PAGED
+        cursor = cursors.unbind(request) if paged else None
         capabilities = await describe()
         if admission is None or admission.capabilities is not capabilities:
             admission = Admission(capabilities)
@@ -44,16 +48,16 @@ def guard(handler: Handler, describe: Describe) -> Handler:
             return await items.get_many(request, handler)
         if kind is DeleteManyRequest:
             return await items.delete_many(request, handler)
-        if kind is ListRequest:
-            return await _list(request, cursor, handler)
+        if paged:
+            return await _page(request, cursor, handler)
         return await handler(request)
 
     return guarded
 
 
-async def _list(request: ListRequest, cursor: str | None, handler: Handler) -> MemoryPage:
+async def _page(request: cursors.Paged, cursor: str | None, handler: Handler) -> Any:
     """Hand the adapter its own cursor, and bind the one it answers to this query."""
-    page: MemoryPage = await handler(request.model_copy(update={"cursor": cursor}))
+    page = await handler(request.model_copy(update={"cursor": cursor}))
     if page.next_cursor is None:
         return page
     return page.model_copy(update={"next_cursor": cursors.bind(page.next_cursor, request)})

@@ -11,6 +11,7 @@ from openmem._generated import models
 from openmem.errors import NotFoundError
 from openmem.protocol import filters
 from openmem.protocol.clock import Clock
+from openmem.protocol.selection import STATES
 from openmem.protocol.validation import Addressed
 from openmem.runtime.calls import noted
 
@@ -35,9 +36,10 @@ def keys(handler: Handler, capabilities: models.Capabilities, clock: Clock) -> H
 
     async def _found(user_id: str, key: str) -> str:
         pinned = filters.Parsed({"external_id": key}) if capabilities.features.filters not in (None, "none") else None
+        listed = models.ListRequest.model_construct(user_id=user_id, filter=pinned, include=[*STATES])
         with noted():  # the call is logged as what it is, not as a list
-            async with aclosing(pages(user_id, handler, capabilities, pinned)) as listed:
-                async for memories in listed:
+            async with aclosing(pages(listed, handler, capabilities)) as found:
+                async for memories in found:
                     for memory in memories:
                         if (memory.user_id, memory.external_id) == (user_id, key):
                             return memory.id

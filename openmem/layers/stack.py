@@ -16,6 +16,7 @@ from .application import application
 from .embed import embed
 from .emulate import emulate
 from .guard import guard
+from .health import Probe
 from .owner import owner
 from .rank import rank
 
@@ -31,10 +32,10 @@ class Terms(NamedTuple):
     """Whether to log, once, how to get vectors."""
 
 
-def outer(layers: Sequence[Layer], describe: Describe) -> list[Layer]:
+def outer(layers: Sequence[Layer], describe: Describe, probe: Probe) -> list[Layer]:
     """List what a request passes first: the layers of the application, then what holds it to the protocol."""
     own: list[Layer] = [partial(application, layers=layers)] if layers else []
-    return [*own, partial(guard, describe=describe)]
+    return [*own, probe, partial(guard, describe=describe)]
 
 
 def inner(adapter: Adapter, native: Capabilities, terms: Terms) -> list[Layer]:

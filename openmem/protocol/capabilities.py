@@ -10,6 +10,12 @@ from .._generated.verbs import OMP_VERSION, VERBS
 from .context import TOKEN_COUNTER
 
 
+def admits(features: CapabilityFeatures, verb: str) -> bool:
+    """Tell whether a verb has the feature that it needs, if it needs one."""
+    need = VERBS[verb].needs
+    return need is None or getattr(features, need) not in (None, False, "none")
+
+
 def capabilities(
     provider: str,
     verbs: Collection[str],

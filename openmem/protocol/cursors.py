@@ -1,4 +1,4 @@
-"""Opaque list cursors: the guard binds each to the query that made it, an adapter says in it where the page ended."""
+"""Opaque cursors: the guard binds each to the query that made it, an adapter says in it where the page ended."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from .._generated.models import ListRequest, MemoryPage, MemoryRecord
+from .._generated.models import ListRequest, MemoryPage, MemoryRecord, ScopesRequest, UsersRequest
+from .._generated.verbs import VERB_OF
 from ..errors import InvalidRequestError
 
 Position = tuple[datetime, str]
 """created_at and id of the last memory of a page."""
 
+Paged = ListRequest | ScopesRequest | UsersRequest
+"""Requests that are answered a page at a time."""
+
 _PAGING = {"cursor", "limit"}
 _REMEDY = "Pass next_cursor as it came, with the same user, scope and filters; or start without a cursor."
 
 
-def bind(cursor: str, request: ListRequest) -> str:
+def bind(cursor: str, request: Paged) -> str:
     """Bind an adapter's own cursor to the query that made it."""
     return _pack([cursor, digest_of(request)])
 
 
-def unbind(request: ListRequest) -> str | None:
+def unbind(request: Paged) -> str | None:
     """Return the adapter's own cursor out of request.cursor; None on the first page.
 
     Raises InvalidRequestError for a cursor that is malformed or was made by another query.
@@ -57,6 +61,14 @@ def decode(request: ListRequest) -> Position | None:
     return moment, memory_id
 
 
+def name_in(request: ScopesRequest | UsersRequest) -> str | None:
+    """Read the name in request.cursor after which the page begins; None on the first page."""
+    cursor = request.cursor
+    if cursor is not None and ("\x00" in cursor or any("\ud800" <= character <= "\udfff" for character in cursor)):
+        raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY)
+    return cursor
+
+
 def position(memory: MemoryRecord) -> Position:
     """Return where a memory stands among others: newest first is descending."""
     return memory.created_at, memory.id
@@ -82,7 +94,7 @@ def page(found: list[MemoryRecord], limit: int) -> MemoryPage:
 
 
 def _pack(parts: list[str]) -> str:
-    payload = json.dumps(parts, separators=(",", ":"))
+    payload = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
 
 
@@ -97,7 +109,7 @@ def _unpack(cursor: str) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def digest_of(request: ListRequest) -> str:
+def digest_of(request: Paged) -> str:
     """Return what tells one query from another, whichever of its pages is asked for."""
-    query = request.model_dump_json(exclude=_PAGING, exclude_defaults=True)
+    query = VERB_OF[type(request)].name + request.model_dump_json(exclude=_PAGING, exclude_defaults=True)
     return hashlib.blake2b(query.encode(), digest_size=8).hexdigest()

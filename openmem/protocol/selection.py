@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from .._generated.models import ContextRequest, EraseRequest, ListRequest, MemoryRecord, SearchRequest, SearchResult
+from .._generated.models import (
+    ContextRequest,
+    EraseRequest,
+    ListRequest,
+    MemoryRecord,
+    ScopesRequest,
+    SearchRequest,
+    SearchResult,
+    StatsRequest,
+)
 from . import cursors, filters
 
 Selection = ListRequest | SearchRequest | ContextRequest
+STATES = ("superseded", "expired", "upcoming", "archived")
+"""What keeps a memory out of reads that do not include it."""
 
 
 def states(memory: MemoryRecord, moment: datetime, *, past: bool = False) -> Iterator[str]:
@@ -60,12 +71,19 @@ def predicate(request: Selection, now: datetime) -> filters.Predicate:
     return selected
 
 
-def in_every_state(request: EraseRequest, limit: int = 500) -> ListRequest:
-    """Return the list that reads what an erase selects, so many to a page."""
-    listed = ListRequest(user_id=request.user_id, scope=request.scope, tag=request.tag, limit=limit)
-    listed.since, listed.until, listed.filter = request.since, request.until, request.filter  # as they were checked
-    listed.include = ["superseded", "expired", "upcoming", "archived"]
-    return listed
+def in_every_state(request: EraseRequest | StatsRequest, limit: int = 500) -> ListRequest:
+    """Return the list of what a request selects that is about every state, so many to a page."""
+    return ListRequest.model_construct(**dict(request), include=[*STATES], limit=limit)
+
+
+def scoped(request: ScopesRequest) -> ListRequest:
+    """Return the list of what a request for scopes selects, in scopes and in none."""
+    return ListRequest.model_construct(user_id=request.user_id, scope=request.under, include=request.include)
+
+
+def narrows(request: Selection) -> bool:
+    """Tell whether a request selects by more than user and state, which may leave few of a user's memories."""
+    return any((request.scope, request.tag, request.session, request.since, request.until, request.filter))
 
 
 def pinned(request: Selection) -> str | None:

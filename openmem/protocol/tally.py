@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from .._generated.models import MemoryRecord, Stats
-from .selection import states
-
-STATES = ("superseded", "expired", "upcoming", "archived")
+from .selection import STATES, states
 
 
 class Tally:

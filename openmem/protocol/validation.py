@@ -255,7 +255,7 @@ def _check_remember(request: RememberRequest) -> None:
     check_size(request.metadata, None)
 
 
-def _check_filter(request: ListRequest | SearchRequest | ContextRequest | EraseRequest) -> None:
+def _check_filter(request: ListRequest | SearchRequest | ContextRequest | EraseRequest | StatsRequest) -> None:
     if request.filter is not None:
         request.filter = filters.Parsed(request.filter)
 
@@ -298,6 +298,7 @@ _RULES: dict[type[BaseModel], Callable[[Any], None]] = {
     ContextRequest: _check_filter,
     SearchRequest: _check_search,
     EraseRequest: _check_erase,
+    StatsRequest: _check_filter,
 }
 """By kind, which is looked up: isinstance takes these classes long to answer."""
 

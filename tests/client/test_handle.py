@@ -44,8 +44,8 @@ def test_every_verb_is_answered_with_its_response_model(memory: Memory) -> None:
         "context": {"query": "tea", "user_id": "u"},
         "update": {"id": mine.id, "kind": "fact"},
         **{verb: {"id": mine.id} for verb in ("get", "related", "history")},
-        **{verb: {"user_id": "u"} for verb in ("list", "audit", "stats")},
-        "capabilities": {},
+        **{verb: {"user_id": "u"} for verb in ("list", "audit", "stats", "scopes")},
+        **{verb: {} for verb in ("capabilities", "users", "health")},
         "erase": {"user_id": "u", "tag": "t"},
     }
     for name in memory.capabilities().verbs:

@@ -133,7 +133,7 @@ def test_embedded_backends_conform(scheme: str, embedder: str, tmp_path: Path) -
 # --- not vacuous ------------------------------------------------------------------------------------------------
 
 WITHOUT_RECORDS = {"CON-2", "CON-3", "CON-8", "SEA-10", "BAT-1", "BAT-2", "AUD-1", "AUD-3"}
-WITHOUT_RECORDS |= {"CAP-1", "CAP-3", "CAP-4", "ERR-1", "ERR-3", "ERR-4"}
+WITHOUT_RECORDS |= {"HEA-1", "CAP-1", "CAP-3", "CAP-4", "ERR-1", "ERR-3", "ERR-4"}
 """Clauses of which a check can pass where nothing is stored: refusals, capabilities, and a log of what was done."""
 
 
@@ -145,7 +145,7 @@ class DropsWrites(bent.MemoryAdapter):
 
 
 class SeesNothing(MemoryAdapter):
-    stats = Adapter.stats
+    stats, scopes = Adapter.stats, Adapter.scopes
 
     async def list(self, request: Any) -> Any:
         return (await super().list(request)).model_copy(update={"items": [], "next_cursor": None})

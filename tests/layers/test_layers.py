@@ -70,6 +70,9 @@ ANSWERS: dict[str, Any] = {
     "related": models.SearchResponse(results=[]),
     "history": models.HistoryResponse(items=[record(external_id="key")]),
     "stats": models.Stats(user_id="u", total=0, current=0),
+    "scopes": models.ScopePage(items=[]),
+    "users": models.UserPage(items=[]),
+    "health": models.Health(status="ok"),
     "add": record(),
     "update": record(external_id="key"),
     "delete": None,
@@ -89,6 +92,9 @@ CALLS: dict[str, Callable[[Memory], Any]] = {
     "related": lambda memory: memory.related("m1"),
     "history": lambda memory: memory.history("m1"),
     "stats": lambda memory: memory.stats("u"),
+    "scopes": lambda memory: memory.scopes("u"),
+    "users": lambda memory: memory.users(),
+    "health": lambda memory: memory.health(),
     "add": lambda memory: memory.add("x", "u"),
     "update": lambda memory: memory.update("m1", content="x"),
     "delete": lambda memory: memory.delete("m1"),
@@ -114,7 +120,7 @@ def _flaky(verb: str, *failures: Exception, **options: Any) -> tuple[Memory, Fla
     return Memory(Remote(**{**items, verb: flaky}), **options), flaky
 
 
-@pytest.mark.parametrize("verb", sorted(CALLS))
+@pytest.mark.parametrize("verb", sorted(CALLS.keys() - {"health"}))
 def test_a_refusal_is_repeated_for_every_verb_after_the_pause_asked_for(verb: str, naps: list[float]) -> None:
     memory, flaky = _flaky(verb, RateLimitedError("wait.", retry_after=7.5), RateLimitedError("wait.", retry_after=3))
     CALLS[verb](memory)
@@ -128,7 +134,7 @@ def test_a_pause_of_over_a_minute_is_left_to_the_caller(naps: list[float]) -> No
     assert (flaky.calls, caught.value.retry_after, naps) == (1, 61, [])
 
 
-@pytest.mark.parametrize("verb", sorted(READS - {"capabilities"}))
+@pytest.mark.parametrize("verb", sorted(READS - {"capabilities", "health"}))
 def test_a_lost_read_is_repeated(verb: str, naps: list[float]) -> None:
     memory, flaky = _flaky(verb, ProviderUnavailableError("lost."))
     CALLS[verb](memory)
@@ -362,6 +368,9 @@ def _use_everything(memory: Memory) -> None:
     memory.context(SECRET, SECRET)
     memory.list(SECRET)
     memory.stats(SECRET)
+    memory.scopes(SECRET)
+    memory.users()
+    memory.health()
     memory.audit(SECRET, app=SECRET)
     memory.update(stored.id, content=f"new {SECRET}", user_id=SECRET)
     memory.related(stored.id)
@@ -560,6 +569,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "related": {"id": "m1"},
     "history": {"id": "m1"},
     "stats": {"user_id": "u"},
+    "scopes": {"user_id": "u"},
+    "users": {},
+    "health": {},
     "remember": {"messages": [{"role": "user", "content": "x"}], "user_id": "u"},
     "erase": {"user_id": "u", "tag": "t"},
 }
@@ -696,7 +708,7 @@ def test_what_just_fits_passes() -> None:
 # --- emulate ----------------------------------------------------------------------------------------------------
 
 CORE = ("add", "get", "list", "search", "delete")
-EMULATED = ["context", "add_many", "get_many", "delete_many", "related", "stats", "erase"]
+EMULATED = ["context", "add_many", "get_many", "delete_many", "related", "stats", "erase", "scopes", "health"]
 
 
 class Minimal(Adapter):
@@ -747,7 +759,7 @@ def test_the_answer_about_capabilities_is_the_callers_own(minimal: Memory) -> No
     assert minimal.list("u", filter={"kind": "fact"}).items == []
 
 
-@pytest.mark.parametrize("verb", ["update", "history", "audit", "remember"])
+@pytest.mark.parametrize("verb", ["update", "history", "audit", "remember", "users"])
 def test_what_has_no_generic_form_is_refused(verb: str, minimal: Memory) -> None:
     with pytest.raises(UnsupportedCapabilityError):
         getattr(minimal, verb)(**REQUIRED[verb])

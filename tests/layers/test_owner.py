@@ -150,6 +150,7 @@ def test_every_verb_of_a_bound_view_names_its_user() -> None:
         "related": {"id": "m1"},
         "history": {"id": "m1"},
         "stats": {},
+        "scopes": {},
         "remember": {"messages": [{"role": "user", "content": "x"}]},
         "add_many": {"items": [{"content": "x"}]},
         "get_many": {"ids": ["m1"]},

@@ -61,7 +61,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "external_ids": st.lists(IDS, max_size=4),
     "items": st.lists(st.fixed_dictionaries({"content": TEXT, "metadata": OBJECTS}), min_size=1, max_size=3),
     "messages": st.lists(st.fixed_dictionaries({"role": TEXT, "content": TEXT, "x": VALUES}), min_size=1, max_size=3),
-    "scope": SCOPES,
+    **dict.fromkeys(("scope", "under"), SCOPES),
     "tags": st.lists(TEXT, max_size=3),
     "supersedes": st.lists(IDS, max_size=3),
     "source": st.fixed_dictionaries({"app": TEXT}, optional={"ref": TEXT, "x": VALUES}),
@@ -73,7 +73,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("confidence", "importance", "min_score"), FRACTIONS),
     **dict.fromkeys(("valid_from", "valid_to", "since", "until", "as_of"), MOMENTS),
     **dict.fromkeys(("pinned", "archived", "chain", "all", "dry_run", "audit"), st.booleans()),
-    **dict.fromkeys(("limit", "token_budget", "if_version"), st.integers(1, 100)),
+    **dict.fromkeys(("limit", "token_budget", "if_version", "depth"), st.integers(1, 100)),
     **dict.fromkeys(("content", "query", "tag", "app", "kind", "session", "cursor"), TEXT),
 }
 CLEARED = ("scope", "tags", "confidence", "valid_to", "supersedes", "metadata", "kind", "importance", "session")
@@ -622,6 +622,9 @@ ANSWERS: dict[str, Any] = {
     **{verb: {"results": [{"id": "m1"}, {"memory": MEMORY}]} for verb in ("add_many", "delete_many")},
     "stats": {"user_id": "u", "total": 1, "current": 1, "scopes": {"a": 1}},
     "erase": {"count": 2, "dry_run": True, "unreached": ["Backups."]},
+    "scopes": {"items": [{"scope": "a", "count": 1}], "next_cursor": "c"},
+    "users": {"items": [{"user_id": "u", "count": 1}]},
+    "health": {"status": "ok", "provider": "p", "latency_ms": 1.5},
 }
 
 

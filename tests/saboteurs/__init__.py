@@ -1,6 +1,7 @@
 """Backends with one planted defect each, taken from real ones, and the clauses that must notice it."""
 
 from . import (
+    census,
     changes,
     concurrency,
     content,
@@ -21,6 +22,7 @@ from .base import SABOTEURS, Saboteur
 __all__ = [
     "SABOTEURS",
     "Saboteur",
+    "census",
     "changes",
     "concurrency",
     "content",

@@ -50,7 +50,9 @@ def test_a_name_that_goes_breaks_and_one_that_comes_does_not() -> None:
 def test_every_public_name_has_a_line_with_its_signature() -> None:
     lines = {API["name_of"](line): line for line in API["python_lines"]()}
     assert {f"openmem.{name}" for name in openmem.__all__} <= lines.keys()
-    assert lines["openmem.UserMemory.get"] == "openmem.UserMemory.get(id: str) -> MemoryRecord"
+    assert lines["openmem.UserMemory.get"] == (
+        "openmem.UserMemory.get(id: str | None = None, *, external_id: str | None = None) -> MemoryRecord"
+    )
     assert lines["openmem.errors.NotFoundError"] == "openmem.errors.NotFoundError = openmem.NotFoundError"
     assert lines["openmem.SearchResult.score"] == "openmem.SearchResult.score: float"
     assert "openmem.adapters.kit.base.NativeAdapter.new_id" in lines

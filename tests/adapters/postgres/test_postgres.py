@@ -495,6 +495,10 @@ def test_every_verb_works_under_row_level_security(secured: str) -> None:
         assert memory.update(second.id, user_id="ann", content="white tea").version == 2
         assert memory.related(second.id, user_id="ann", limit=3)
         assert memory.stats("ann").total == 52
+        assert [(each.user_id, each.count) for each in memory.users().items] == [("ann", 52), ("bob", 50)]
+        assert [(each.scope, each.count) for each in memory.scopes("ann", include=["superseded"]).items] == [("a/b", 1)]
+        assert memory.scopes("bob").items == []
+        assert memory.health().status == "ok"
         assert "tea" in memory.context("tea", "ann").text
         assert {entry.action for entry in memory.audit("ann", limit=1000)} >= {"add", "add_many", "update", "stats"}
         gone = memory.delete_many([first.id, second.id, "none"], user_id="ann")
