@@ -169,7 +169,7 @@ class Verbs(Protocol):
         id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -226,7 +226,7 @@ class Verbs(Protocol):
             needs features.supports_vectors.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
         extensions: Your own fields, each named x-…, any JSON; null clears one.
 
@@ -279,7 +279,7 @@ class Verbs(Protocol):
             2147483647; needs features.supports_if_version.
         chain: Delete the whole supersession chain that the memory belongs to; if_version is about the memory named.
             False by default; needs features.supports_chain_delete.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -538,9 +538,9 @@ class Verbs(Protocol):
     ) -> BatchResults:
         """Read many memories by id or external_id; each is found or not alone, answered in order.
 
-        ids: Ids of the memories to read, each judged alone. Up to 10000 items.
-        external_ids: Keys of the memories to read, in place of ids; each judged alone. Up to 10000 items; needs
-            features.supports_external_id.
+        ids: Ids of the memories to read, each judged alone; absent where external_ids names them. Up to 10000 items.
+        external_ids: Keys of the memories to read, each judged alone; absent where ids names them. Up to 10000 items;
+            needs features.supports_external_id.
         user_id: The owner; a memory of another user is not_found. When absent, whoever owns each; with external_ids it
             is required. Up to 256 characters.
 
@@ -595,7 +595,7 @@ class Verbs(Protocol):
             1026 characters; needs features.scopes.
         limit: Results at the most. 1 to 100; 10 by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -622,7 +622,7 @@ class Verbs(Protocol):
         id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -977,7 +977,7 @@ class AsyncVerbs(Protocol):
         id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -1034,7 +1034,7 @@ class AsyncVerbs(Protocol):
             needs features.supports_vectors.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
         extensions: Your own fields, each named x-…, any JSON; null clears one.
 
@@ -1087,7 +1087,7 @@ class AsyncVerbs(Protocol):
             2147483647; needs features.supports_if_version.
         chain: Delete the whole supersession chain that the memory belongs to; if_version is about the memory named.
             False by default; needs features.supports_chain_delete.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -1348,9 +1348,9 @@ class AsyncVerbs(Protocol):
     ) -> BatchResults:
         """Read many memories by id or external_id; each is found or not alone, answered in order.
 
-        ids: Ids of the memories to read, each judged alone. Up to 10000 items.
-        external_ids: Keys of the memories to read, in place of ids; each judged alone. Up to 10000 items; needs
-            features.supports_external_id.
+        ids: Ids of the memories to read, each judged alone; absent where external_ids names them. Up to 10000 items.
+        external_ids: Keys of the memories to read, each judged alone; absent where ids names them. Up to 10000 items;
+            needs features.supports_external_id.
         user_id: The owner; a memory of another user is not_found. When absent, whoever owns each; with external_ids it
             is required. Up to 256 characters.
 
@@ -1407,7 +1407,7 @@ class AsyncVerbs(Protocol):
             1026 characters; needs features.scopes.
         limit: Results at the most. 1 to 100; 10 by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -1434,7 +1434,7 @@ class AsyncVerbs(Protocol):
         id: The memory's id; absent where external_id names it. Up to 256 characters.
         user_id: The owner; a memory of another user answers not_found. When absent, the user of the API key, else
             whoever owns it. Up to 256 characters.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -1784,7 +1784,7 @@ class UserVerbs(Protocol):
         """Read one memory by id or external_id, whatever its state.
 
         id: The memory's id; absent where external_id names it. Up to 256 characters.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -1838,7 +1838,7 @@ class UserVerbs(Protocol):
             needs features.supports_vectors.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
         extensions: Your own fields, each named x-…, any JSON; null clears one.
 
@@ -1887,7 +1887,7 @@ class UserVerbs(Protocol):
             2147483647; needs features.supports_if_version.
         chain: Delete the whole supersession chain that the memory belongs to; if_version is about the memory named.
             False by default; needs features.supports_chain_delete.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -2126,9 +2126,9 @@ class UserVerbs(Protocol):
     def get_many(self, ids: Sequence[Any] | None = None, *, external_ids: Sequence[Any] | None = None) -> BatchResults:
         """Read many memories by id or external_id; each is found or not alone, answered in order.
 
-        ids: Ids of the memories to read, each judged alone. Up to 10000 items.
-        external_ids: Keys of the memories to read, in place of ids; each judged alone. Up to 10000 items; needs
-            features.supports_external_id.
+        ids: Ids of the memories to read, each judged alone; absent where external_ids names them. Up to 10000 items.
+        external_ids: Keys of the memories to read, each judged alone; absent where ids names them. Up to 10000 items;
+            needs features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
@@ -2173,7 +2173,7 @@ class UserVerbs(Protocol):
             1026 characters; needs features.scopes.
         limit: Results at the most. 1 to 100; 10 by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -2188,7 +2188,7 @@ class UserVerbs(Protocol):
         """Walk the supersession chain that one memory belongs to, oldest first.
 
         id: The memory's id; absent where external_id names it. Up to 256 characters.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -2493,7 +2493,7 @@ class AsyncUserVerbs(Protocol):
         """Read one memory by id or external_id, whatever its state.
 
         id: The memory's id; absent where external_id names it. Up to 256 characters.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -2547,7 +2547,7 @@ class AsyncUserVerbs(Protocol):
             needs features.supports_vectors.
         if_version: Refuse with a conflict unless the memory has this version; whatever it has when absent. 1 to
             2147483647; needs features.supports_if_version.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
         extensions: Your own fields, each named x-…, any JSON; null clears one.
 
@@ -2596,7 +2596,7 @@ class AsyncUserVerbs(Protocol):
             2147483647; needs features.supports_if_version.
         chain: Delete the whole supersession chain that the memory belongs to; if_version is about the memory named.
             False by default; needs features.supports_chain_delete.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -2839,9 +2839,9 @@ class AsyncUserVerbs(Protocol):
     ) -> BatchResults:
         """Read many memories by id or external_id; each is found or not alone, answered in order.
 
-        ids: Ids of the memories to read, each judged alone. Up to 10000 items.
-        external_ids: Keys of the memories to read, in place of ids; each judged alone. Up to 10000 items; needs
-            features.supports_external_id.
+        ids: Ids of the memories to read, each judged alone; absent where external_ids names them. Up to 10000 items.
+        external_ids: Keys of the memories to read, each judged alone; absent where ids names them. Up to 10000 items;
+            needs features.supports_external_id.
 
         None is the same as absent.
         Raises InvalidRequestError, UnsupportedCapabilityError, PayloadTooLargeError, or another OMPError.
@@ -2886,7 +2886,7 @@ class AsyncUserVerbs(Protocol):
             1026 characters; needs features.scopes.
         limit: Results at the most. 1 to 100; 10 by default.
         min_score: Leave out results below this score; none is left out when absent. 0 to 1.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.
@@ -2901,7 +2901,7 @@ class AsyncUserVerbs(Protocol):
         """Walk the supersession chain that one memory belongs to, oldest first.
 
         id: The memory's id; absent where external_id names it. Up to 256 characters.
-        external_id: The memory's key, in place of its id; its user is named too. Up to 256 characters; needs
+        external_id: The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs
             features.supports_external_id.
 
         None is the same as absent.

@@ -671,7 +671,7 @@ class GetRequest(Model):
     external_id: Annotated[
         str | None,
         Field(
-            description="The memory's key, in place of its id; its user is named too. Up to 256 characters; needs features.supports_external_id.",
+            description="The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs features.supports_external_id.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -798,7 +798,7 @@ class UpdateRequest(Model):
     external_id: Annotated[
         str | None,
         Field(
-            description="The memory's key, in place of its id; its user is named too. Up to 256 characters; needs features.supports_external_id.",
+            description="The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs features.supports_external_id.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -849,7 +849,7 @@ class DeleteRequest(Model):
     external_id: Annotated[
         str | None,
         Field(
-            description="The memory's key, in place of its id; its user is named too. Up to 256 characters; needs features.supports_external_id.",
+            description="The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs features.supports_external_id.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -1274,14 +1274,14 @@ class GetManyRequest(Model):
     ids: Annotated[
         list[Any] | None,
         Field(
-            description="Ids of the memories to read, each judged alone. Up to 10000 items.",
+            description="Ids of the memories to read, each judged alone; absent where external_ids names them. Up to 10000 items.",
             max_length=10000,
         ),
     ] = None
     external_ids: Annotated[
         list[Any] | None,
         Field(
-            description="Keys of the memories to read, in place of ids; each judged alone. Up to 10000 items; needs features.supports_external_id.",
+            description="Keys of the memories to read, each judged alone; absent where ids names them. Up to 10000 items; needs features.supports_external_id.",
             max_length=10000,
         ),
     ] = None
@@ -1398,7 +1398,7 @@ class RelatedRequest(Model):
     external_id: Annotated[
         str | None,
         Field(
-            description="The memory's key, in place of its id; its user is named too. Up to 256 characters; needs features.supports_external_id.",
+            description="The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs features.supports_external_id.",
             max_length=256,
             min_length=1,
             pattern="\\S",
@@ -1435,7 +1435,7 @@ class HistoryRequest(Model):
     external_id: Annotated[
         str | None,
         Field(
-            description="The memory's key, in place of its id; its user is named too. Up to 256 characters; needs features.supports_external_id.",
+            description="The memory's key, its user named too; absent where the id names it. Up to 256 characters; needs features.supports_external_id.",
             max_length=256,
             min_length=1,
             pattern="\\S",
