@@ -538,7 +538,6 @@ VALUES: dict[str, Any] = {
     "chain": True,
     "session": "s",
     "include_vectors": True,
-    "order": "oldest",
     "archived": True,
     "pinned": False,
     "metadata": {"a": 1},
