@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from openmem._generated.models import CapabilitiesRequest
+from openmem.layers.health import Probe
 from openmem.layers.stack import Terms, inner, outer
 from support.documents import ROOT
 from support.processes import run
@@ -118,6 +119,7 @@ def test_a_request_travels_as_it_is_told() -> None:
     async def described() -> Any:
         return await adapter.capabilities(CapabilitiesRequest())
 
-    layers = [*outer([lambda handler: handler], described), *inner(adapter, run(described), Terms(None, 2, 30.0))]
-    names = [(layer.func if isinstance(layer, partial) else layer).__name__.lower() for layer in layers]  # type: ignore[attr-defined]
+    first = outer([lambda handler: handler], described, Probe())
+    layers = [*first, *inner(adapter, run(described), Terms(None, 2, 30.0))]
+    names = [(layer.func if isinstance(layer, partial) else layer).__module__.rpartition(".")[2] for layer in layers]
     assert told.split(" ▶ ") == names

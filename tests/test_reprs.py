@@ -96,7 +96,7 @@ def test_a_result_shows_score_and_memory() -> None:
 
 def test_capabilities_show_their_provider_and_how_many_verbs() -> None:
     shown = check(Memory("memory://", embedder="none").capabilities())
-    assert shown.startswith("Capabilities(omp_version='0.2', provider='memory', verbs=15 items")
+    assert shown.startswith("Capabilities(omp_version='0.2', provider='memory', verbs=19 items")
 
 
 def test_a_model_that_holds_itself_is_shown() -> None:
