@@ -719,6 +719,7 @@ class Verbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         filter: Mapping[str, Any] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -732,6 +733,8 @@ class Verbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
             in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
             16 levels; needs features.filters.
@@ -754,6 +757,7 @@ class Verbs(Protocol):
                 "user_id": user_id,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "filter": filter,
                 "since": since,
                 "until": until,
@@ -1533,6 +1537,7 @@ class AsyncVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         filter: Mapping[str, Any] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -1546,6 +1551,8 @@ class AsyncVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
             in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
             16 levels; needs features.filters.
@@ -1568,6 +1575,7 @@ class AsyncVerbs(Protocol):
                 "user_id": user_id,
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "filter": filter,
                 "since": since,
                 "until": until,
@@ -2263,6 +2271,7 @@ class UserVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         filter: Mapping[str, Any] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -2275,6 +2284,8 @@ class UserVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
             in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
             16 levels; needs features.filters.
@@ -2296,6 +2307,7 @@ class UserVerbs(Protocol):
             {
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "filter": filter,
                 "since": since,
                 "until": until,
@@ -2976,6 +2988,7 @@ class AsyncUserVerbs(Protocol):
         *,
         scope: str | None = None,
         tag: str | None = None,
+        session: str | None = None,
         filter: Mapping[str, Any] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -2988,6 +3001,8 @@ class AsyncUserVerbs(Protocol):
         scope: Only this scope: 'a/b' is itself and all below, 'a/*' all strictly below; every scope when absent. Up to
             1026 characters; needs features.scopes.
         tag: Only memories with this tag; any when absent. Up to 256 characters.
+        session: Only memories of this conversation; of any or none when absent. Up to 256 characters; needs
+            features.supports_sessions.
         filter: Conditions on any field, as {field: value} or {field: {op: value}}, combined by and, or, not; ops eq ne
             in nin gt gte lt lte exists contains. All memories when absent. Up to 500 conditions, 65536 bytes as JSON,
             16 levels; needs features.filters.
@@ -3009,6 +3024,7 @@ class AsyncUserVerbs(Protocol):
             {
                 "scope": scope,
                 "tag": tag,
+                "session": session,
                 "filter": filter,
                 "since": since,
                 "until": until,

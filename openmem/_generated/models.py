@@ -1602,6 +1602,15 @@ class EraseRequest(Model):
             pattern="\\S",
         ),
     ] = None
+    session: Annotated[
+        str | None,
+        Field(
+            description="Only memories of this conversation; of any or none when absent. Up to 256 characters; needs features.supports_sessions.",
+            max_length=256,
+            min_length=1,
+            pattern="\\S",
+        ),
+    ] = None
     filter: Annotated[
         dict[str, Any] | None,
         Field(

@@ -278,7 +278,8 @@ def _check_search(request: SearchRequest) -> None:
 
 def _check_erase(request: EraseRequest) -> None:
     _check_filter(request)
-    narrows = any(each is not None for each in (request.scope, request.tag, request.since, request.until))
+    selectors = (request.scope, request.tag, request.session, request.since, request.until)
+    narrows = any(each is not None for each in selectors)
     narrows = narrows or not (request.filter is None or filters.selects_all(filters.parse(request.filter)))
     if request.all and (narrows or request.filter is not None):
         raise InvalidRequestError("erase has both all and a selection.", remedy="Leave one of the two out.")

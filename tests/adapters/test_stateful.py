@@ -14,7 +14,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from support.histories import Backends, Store
+from support.histories import Store
+from support.programs import Programs
 from support.servers import PostgresCluster
 
 
@@ -49,7 +50,7 @@ ENGINES = {"sqlite": (sqlite, 60), "postgres": (postgres, 40)}
 def test_any_history_is_answered_as_by_the_reference(request: pytest.FixtureRequest, engine: str) -> None:
     make, examples = ENGINES[engine]
     store, tolerance = make(request)
-    machine = type(engine, (Backends,), {"store": staticmethod(store), "tolerance": tolerance})
+    machine = type(engine, (Programs,), {"store": staticmethod(store), "tolerance": tolerance})
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -61,6 +61,7 @@ class Backends(RuleBasedStateMachine):
 
     store: ClassVar[Store]
     tolerance: ClassVar[float] = 0.0
+    unordered = False
 
     @initialize()
     def start(self) -> None:
@@ -267,7 +268,12 @@ class Backends(RuleBasedStateMachine):
     @rule(user=USERS)
     def account(self, user: str) -> None:
         self.both(lambda memory, ids, backend: memory.stats(user).model_dump())
-        self.both(lambda memory, ids, backend: [entry.model_dump() for entry in memory.audit(user)])
+        self.both(lambda memory, ids, backend: self.audited(memory, backend, user))
+
+    def audited(self, memory: Memory, backend: int, user: str) -> list[Any]:
+        """Read a user's log; entries of one moment come in any order where a call made several."""
+        entries = [self.known(entry.model_dump(), backend) for entry in memory.audit(user)]
+        return sorted(entries, key=repr) if self.unordered else entries
 
     @invariant()
     def as_many_memories(self) -> None:

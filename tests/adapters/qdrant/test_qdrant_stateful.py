@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from support.histories import Backends
+from support.programs import Programs
 from support.qdrant_server import Server
 from support.twins import at
 
 
-class Qdrant(Backends):
+class Qdrant(Programs):
     """Scores are rounded to six places."""
 
     tolerance = 2e-6
