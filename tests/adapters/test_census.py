@@ -106,6 +106,22 @@ def test_stats_count_what_a_selection_selects(store: str) -> None:
                         assert told.model_dump() == tally.stats().model_dump(), (query, filter_)
 
 
+SESSIONS = ["s", "S", "s ", "é", "e\u0301", '"', "\\", "\x01", "😀", "null", "1"]
+
+
+def test_stats_count_the_memories_of_a_session(store: str) -> None:
+    with open_store(store) as memory:
+        for number, session in enumerate([*SESSIONS, None]):
+            items = [{"content": "word", "archived": bool(each % 2), "kind": f"{number}"} for each in range(number + 1)]
+            memory.add_many([{**item, "session": session} if session else item for item in items], user_id="u")
+        memory.add("another's", "other", session="s")
+        for number, session in enumerate(SESSIONS):
+            told = memory.stats("u", session=session)
+            assert (told.total, told.archived, told.kinds) == (number + 1, (number + 1) // 2, {f"{number}": number + 1})
+            assert memory.stats("u", session=session, filter={"kind": "none"}).total == 0
+        assert memory.stats("u", session="x").total == 0
+
+
 def _in(scope: str | None, selector: str) -> bool:
     base = selector.removesuffix("/*")
     return scope is not None and (scope.startswith(f"{base}/") or scope == selector)
@@ -129,6 +145,27 @@ def test_users_are_those_that_have_memories(store: str) -> None:
         for user in due:
             memory.delete_many([each.id for each in everything(memory, user)], user_id=user)
         assert memory.users().items == []
+
+
+@pytest.mark.parametrize("audit", [False, True])
+def test_users_that_are_erased_are_not_named(store: str, audit: bool) -> None:
+    def named() -> list[tuple[str, int]]:
+        return [(each.user_id, each.count) for each in memory.users().items]
+
+    with open_store(store) as memory:
+        audit = audit and memory.capabilities().features.supports_audit is True
+        for user in "abz":
+            memory.add_many([{"content": "x", "tags": [tag]} for tag in ("one", "two")], user_id=user)
+        assert named() == [("a", 2), ("b", 2), ("z", 2)]
+        memory.erase("a", tag="one", dry_run=False)
+        memory.erase("b", all=True, audit=audit, dry_run=False)
+        memory.erase("z", all=True, dry_run=True)
+        assert named() == [("a", 1), ("z", 2)]
+        for user in "az":
+            memory.erase(user, all=True, audit=audit, dry_run=False)
+        for user in "qz":  # as many users as before, and the same one came last
+            memory.add("x", user)
+        assert named() == [("q", 1), ("z", 1)]
 
 
 def test_users_come_between_pages(store: str) -> None:

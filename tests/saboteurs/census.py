@@ -110,7 +110,7 @@ def cursors_know_neither_under_nor_depth():
 @plant("SCO-9")
 def cursors_of_all_verbs_are_one():
     def digest_of(request):
-        return request.model_dump_json(exclude={"cursor", "limit"}, exclude_none=True)
+        return request.model_dump_json(exclude={"cursor", "limit"}, exclude_defaults=True)
 
     return mock.patch.object(cursors, "digest_of", digest_of)
 
