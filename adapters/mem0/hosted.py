@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import SplitResult
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-
 from openmem import urls
 from openmem._generated import models
 from openmem.adapter import Adapter, Settings
@@ -36,6 +34,7 @@ from ..kit.wire import Wire
 from .ingestion import Ingestion
 from .platform import BATCH, PARALLEL, Platform, Scored
 from .rows import Row
+from .settings import HostedMem0Settings
 
 UNREACHED = (
     "mem0's history of the memories, the conversations and entities it keeps, its logs and its backups: ask mem0.",
@@ -43,23 +42,6 @@ UNREACHED = (
 """Where something of what was erased may be left."""
 DEPTH, DEEPEST = 60, 1000
 """Rows that a search reads at first, and at the most: the platform ranks no more."""
-
-
-class HostedMem0Settings(Settings):
-    """Options of mem0://HOST."""
-
-    host: str = "api.mem0.ai"
-    """Also https://HOST:PORT."""
-    port: int | None = Field(default=None, ge=1, le=65535)
-    https: bool = True
-    api_key: SecretStr | None = None
-    page_size: int = Field(default=200, ge=1, le=200)
-    """Records that one request lists."""
-    wait: float = Field(default=20.0, ge=0, allow_inf_nan=False)
-    """Seconds that remember waits for the facts, within the client's timeout; what is not there by then is queued."""
-
-    _unfold = model_validator(mode="before")(urls.unfold_host)
-    _is_host = field_validator("host")(urls.checked_host)
 
 
 class HostedMem0Adapter(Adapter):

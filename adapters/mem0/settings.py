@@ -1,4 +1,4 @@
-"""The options of mem0:// in this process."""
+"""The options of mem0://, in this process and hosted."""
 
 from __future__ import annotations
 
@@ -12,6 +12,23 @@ from pydantic_core import PydanticCustomError
 from openmem import urls
 from openmem.adapter import Settings
 from openmem.errors import ConfigurationError
+
+
+class HostedMem0Settings(Settings):
+    """Options of mem0://HOST."""
+
+    host: str = "api.mem0.ai"
+    """Also https://HOST:PORT."""
+    port: int | None = Field(default=None, ge=1, le=65535)
+    https: bool = True
+    api_key: SecretStr | None = None
+    page_size: int = Field(default=200, ge=1, le=200)
+    """Records that one request lists."""
+    wait: float = Field(default=20.0, ge=0, allow_inf_nan=False)
+    """Seconds that remember waits for the facts, within the client's timeout; what is not there by then is queued."""
+
+    _unfold = model_validator(mode="before")(urls.unfold_host)
+    _is_host = field_validator("host")(urls.checked_host)
 
 
 class Mem0Settings(Settings):

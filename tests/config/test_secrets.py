@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from openmem import AsyncMemory, ConfigurationError, Memory, OMPError
-from openmem.adapters.mem0.hosted import HostedMem0Settings
+from openmem.adapters.mem0.settings import HostedMem0Settings
 from openmem.adapters.postgres import PostgresSettings
 from openmem.adapters.qdrant import QdrantSettings
 from openmem.cli import main

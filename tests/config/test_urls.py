@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from openmem import ConfigurationError, Memory, OMPError, UnsupportedProviderError
-from openmem.adapters.mem0.hosted import HostedMem0Settings
+from openmem.adapters.mem0.settings import HostedMem0Settings
 from openmem.adapters.postgres import PostgresSettings
 from openmem.adapters.qdrant import QdrantSettings
 from openmem.config import Configuration, resolve
