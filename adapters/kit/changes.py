@@ -51,6 +51,7 @@ class Rules:
         records.check_version(memory, request.if_version)
         changes = records.changes_of(request)
         if not changes:
+            store.log(memory.user_id, self.entry("update", memory))
             return store.hand_out(memory)
         now = self._clock()
         changed = records.patched(memory, changes, now=now, embedding_model=self._model(request))

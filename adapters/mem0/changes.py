@@ -14,6 +14,7 @@ from openmem.errors import OMPError, ProviderError
 from openmem.protocol.clock import utc_now
 
 from ..kit.staging import Staging
+from ..kit.vectors import unit
 from .envelope import BATCH, metadata_of, own_of, user_name
 from .erasing import forget_history
 from .library import OurEmbedder
@@ -56,7 +57,9 @@ class Undo:
 
 def write(mem0: Any, staging: Staging, payloads: Mapping[str, Payload]) -> None:
     """Write all that is staged, with mem0's history of it; payloads: of what was read."""
-    vectors = {**_embedded(mem0, staging), **staging.vectors}
+    # Scaled here, since mem0's stores overflow where numbers are large.
+    given = {memory_id: unit(vector).tolist() for memory_id, vector in staging.vectors.items()}
+    vectors = {**_embedded(mem0, staging), **given}
     former = vectors_of(mem0, [each for each in (*staging.replaced, *staging.removed) if each in payloads])
     undo = Undo()
     try:

@@ -171,6 +171,8 @@ def _condition(condition: filters.Condition) -> _Compiled:
         return _negated(_condition(positive))
     if operator == "in" and not value:
         return Ids(()), True
+    if operator == "in" and all(isinstance(each, str) for each in value):
+        return _any_text(condition.path, tuple(value))
     if operator == "in":
         return _compile(filters.Either(tuple(filters.Condition(condition.path, "eq", each) for each in value)))
     head, *rest = path = condition.path
@@ -189,6 +191,12 @@ def _condition(condition: filters.Condition) -> _Compiled:
     if (rest or head.startswith("x-")) and all(map(_NAME.fullmatch, path)):
         return _inside(".".join(path), operator, value)
     return None
+
+
+def _any_text(path: tuple[str, ...], values: tuple[str, ...]) -> _Compiled:
+    """Compile a comparison with any of several texts as one condition: one for each would be looked at in turn."""
+    one = _condition(filters.Condition(path, "eq", values[0]))
+    return (Match(one[0].key, values), one[1]) if one is not None and isinstance(one[0], Match) else None
 
 
 def _moment(key: str, operator: str, value: datetime) -> _Compiled:

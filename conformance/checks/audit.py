@@ -81,6 +81,15 @@ async def verbs_over_a_record(h: Harness) -> None:
     h.require(actions == used, f"the log has {actions}, not {used}.")
 
 
+@_over_a_log("AUD-1", "an update that changes nothing leaves an entry", requires=(*AUDIT, "update"))
+async def update_of_nothing(h: Harness) -> None:
+    """Update a record without giving anything."""
+    record = await h.memory.add(h.marker(), h.user)
+    await h.memory.update(record.id, user_id=h.user)
+    actions = _about(await _log(h), record.id)
+    h.require(actions == ["add", "update"], f"the log has {actions}, not add and update.")
+
+
 @_over_a_log("AUD-1", "each verb over a user leaves an entry with its scope", requires=(*AUDIT, "scopes"))
 async def verbs_over_a_user(h: Harness) -> None:
     """List, search and ask for context in scopes of their own, and for stats."""

@@ -53,10 +53,9 @@ def decode(request: ListRequest) -> Position | None:
     text, memory_id = _unpack(request.cursor)
     try:
         moment = datetime.fromisoformat(text)
-        memory_id.encode()
     except ValueError as error:
         raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY) from error
-    if moment.tzinfo is None:
+    if moment.tzinfo is None or not _is_text(memory_id):
         raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY)
     return moment, memory_id
 
@@ -64,7 +63,7 @@ def decode(request: ListRequest) -> Position | None:
 def name_in(request: ScopesRequest | UsersRequest) -> str | None:
     """Read the name in request.cursor after which the page begins; None on the first page."""
     cursor = request.cursor
-    if cursor is not None and ("\x00" in cursor or any("\ud800" <= character <= "\udfff" for character in cursor)):
+    if cursor is not None and not _is_text(cursor):
         raise InvalidRequestError("cursor is malformed.", remedy=_REMEDY)
     return cursor
 
@@ -93,6 +92,11 @@ def page(found: list[MemoryRecord], limit: int) -> MemoryPage:
     return MemoryPage(items=items, next_cursor=last)
 
 
+def _is_text(text: str) -> bool:
+    """Tell whether a text is one that backends compare: without U+0000 and lone surrogates."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _pack(parts: list[str]) -> str:
     payload = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
@@ -111,5 +115,9 @@ def _unpack(cursor: str) -> tuple[str, str]:
 
 def digest_of(request: Paged) -> str:
     """Return what tells one query from another, whichever of its pages is asked for."""
-    query = VERB_OF[type(request)].name + request.model_dump_json(exclude=_PAGING, exclude_defaults=True)
+    said = request.model_dump(mode="json", exclude=_PAGING, exclude_defaults=True)
+    meant = {name: value for name, value in said.items() if value not in ([], {})}
+    if "include" in meant:
+        meant["include"] = sorted(set(meant["include"]))
+    query = VERB_OF[type(request)].name + json.dumps(meant, sort_keys=True)
     return hashlib.blake2b(query.encode(), digest_size=8).hexdigest()

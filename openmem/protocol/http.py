@@ -193,7 +193,9 @@ def _match(method: str, path: str) -> tuple[Verb, Route, dict[str, str]]:
 
 def _from_headers(verb: Verb, headers: Pairs) -> dict[str, str]:
     """Read what the table knows as headers, on every route: whoever names a user there means that user."""
-    found = {}
+    found: dict[str, str] = {}
+    if verb.operator and values(headers, _HEADERS["user_id"]):
+        raise _invalid(f"{verb.name} is about no one user.", f"Leave {_HEADERS['user_id']} out.")
     for field in _HEADERS.keys() & verb.request.model_fields.keys():
         name = _HEADERS[field]
         given = values(headers, name)

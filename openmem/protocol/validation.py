@@ -185,7 +185,7 @@ def _check_names(id_name: str, id_: Any, key_name: str, key: Any, user_id: str |
     if (id_ is None) == (key is None):
         said = "neither is" if id_ is None else "both are"
         raise InvalidRequestError(f"{id_name} and {key_name}: {said} given.", remedy="Give one of the two.")
-    if key is not None and user_id is None:
+    if key and user_id is None:  # of no keys there is nobody to ask for
         raise InvalidRequestError(f"{key_name} without user_id.", remedy="Name the user whose key it is.")
 
 

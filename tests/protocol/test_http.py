@@ -590,6 +590,8 @@ def test_the_header_names_the_user_on_every_route() -> None:
     request = read(post({"ids": ["m1"]}, "/memories/delete", (*JSON, ("X-User-Id", "al%20ice"))))
     same(request, build("delete_many", {"ids": ["m1"], "user_id": "al ice"}))
     same(read(get("/capabilities", ("X-User-Id", "alice"))), build("capabilities", {}))
+    with pytest.raises(errors.OMPError, match="no one user"):
+        read(get("/users", ("X-User-Id", "alice")))
 
 
 @pytest.mark.parametrize(

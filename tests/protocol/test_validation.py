@@ -448,7 +448,15 @@ def test_forged_cursors(payload: Any) -> None:
     refused(ask("list", cursor=written(payload)))
 
 
-@pytest.mark.parametrize("place", [["2020-01-01T00:00:00", "m1"], ["2026-W01-1", "m1"], [START.isoformat(), "\ud800"]])
+@pytest.mark.parametrize(
+    "place",
+    [
+        ["2020-01-01T00:00:00", "m1"],
+        ["2026-W01-1", "m1"],
+        [START.isoformat(), "\ud800"],
+        [START.isoformat(), "\0"],
+    ],
+)
 def test_forged_places_under_the_right_query(place: list[str], tmp_path: Path) -> None:
     for url in ("memory://", f"sqlite:///{tmp_path}/a.db"):
         with Memory(url, embedder="none") as memory, pytest.raises(InvalidRequestError, match="cursor"):
@@ -488,6 +496,7 @@ def test_foreign_cursors(other: dict[str, Any]) -> None:
     ours = memory.list("u", limit=1).next_cursor
     assert ours is not None
     assert memory.list("u", limit=2, cursor=ours).items  # another limit is the same query
+    assert memory.list("u", cursor=ours, include=[], filter={}).items  # which say nothing
     refused(ask("list", **{**other, "cursor": ours}))
 
 
@@ -646,6 +655,8 @@ def test_a_batch_of_bad_items_reaches_nothing() -> None:
 def test_an_empty_batch_and_one_too_large() -> None:
     adapter = trap()
     assert Memory(adapter).add_many([]) == Memory(adapter).delete_many([]) == []
+    assert Memory(adapter).update_many([]) == Memory(adapter).get_many([]) == []
+    assert Memory(adapter).get_many(external_ids=[]) == []
     assert adapter.reached == []
     refused_everywhere(ask("add_many", items=[{}] * 10_001))
     assert AddManyRequest.model_fields["items"].metadata

@@ -139,6 +139,19 @@ class AuditOldestFirst(MemoryAdapter):
         return models.AuditResponse(entries=(await super().audit(request)).entries[::-1])
 
 
+@plant("AUD-1")
+class UpdatesOfNothingAreNotLogged(MemoryAdapter):
+    def log_entry(self, user_id, entry):
+        if not (entry.action == "update" and self.nothing):
+            super().log_entry(user_id, entry)
+
+    nothing = False
+
+    def apply_update(self, request, store):
+        self.nothing = request.model_fields_set <= {"id", "external_id", "user_id", "if_version"}
+        return super().apply_update(request, store)
+
+
 @plant("AUD-1", "AUD-2")
 class ReadsAreNotLogged(MemoryAdapter):
     def log_entry(self, user_id, entry):
