@@ -95,6 +95,16 @@ def test_vectors_are_listed_as_they_are_searched_by(store: str) -> None:
         assert changed.vector != listed[made.id].vector
 
 
+def test_vectors_of_any_length_are_kept(store: str) -> None:
+    with Memory(store, embedder="test:32") as memory:
+        memory.add("far", "u", vector=[2.0**100, *[0.0] * 31])
+        memory.add("small", "u", vector=[2.0**-100, *[0.0] * 31])
+        listed = memory.list("u", include_vectors=True).items
+        assert [each.vector for each in listed] == [pytest.approx([1.0, *[0.0] * 31])] * 2
+        hits = memory.search(None, "u", vector=[2.0**70, *[0.0] * 31])
+        assert [hit.score for hit in hits] == pytest.approx([1, 1])
+
+
 def test_a_listed_vector_is_the_callers_own() -> None:
     with Memory("memory://", embedder="test:32") as memory:
         memory.add("apple", "u")
