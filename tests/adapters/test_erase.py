@@ -70,6 +70,34 @@ def test_what_is_selected_is_gone_in_every_state_and_nothing_else(
     assert alice.erase(**selection, dry_run=False).count == 0
 
 
+@pytest.mark.parametrize("field", ["supersedes", "superseded_by", "superseded_at"])
+def test_what_is_selected_by_its_links_goes_though_the_erase_itself_frees_them(memory: Memory, field: str) -> None:
+    user = memory.for_user("u")
+    one = user.add("one")
+    two = user.add("two", supersedes=[one.id])
+    three = user.add("three", supersedes=[two.id])
+    linked: dict[str, Any] = {field: {"exists": True}}
+    assert user.erase(filter=linked).count == 2
+    assert user.erase(filter=linked, dry_run=False).count == 2
+    assert left(user) == (["one"] if field == "supersedes" else ["three"])
+    assert user.erase(filter=linked).count == 0
+    kept = user.get(one.id if field == "supersedes" else three.id)
+    assert (kept.superseded_by, kept.superseded_at, kept.supersedes or None) == (None, None, None)
+
+
+def test_what_later_pages_hold_is_settled_before_the_first_is_erased(memory: Memory) -> None:
+    user = memory.for_user("u")
+    old = [each.id for each in user.add_many([{"content": f"old {number}"} for number in range(6)])]
+    user.add_many([{"content": f"fact {number}", "tags": ["t"]} for number in range(300)])
+    user.add_many([{"content": f"more {number}", "tags": ["t"]} for number in range(208)])
+    user.add_many([{"content": f"new {number}", "tags": ["t"], "supersedes": [old[number]]} for number in range(6)])
+    user.add("stays")
+    selection: dict[str, Any] = {"or": [{"superseded_by": {"exists": True}}, {"tags": {"contains": "t"}}]}
+    assert user.erase(filter=selection).count == 520
+    assert user.erase(filter=selection, dry_run=False).count == 520
+    assert left(user) == ["stays"]
+
+
 def test_what_is_erased_frees_its_links_and_its_key(memory: Memory) -> None:
     user = memory.for_user("u")
     first = user.add("first", external_id="k")
