@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from openmem import ConflictError, InvalidRequestError, Memory, NotFoundError, ProviderError
 from openmem.adapters.kit.remote import RemoteAdapter
 from openmem.client.bound import UserMemory
+from openmem.types import UpdateRequest
 
 STATES = ["superseded", "expired", "upcoming", "archived"]
 LATER = datetime(2999, 1, 1, tzinfo=UTC)
@@ -83,6 +85,29 @@ def test_what_is_selected_by_its_links_goes_though_the_erase_itself_frees_them(m
     assert user.erase(filter=linked).count == 0
     kept = user.get(one.id if field == "supersedes" else three.id)
     assert (kept.superseded_by, kept.superseded_at, kept.supersedes or None) == (None, None, None)
+
+
+@pytest.mark.parametrize(("tags", "gone"), [(["t", "more"], 3), (["other"], 2)])
+def test_what_is_updated_meanwhile_is_erased_if_it_is_selected_still(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, tags: list[str], gone: int
+) -> None:
+    adapter = memory.adapter
+    if not isinstance(adapter, RemoteAdapter) or adapter.name == "postgres":
+        pytest.skip("it selects and erases in one transaction")
+    updated, *_ = [memory.add(f"fact {number}", "u", tags=["t"]) for number in range(3)]
+    transaction, changes = type(adapter).transaction, [UpdateRequest(id=updated.id, tags=tags)]
+
+    @asynccontextmanager
+    async def late(self: Any, users: Any) -> AsyncIterator[Any]:
+        if changes:
+            await self.update(changes.pop())
+        async with transaction(self, users) as begun:
+            yield begun
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(adapter), "transaction", late)
+        assert memory.erase("u", tag="t", dry_run=False).count == gone
+    assert memory.stats("u").total == 3 - gone
 
 
 def test_what_later_pages_hold_is_settled_before_the_first_is_erased(memory: Memory) -> None:
