@@ -77,10 +77,16 @@ class Rules:
             store.remove(memory)
             store.log(memory.user_id, self.entry("delete", memory))
 
-    def erase_item(self, request: models.DeleteRequest, selected: Predicate, store: Records) -> models.BatchResult:
-        """Delete a memory that was found to be selected; nothing where it is gone, or selected no more."""
+    def erase_item(
+        self, request: models.DeleteRequest, found: records.Edition, selected: Predicate, store: Records
+    ) -> models.BatchResult:
+        """Delete a memory that was found to be selected; nothing where it is gone, or updated and selected no more.
+
+        One that is selected no more since its links are gone is deleted: they may have gone with the same selection.
+        """
         with suppress(NotFoundError):
-            if selected(sought(store, request)):
+            memory = sought(store, request)
+            if records.edition(memory) == found or selected(memory):
                 return models.BatchResult(id=self.delete(request, store))
         return models.BatchResult()
 

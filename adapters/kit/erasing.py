@@ -1,13 +1,14 @@
-"""Erasing behind a wire: what is selected is read bit by bit, and each is deleted as far as it is selected still."""
+"""Erasing behind a wire: what is selected is found before any is deleted; what was updated is looked at again."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openmem._generated import models
 from openmem.errors import UnsupportedCapabilityError
 from openmem.protocol import selection
+from openmem.protocol.records import Edition, edition
 from openmem.runtime.batches import in_chunks
 from openmem.runtime.calls import noted
 from openmem.runtime.erasing import count_erased, part_written
@@ -26,18 +27,18 @@ async def erase(adapter: RemoteAdapter, request: models.EraseRequest, change: Ch
 
     Where it ends half-way, the error says how many memories are erased.
     """
-    count = 0
+    count, found = 0, dict[str, Edition]()
     if request.dry_run:
         async for memories in adapter.selected(request):
             count += len(memories)
         await adapter.log_read(request.user_id, adapter.rules.entry("erase", scope=request.scope))
         return count
     async for memories in adapter.selected(request):
-        ids = [memory.id for memory in memories]
-        answers = await in_chunks(
-            [ids[start : start + adapter.batch] for start in range(0, len(ids), adapter.batch)],
-            lambda chunk: change(*changes_of(adapter, chunk, request)),
-        )
+        found.update((memory.id, edition(memory)) for memory in memories)
+    ids = list(found)
+    for start in range(0, len(ids), adapter.batch):
+        chunk = ids[start : start + adapter.batch]
+        answers = await in_chunks([chunk], lambda some: change(*_changes(adapter, some, request, found)))
         count += count_erased(answers, count)
     if request.audit:
         await adapter.flush()
@@ -46,24 +47,28 @@ async def erase(adapter: RemoteAdapter, request: models.EraseRequest, change: Ch
     return count
 
 
-def changes_of(
-    adapter: RemoteAdapter, ids: Iterable[str], request: models.EraseRequest
+def deletions(request: models.EraseRequest, ids: Iterable[str]) -> list[models.DeleteRequest]:
+    """Say which changes erase memories."""
+    return [models.DeleteRequest.model_construct(id=each, user_id=request.user_id) for each in ids]
+
+
+def _changes(
+    adapter: RemoteAdapter, ids: Iterable[str], request: models.EraseRequest, found: Mapping[str, Edition]
 ) -> tuple[list[models.DeleteRequest], Erases]:
-    """Say which changes erase memories, and by which rule: one is left alone where it is selected no more."""
+    """Say which changes erase memories, and by which rule."""
     selected = selection.predicate(selection.in_every_state(request), adapter.clock())
-    changes = [models.DeleteRequest.model_construct(id=each, user_id=request.user_id) for each in ids]
 
     def rule(change: models.DeleteRequest, staging: Any) -> models.BatchResult:
         staging.erased.add(change.id)
-        return adapter.rules.erase_item(change, selected, staging)
+        return adapter.rules.erase_item(change, found[change.id or ""], selected, staging)
 
-    return changes, rule
+    return deletions(request, ids), rule
 
 
 async def listed(
     adapter: RemoteAdapter, request: models.EraseRequest
 ) -> AsyncIterator[Collection[models.MemoryRecord]]:
-    """List what an erase selects, a page at a time, while what was read before is being erased."""
+    """List what an erase selects, a page at a time."""
     wanted = selection.in_every_state(request)
     while True:
         with noted():

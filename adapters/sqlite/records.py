@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from functools import lru_cache, partial
 from itertools import compress
@@ -249,12 +249,14 @@ class Records:
         cached = self._caches.of(user_id, new=False)
         if cached is None and self._user(user_id) is not None:
             cached = self._caches.of(user_id, new=True)
-        if cached is None:
-            yield UserIndex(self.connection, self._user(user_id) or 0, None)
-            return
-        with cached.lock:
-            user = self._user(user_id) or 0
-            yield UserIndex(self.connection, user, partial(cached.at, self.connection, user, self._hold_embedding))
+        with nullcontext() if cached is None else cached.lock:
+            user = self._user(user_id)
+            if user is None:  # forgotten by another client, perhaps, since the vectors held were read
+                self._caches.drop(user_id)
+            if user is None or cached is None:
+                yield UserIndex(self.connection, user or 0, None)
+            else:
+                yield UserIndex(self.connection, user, partial(cached.at, self.connection, user, self._hold_embedding))
 
     def load(self, user_id: str, keys: Sequence[int]) -> Iterator[tuple[int, MemoryRecord]]:
         user = self._user(user_id)

@@ -104,6 +104,26 @@ async def erases_links(h: Harness) -> None:
     h.require(not (await h.memory.get(last.id)).supersedes, "the successor still names what was erased")
 
 
+@check(
+    "ERA-1",
+    "what is selected by its links goes, though the erase itself frees them",
+    requires=(*ERASE, "filters", "supports_supersession"),
+)
+async def erases_by_links(h: Harness) -> None:
+    """Erase chains by what their records supersede, and by what supersedes them."""
+    stays: list[MemoryRecord] = []
+    for field, place in (("supersedes", 0), ("superseded_by", 2)):
+        chain = [await h.add(h.marker())]
+        for _ in range(2):
+            chain.append(await h.add(h.marker(), supersedes=[chain[-1].id]))
+        stays.append(chain.pop(place))
+        selection = {"filter": {field: {"exists": True}}}
+        for how in ({"dry_run": True}, {"dry_run": False}):
+            answer = await h.memory.erase(h.user, **selection, **how)
+            h.require(answer.count == 2, f"erase by {field} with {how} counts {answer.count}, not 2")
+        await _is_gone(h, chain, stays)
+
+
 @check("ERA-1", "an external id is free again", requires=(*ERASE, "supports_external_id"))
 async def erases_external_ids(h: Harness) -> None:
     """Erase a record and add its external id again."""

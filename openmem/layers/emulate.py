@@ -14,7 +14,7 @@ from openmem.layers.keys import keys, lookup
 from openmem.protocol.capabilities import admits, capabilities
 from openmem.protocol.clock import Clock
 
-from . import Handler, erasing
+from . import Handler, chains, erasing
 
 MOST = 100
 """Results that the protocol lets a search be asked for."""
@@ -77,5 +77,5 @@ def _completed(native: models.Capabilities) -> dict[str, Form]:
     features = native.features
     lacks_chain = features.supports_supersession and not features.supports_chain_delete
     if lacks_chain and {"delete", "history"} <= {*native.verbs}:
-        forms["delete"] = erasing.delete
+        forms["delete"] = chains.delete
     return forms

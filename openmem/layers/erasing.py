@@ -1,18 +1,17 @@
-"""The generic forms of erasing: erase over list and delete, and the deletion of a chain over history and delete."""
+"""The generic form of erasing, over list and delete."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 
 from openmem._generated import models
-from openmem.errors import NotFoundError, UnsupportedCapabilityError
-from openmem.protocol import records
+from openmem.errors import ConflictError, UnsupportedCapabilityError
 from openmem.protocol.clock import Clock
-from openmem.protocol.selection import in_every_state
+from openmem.protocol.selection import in_every_state, predicate
 from openmem.runtime.batches import one_by_one
 from openmem.runtime.calls import noted
-from openmem.runtime.erasing import count_erased, part_written
+from openmem.runtime.erasing import count_erased
 
 from . import Handler
 
@@ -27,51 +26,53 @@ def lists_every_state(features: models.CapabilityFeatures) -> bool:
 async def erase(
     request: models.EraseRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.EraseResponse:
-    """Delete page by page what list answers."""
+    """Delete what list answers, all of it read first: a deletion frees links that others may be selected by."""
     if request.audit and "audit" in capabilities.verbs:
         raise UnsupportedCapabilityError(f"{capabilities.provider} keeps its audit log.", remedy="Leave audit out.")
 
-    async def delete(memory_id: str) -> models.BatchResult:
-        await handler(models.DeleteRequest(id=memory_id, user_id=request.user_id))
-        return models.BatchResult(id=memory_id)
-
-    limits, count = capabilities.limits, 0
+    limits, pages, count = capabilities.limits, list[dict[str, int | None]](), 0
     listed = in_every_state(request, min((limits and limits.max_list_results) or 50, 500))
     if not capabilities.features.temporal:
         listed.include = None
-    while True:
+    while not pages or listed.cursor:
         # A dry run has the audit entry of its first page, else each memory that is deleted has one.
-        with (
-            nullcontext() if request.dry_run and not listed.cursor else noted(),
-            part_written(0 if request.dry_run else count),
-        ):
+        with nullcontext() if request.dry_run and not pages else noted():
             page = await handler(listed)
-        if request.dry_run:
-            count += len(page.items)
-        else:
-            count += count_erased(await one_by_one([memory.id for memory in page.items], delete), count)
-        if page.next_cursor is None:
-            return models.EraseResponse(count=count, dry_run=request.dry_run, unreached=[*UNREACHED])
+        pages.append({memory.id: memory.version for memory in page.items})
         listed = listed.model_copy(update={"cursor": page.next_cursor})
+    for versions in pages:
+        if request.dry_run:
+            count += len(versions)
+        else:
+            delete = _deleting(request, versions, handler, capabilities, clock)
+            count += count_erased(await one_by_one(versions, delete), count)
+    return models.EraseResponse(count=count, dry_run=request.dry_run, unreached=[*UNREACHED])
 
 
-async def delete(
-    request: models.DeleteRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
-) -> Any:
-    """Delete a memory, or its chain: the oldest first, so that no stale one comes back meanwhile."""
-    if not request.chain:
-        return await handler(request)
-    name = "external_id" if request.id is None else "id"
-    key = getattr(request, name)
-    with noted():
-        chain = (await handler(models.HistoryRequest(**{name: key}, user_id=request.user_id))).items
-    start = next(each for each in chain if getattr(each, name) == key)
-    records.check_version(start, request.if_version)
-    for count, memory in enumerate(chain):
-        named = memory.id == start.id
-        one = models.DeleteRequest(
-            id=memory.id, user_id=memory.user_id, if_version=request.if_version if named else None
-        )
-        with part_written(count), suppress(*([] if named else [NotFoundError])):  # gone already
+def _deleting(
+    request: models.EraseRequest,
+    versions: dict[str, int | None],
+    handler: Handler,
+    capabilities: models.Capabilities,
+    clock: Clock,
+) -> Callable[[str], Awaitable[models.BatchResult]]:
+    """Return what deletes one memory as it was listed; with if_version, one updated since is looked at again."""
+    guarded = capabilities.features.supports_if_version
+    selected = predicate(in_every_state(request), clock())
+
+    async def delete(memory_id: str) -> models.BatchResult:
+        version = versions[memory_id] if guarded else None
+        one = models.DeleteRequest(id=memory_id, user_id=request.user_id, if_version=version)
+        try:
             await handler(one)
-    return None
+        except ConflictError:
+            if version is None:
+                raise
+            with noted():
+                memory = await handler(models.GetRequest(id=memory_id, user_id=request.user_id))
+            if not selected(memory):
+                return models.BatchResult()
+            await handler(one.model_copy(update={"if_version": memory.version}))
+        return models.BatchResult(id=memory_id)
+
+    return delete

@@ -1,4 +1,4 @@
-"""The generic forms that emulate supplies, made of other verbs; those of erasing are in erasing.py."""
+"""The generic forms that emulate supplies, made of other verbs; those of deletion are in erasing.py and chains.py."""
 
 from __future__ import annotations
 

@@ -38,6 +38,14 @@ def new_fact(
     return new_record(add, memory_id=memory_id, now=now, embedding_model=embedding_model)
 
 
+Edition = tuple[int | None, datetime | None]
+
+
+def edition(memory: MemoryRecord) -> Edition:
+    """Tell what every update of a memory changes, and the coming and going of its links does not."""
+    return memory.version, memory.updated_at
+
+
 def changes_of(request: UpdateRequest) -> dict[str, Any]:
     """List what an update sets in a record; null clears."""
     changes = {name: getattr(request, name) for name in request.model_fields_set & PATCHED}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from openmem import ConflictError, InvalidRequestError, Memory, NotFoundError, ProviderError
 from openmem.adapters.kit.remote import RemoteAdapter
 from openmem.client.bound import UserMemory
+from openmem.types import UpdateRequest
 
 STATES = ["superseded", "expired", "upcoming", "archived"]
 LATER = datetime(2999, 1, 1, tzinfo=UTC)
@@ -68,6 +70,57 @@ def test_what_is_selected_is_gone_in_every_state_and_nothing_else(
     assert left(bob) == EVERY
     assert alice.stats().total == len(EVERY) - len(gone)
     assert alice.erase(**selection, dry_run=False).count == 0
+
+
+@pytest.mark.parametrize("field", ["supersedes", "superseded_by", "superseded_at"])
+def test_what_is_selected_by_its_links_goes_though_the_erase_itself_frees_them(memory: Memory, field: str) -> None:
+    user = memory.for_user("u")
+    one = user.add("one")
+    two = user.add("two", supersedes=[one.id])
+    three = user.add("three", supersedes=[two.id])
+    linked: dict[str, Any] = {field: {"exists": True}}
+    assert user.erase(filter=linked).count == 2
+    assert user.erase(filter=linked, dry_run=False).count == 2
+    assert left(user) == (["one"] if field == "supersedes" else ["three"])
+    assert user.erase(filter=linked).count == 0
+    kept = user.get(one.id if field == "supersedes" else three.id)
+    assert (kept.superseded_by, kept.superseded_at, kept.supersedes or None) == (None, None, None)
+
+
+@pytest.mark.parametrize(("tags", "gone"), [(["t", "more"], 3), (["other"], 2)])
+def test_what_is_updated_meanwhile_is_erased_if_it_is_selected_still(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, tags: list[str], gone: int
+) -> None:
+    adapter = memory.adapter
+    if not isinstance(adapter, RemoteAdapter) or adapter.name == "postgres":
+        pytest.skip("it selects and erases in one transaction")
+    updated, *_ = [memory.add(f"fact {number}", "u", tags=["t"]) for number in range(3)]
+    transaction, changes = type(adapter).transaction, [UpdateRequest(id=updated.id, tags=tags)]
+
+    @asynccontextmanager
+    async def late(self: Any, users: Any) -> AsyncIterator[Any]:
+        if changes:
+            await self.update(changes.pop())
+        async with transaction(self, users) as begun:
+            yield begun
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(adapter), "transaction", late)
+        assert memory.erase("u", tag="t", dry_run=False).count == gone
+    assert memory.stats("u").total == 3 - gone
+
+
+def test_what_later_pages_hold_is_settled_before_the_first_is_erased(memory: Memory) -> None:
+    user = memory.for_user("u")
+    old = [each.id for each in user.add_many([{"content": f"old {number}"} for number in range(6)])]
+    user.add_many([{"content": f"fact {number}", "tags": ["t"]} for number in range(300)])
+    user.add_many([{"content": f"more {number}", "tags": ["t"]} for number in range(208)])
+    user.add_many([{"content": f"new {number}", "tags": ["t"], "supersedes": [old[number]]} for number in range(6)])
+    user.add("stays")
+    selection: dict[str, Any] = {"or": [{"superseded_by": {"exists": True}}, {"tags": {"contains": "t"}}]}
+    assert user.erase(filter=selection).count == 520
+    assert user.erase(filter=selection, dry_run=False).count == 520
+    assert left(user) == ["stays"]
 
 
 def test_what_is_erased_frees_its_links_and_its_key(memory: Memory) -> None:

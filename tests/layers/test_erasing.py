@@ -100,6 +100,34 @@ def test_every_state_is_erased_page_by_page(memory: Memory) -> None:
     assert (total(memory), total(memory, "v")) == (0, 1)
 
 
+def test_what_is_selected_by_its_links_goes_though_the_erase_itself_frees_them(memory: Memory) -> None:
+    old = [memory.add(f"old {number}", "u").id for number in range(4)]
+    for number in range(3):
+        memory.add(f"between {number}", "u")
+    for each in old:
+        memory.add("new", "u", tags=["t"], supersedes=[each])
+    linked = {"or": [{"superseded_at": {"exists": True}}, {"tags": {"contains": "t"}}]}
+    assert (memory.erase("u", filter=linked).count, total(memory)) == (8, 11)
+    assert (memory.erase("u", filter=linked, dry_run=False).count, total(memory)) == (8, 3)
+
+
+@pytest.mark.parametrize(("tags", "erased"), [(["t", "more"], 6), (["other"], 5)])
+def test_what_is_updated_meanwhile_is_erased_if_it_is_selected_still(
+    memory: Memory, adapter: Plain, tags: list[str], erased: int
+) -> None:
+    filled(memory)
+    updated: list[str] = []
+
+    def first(request: models.DeleteRequest) -> None:
+        if not updated:
+            updated.append(request.id)
+            change = models.UpdateRequest(id=request.id, tags=tags)
+            adapter.inner.store.do(lambda store: adapter.inner.rules.update(change, store))
+
+    adapter.before_delete = first
+    assert (memory.erase("u", tag="t", dry_run=False).count, total(memory)) == (erased, 12 - erased)
+
+
 def test_what_is_gone_meanwhile_does_not_count(memory: Memory, adapter: Plain) -> None:
     filled(memory)
     gone: list[str] = []

@@ -40,6 +40,26 @@ class LinksToTheErased(MemoryAdapter):
         store.log(memory.user_id, self.rules.entry("erase", memory))
 
 
+@plant("ERA-1")
+class LeavesWhatItFreed(MemoryAdapter):
+    def selected(self, memory):
+        return True
+
+    async def erase(self, request):
+        if not request.dry_run:
+            self.selected = selection.predicate(selection.in_every_state(request), self.clock())
+        try:
+            return await super().erase(request)
+        finally:
+            self.__dict__.pop("selected", None)
+
+    def apply_delete(self, request, store):
+        memory = store.get(request.id)
+        if memory is not None and not self.selected(memory):
+            return request.id
+        return super().apply_delete(request, store)
+
+
 @plant("ERA-2")
 def nothing_named_is_everything():
     def guessed(verb, fields):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, Memory
+from openmem import AsyncMemory, Memory, NotFoundError
 from openmem.adapters.sqlite import scrubbing
 from openmem.protocol import ranking
 
@@ -172,6 +172,30 @@ def test_vectors_of_another_client_are_those_of_the_user_who_came_after(tmp_path
             one.add(f"blue {number}", "u")
         found = other.search("blue", "u", mode="vector")
         assert sorted(each.memory.content for each in found) == ["blue 0", "blue 1", "blue 2"]
+
+
+@pytest.mark.parametrize("mode", ["vector", "keyword", "hybrid"])
+def test_another_client_finds_nothing_of_a_user_who_was_forgotten(tmp_path: Path, mode: str) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    with Memory(url, embedder="test:32") as one, Memory(url, embedder="test:32") as other:
+        gone, stays = one.add("tea", "alice", scope="a"), one.add("tea", "bob")
+        assert len(other.search("tea", "alice", mode=mode)) == 1
+        assert one.erase("alice", all=True, audit=True, dry_run=False).count == 1
+        with Memory(url, embedder="test:32") as third:
+            for client in (other, one, third, other):
+                assert client.search("tea", "alice", mode=mode) == []
+                assert client.context("tea", "alice", token_budget=100).citations == []
+                assert client.list("alice", include_vectors=True).items == []
+                assert list(client.iterate("alice")) == []
+                assert (client.stats("alice").total, client.scopes("alice").items) == (0, [])
+                assert [each.user_id for each in client.users().items] == ["bob"]
+                for verb in (client.get, client.related, client.history, client.delete):
+                    with pytest.raises(NotFoundError):
+                        verb(gone.id, user_id="alice")
+                assert [each.memory.id for each in client.search("tea", "bob", mode=mode)] == [stays.id]
+            one.add("tea again", "alice")
+            for client in (other, one, third):
+                assert [each.memory.content for each in client.search("tea", "alice", mode=mode)] == ["tea again"]
 
 
 def test_nothing_holds_the_event_loop_up(tmp_path: Path) -> None:
