@@ -32,7 +32,8 @@ async def erase(adapter: RemoteAdapter, request: models.EraseRequest, change: Ch
             count += len(memories)
         await adapter.log_read(request.user_id, adapter.rules.entry("erase", scope=request.scope))
         return count
-    async for memories in adapter.selected(request):
+    pages = aiter(adapter.selected(request))
+    while memories := await _next(pages, count):
         ids = [memory.id for memory in memories]
         answers = await in_chunks(
             [ids[start : start + adapter.batch] for start in range(0, len(ids), adapter.batch)],
@@ -40,10 +41,19 @@ async def erase(adapter: RemoteAdapter, request: models.EraseRequest, change: Ch
         )
         count += count_erased(answers, count)
     if request.audit:
-        await adapter.flush()
         with part_written(count):
+            await adapter.flush()
             await adapter.forget(request.user_id)
     return count
+
+
+async def _next(pages: AsyncIterator[Collection[models.MemoryRecord]], count: int) -> Collection[models.MemoryRecord]:
+    """Read the next page that is not empty, if there is one; count: of those erased before."""
+    with part_written(count):
+        while (page := await anext(pages, None)) is not None:
+            if page:
+                return page
+    return ()
 
 
 def changes_of(
