@@ -11,6 +11,7 @@ from openmem._generated.bounds import MAX_CONTENT_LENGTH
 from openmem.adapter import Adapter
 from openmem.errors import ConfigurationError, ProviderError
 from openmem.protocol.context import TOKEN_COUNTER
+from openmem.runtime.erasing import part_written
 from openmem.runtime.ids import new_memory_id
 
 from .changes import Rules
@@ -75,7 +76,8 @@ class NativeAdapter(Adapter):
 
     async def erased(self, request: models.EraseRequest, count: int) -> models.EraseResponse:
         """Answer an erase that is done, or that was only tried."""
-        left = () if request.dry_run else await self.scrub()
+        with part_written(0 if request.dry_run else count):
+            left = () if request.dry_run else await self.scrub()
         return models.EraseResponse(count=count, dry_run=request.dry_run, unreached=[*left, *self.unreached])
 
     def scores(self) -> models.ScoreKinds:

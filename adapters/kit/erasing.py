@@ -41,8 +41,8 @@ async def erase(adapter: RemoteAdapter, request: models.EraseRequest, change: Ch
         answers = await in_chunks([chunk], lambda some: change(*_changes(adapter, some, request, found)))
         count += count_erased(answers, count)
     if request.audit:
-        await adapter.flush()
         with part_written(count):
+            await adapter.flush()
             await adapter.forget(request.user_id)
     return count
 

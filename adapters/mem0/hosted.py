@@ -26,7 +26,7 @@ from openmem.protocol import cursors, records, selection
 from openmem.protocol.filters import Predicate
 from openmem.runtime.batches import failed, in_chunks
 from openmem.runtime.bridge import side_by_side
-from openmem.runtime.erasing import count_erased
+from openmem.runtime.erasing import count_erased, part_written
 from openmem.runtime.ids import new_memory_id
 
 from ..kit.changes import unknown
@@ -170,7 +170,8 @@ class HostedMem0Adapter(Adapter):
         count = 0
         for start in range(0, 0 if request.dry_run else len(rows), BATCH):
             chunk = rows[start : start + BATCH]
-            errors = await self._delete_chunk(chunk)
+            with part_written(count):
+                errors = await self._delete_chunk(chunk)
             ids = [row.memory.id for row in chunk]
             results = [
                 models.BatchResult(id=each, error=errors[each].detail() if each in errors else None) for each in ids

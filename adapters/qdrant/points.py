@@ -171,11 +171,11 @@ def entries_of(payload: Payload, user_id: str) -> list[Logged]:
 
 def without_user(payload: Payload, user_id: str) -> Payload | None:
     """Write a point of the log without one user's entries; None where nothing is left of it."""
-    users = [each for each in payload["log"] if each != user_id]
-    if not users:
+    if isinstance(payload["log"], str) or payload["log"] == [user_id]:  # the first points had one user each
         return None
+    users = [each for each in payload["log"] if each != user_id]
     entries = {field: each for field, each in payload["entries"].items() if field != _field(user_id)}
-    return {**payload, "log": users, "entries": entries}
+    return {**payload, "log": users, "entries": entries, "revision": new_revision()}
 
 
 def _entries(logged: Sequence[Logged]) -> str:

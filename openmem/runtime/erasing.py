@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .._generated.models import BatchResponse
-from ..errors import OMPError, from_detail
+from ..errors import OMPError, ProviderError, from_detail
 
 REMEDY = "Erase again: it goes on with the rest."
 
@@ -39,3 +39,7 @@ def part_written(count: int) -> Iterator[None]:
         yield
     except OMPError as error:
         raise stopped(error, count) from error.__cause__
+    except Exception as error:
+        if not count:
+            raise
+        raise stopped(ProviderError(f"the provider failed with {type(error).__name__}."), count) from error
