@@ -425,6 +425,7 @@ _FEATURES = {
     "scope": "scopes",
     "external_id": "supports_external_id",
     "pinned": "supports_archive",
+    "archived": "supports_archive",
     "session": "supports_sessions",
     "valid_from": "temporal",
     "valid_to": "temporal",

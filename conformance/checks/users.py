@@ -41,7 +41,7 @@ def _hold(h: Harness, found: dict[str, int], **due: int | None) -> None:
 async def counts_each_user(h: Harness) -> None:
     """Count users whose names are nearly one, among everybody else's."""
     names = {h.user: 1, f"{h.user} b": 2, f"{h.user}/é": 1, f"{h.user}/e\u0301": 2, f"{h.user}\uffee": 1}
-    names |= {f"{h.user}😀": 1, h.other.upper(): 1, h.other: 3}
+    names |= {f"{h.user}😀": 1, f"{h.user}x": 2, f"{h.user}X": 1, h.other: 3}
     for user, count in names.items():
         await h.seed([{"content": h.marker()} for _ in range(count)], user_id=user)
     due = dict(names)
