@@ -63,7 +63,7 @@ CLAUSES: dict[str, str] = {
     "DEL-3": "Nothing brings a deleted record back: adding the same content makes a new record with a new id.",
     "DEL-4": "[supports_if_version] A delete with a wrong `if_version` is a conflict and deletes nothing.",
     "DEL-5": "[supports_chain_delete] With `chain` a delete deletes every record of the supersession chain that the named one belongs to, so that no stale one comes back. `if_version` is about the named one.",
-    "ERA-1": "erase removes the user's records that the selection names, whatever their state, and no others: gone as deleted ones are, what they superseded freed, their external ids free again.",
+    "ERA-1": "erase removes the user's records that the selection names, whatever their state, and no others: gone as deleted ones are, what they superseded freed, their external ids free again. What is freed by it is selected all the same.",
     "ERA-2": "Without a selector `all` is needed; with one it is refused, and so is `audit` without `all`.",
     "ERA-3": "A dry run, which erase is unless told otherwise, answers the count and erases nothing.",
     "ERA-4": "[supports_audit] The log has one entry for each record erased; with `audit` nothing is left of the user's log.",
