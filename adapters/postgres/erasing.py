@@ -27,7 +27,7 @@ async def erase(adapter: PostgresAdapter, request: EraseRequest, reads: Sequence
     async with adapter.transaction(users) as transaction:
         ids = await transaction.lock(condition, values)
         staging = Staging()
-        staging.entries += reads
+        staging.log_reads(reads)
         for start in range(0, len(ids), adapter.batch):
             changes, rule = changes_of(adapter, ids[start : start + adapter.batch], request)
             results = await worked_out(transaction, changes, rule, staging, set())
@@ -37,5 +37,5 @@ async def erase(adapter: PostgresAdapter, request: EraseRequest, reads: Sequence
         if staging.entries:  # nothing is selected
             await transaction.write(staging)
         if request.audit:
-            await transaction.forget(request.user_id)
+            await transaction.forget(request.user_id, adapter.clock())
     return count
