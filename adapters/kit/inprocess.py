@@ -99,7 +99,7 @@ class InProcessAdapter(NativeAdapter):
             for each in ids:
                 self.rules.delete(models.DeleteRequest.model_construct(id=each, user_id=request.user_id), store)
             if request.audit:
-                store.forget(request.user_id)
+                store.forget(request.user_id, self.clock())
             return len(ids)
 
         return await self.erased(request, await self.transact(work, write=not request.dry_run))

@@ -240,7 +240,7 @@ class RemoteAdapter(NativeAdapter):
         """
         users = {change.user_id for change in changes if change.user_id is not None} | {user for user, _ in reads}
         staging = Staging()
-        staging.entries += reads
+        staging.log_reads(reads)
         known = wanted(changes)
         if not known:  # nothing is read: worked out at once, and so in the order in which batches were given
             results = [rule(change, staging) for change in changes]

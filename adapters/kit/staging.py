@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from openmem._generated.models import AddRequest, DeleteRequest, MemoryRecord, UpdateRequest
 
+from .audit import Entry
 from .changes import linked
 from .store import Logged
 
@@ -46,7 +47,9 @@ class Staging:
         self.removed: dict[str, MemoryRecord] = {}
         self.vectors: dict[str, Sequence[float]] = {}
         """New vectors, by id: of what is inserted, and of what is replaced where its content is new."""
-        self.entries: list[tuple[str, Logged]] = []
+        self.entries: list[Entry] = []
+        self.reads: Sequence[Entry] = ()
+        """The first of the entries: of reads, kept back; those of users forgotten since are not to be stored."""
         self.erased: set[str] = set()
         """Of what is removed, that of which nothing may be kept, whatever the engine keeps of what it removes."""
 
@@ -107,6 +110,11 @@ class Staging:
     def hand_out(self, memory: MemoryRecord) -> MemoryRecord:
         """Return the record itself: nothing is kept here."""
         return memory
+
+    def log_reads(self, reads: Sequence[Entry]) -> None:
+        """Stage the entries of reads that were kept back, before any other, or what is left of them."""
+        self.entries[: len(self.reads)] = reads
+        self.reads = reads
 
     def log(self, user_id: str, entry: Logged) -> None:
         """Stage an audit entry."""

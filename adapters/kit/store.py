@@ -101,8 +101,11 @@ class Store(Records, Protocol):
     def load(self, user_id: str, keys: Sequence[Any]) -> Iterator[tuple[Any, MemoryRecord]]:
         """Read the records of keys of the user's search index."""
 
-    def forget(self, user_id: str) -> None:
-        """Remove a user's audit log, the entries of this transaction included, and what else is kept of the user."""
+    def forget(self, user_id: str, moment: datetime) -> None:
+        """Remove a user's audit log, the entries of this transaction included, and what else is kept of the user.
+
+        Entries of reads that were made by the moment and are stored later are dropped.
+        """
 
     def logged(self, user_id: str) -> Iterator[Logged]:
         """Walk a user's audit log, most recent first."""

@@ -279,7 +279,7 @@ class Records:
     def log(self, user_id: str, entry: Logged) -> None:
         self._entries.append((user_id, entry))
 
-    def forget(self, user_id: str) -> None:
+    def forget(self, user_id: str, moment: datetime) -> None:
         self._forgotten.add(user_id)
 
     def logged(self, user_id: str) -> Iterator[Logged]:

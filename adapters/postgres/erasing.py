@@ -29,7 +29,7 @@ async def erase(adapter: PostgresAdapter, request: EraseRequest, reads: Sequence
     async with adapter.transaction(users) as transaction:
         ids = await transaction.lock(condition, values)
         staging = Staging()
-        staging.entries += reads
+        staging.log_reads(reads)
         for start in range(0, len(ids), adapter.batch):
             changes = deletions(request, ids[start : start + adapter.batch])
             await worked_out(transaction, changes, adapter.rules.delete, staging, set())
@@ -38,5 +38,5 @@ async def erase(adapter: PostgresAdapter, request: EraseRequest, reads: Sequence
         if staging.entries:  # nothing is selected
             await transaction.write(staging)
         if request.audit:
-            await transaction.forget(request.user_id)
+            await transaction.forget(request.user_id, adapter.clock())
     return len(ids)

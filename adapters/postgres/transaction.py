@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncCursor
@@ -16,7 +17,7 @@ from openmem.errors import ConflictError
 from ..kit.remote import NotWritten
 from ..kit.staging import Staging, Wanted
 from ..kit.store import Logged
-from . import search
+from . import forgetting, search
 from .jsonb import read_record, record_text
 from .schema import Names
 from .sessions import Session
@@ -80,8 +81,9 @@ class PostgresTransaction:
         cursor = await self._session.execute(self._names(sql), values)
         return [memory_id for (memory_id,) in await cursor.fetchall()]
 
-    async def forget(self, user_id: str) -> None:
+    async def forget(self, user_id: str, moment: datetime) -> None:
         """Remove a user's audit log, and the statistics; what others added meanwhile stays counted."""
+        await forgetting.note(self._session, self._names, user_id, moment)
         await self._execute("DELETE FROM openmem.audit WHERE user_id = %s", [user_id])
         cursor = await self._execute("DELETE FROM openmem.users WHERE user_id = %s RETURNING memories", [user_id])
         if memories := sum([count for (count,) in await cursor.fetchall()]):
@@ -166,6 +168,7 @@ class PostgresTransaction:
         totals.subtract(former)
         await store_words(self._session, self._names, totals.added(map(indexed, latter)), self._key_of)
         await store_entries(self._session, self._names, staging.entries)
+        await forgetting.drop(self._session, self._names, staging.reads)
         return await totals.store(self._session, self._names)
 
     async def _insert(self, memory: MemoryRecord, vector: Sequence[float] | None) -> AsyncCursor[Any]:

@@ -132,7 +132,7 @@ class QdrantBackend(RemoteAdapter):
 
     async def forget(self, user_id: str) -> None:
         """Remove a user's audit log."""
-        await forget(self.store.engine, self.store.sidecar, user_id)
+        await forget(self.store.engine, self.store.sidecar, user_id, self.clock())
 
     async def scrub(self) -> Sequence[str]:
         """Have the engine rewrite its files, where it can."""

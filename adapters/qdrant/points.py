@@ -14,6 +14,7 @@ from openmem._generated.models import MemoryRecord
 from openmem.protocol.clock import micros
 from openmem.runtime.fork import Lock
 
+from ..kit.forgotten import note_name
 from ..kit.store import Logged
 from ..kit.vectors import unit
 from .engine import Index, Mark, Payload, Point, Vectors, Words, words_name
@@ -40,8 +41,14 @@ MEMORY_INDEXES: Mapping[str, Index] = {
     "archived": "integer",
     "importance": "float",
 }
-SIDECAR_INDEXES: Mapping[str, Index] = {"log": "tenant", "sequence": "integer", "shared": "integer"}
-"""The collection beside the memories holds the audit log, who has which external_id, and facts about the store."""
+SIDECAR_INDEXES: Mapping[str, Index] = {
+    "log": "tenant",
+    "sequence": "integer",
+    "shared": "integer",
+    "forgotten": "integer",
+}
+"""The collection beside the memories holds the audit log, when whose was erased, who has which external_id, and facts
+about the store."""
 
 NAMESPACE = UUID("6f9d5f0c-3f0e-5d57-9a52-6d8a1c1f7a10")
 """What ids of points are made in."""
@@ -63,6 +70,11 @@ def point_id(memory_id: str) -> str:
 def claim_id(user_id: str, external_id: str) -> str:
     """Return the point of the sidecar that says which memory has an external_id."""
     return str(uuid5(NAMESPACE, json.dumps([user_id, external_id])))
+
+
+def note_id(user_id: str) -> str:
+    """Return the point of the sidecar that says when a user was forgotten."""
+    return str(uuid5(NAMESPACE, note_name(user_id)))
 
 
 def new_revision() -> str:

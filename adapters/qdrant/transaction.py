@@ -27,6 +27,7 @@ from ..kit.staging import Key, Staging, Wanted
 from .claims import Claims, lost
 from .engine import Delete, Insert, Operation, Overwrite, Payload, Point, Row, Words
 from .filters import Match
+from .forgetting import sift
 from .locks import Locks, revision_of, unsent
 from .points import (
     PAUSE,
@@ -107,13 +108,14 @@ class QdrantTransaction:
     async def _write(self, staging: Staging) -> None:
         claims = {(m.user_id, m.external_id): m.id for m in staging.inserted.values() if m.external_id is not None}
         with nothing_written():
-            renewed = {each.id: each for each in staging.replaced.values() if _renewed(each.id, staging)}
-            if staging.inserted or renewed:
-                numbers = await self._numbers([*staging.inserted.values(), *renewed.values()])
-                if self._store.knows(numbers):
-                    self._dense = await self._store.check()
-                else:
-                    self._dense, _ = await asyncio.gather(self._store.check(), self._store.tell_shared(numbers))
+            stored = [*staging.inserted.values(), *(m for m in staging.replaced.values() if _renewed(m.id, staging))]
+            numbers = await self._numbers(stored) if stored else None
+            looks = [sift(self._engine, self._sidecar, staging)] if staging.reads else []
+            if numbers is not None:
+                looks.append(self._hold())
+                if not self._store.knows(numbers):
+                    looks.append(self._store.tell_shared(numbers))
+            await (looks[0] if len(looks) == 1 else asyncio.gather(*looks))
             if claims:
                 await self._claims.take(claims)
         try:
@@ -125,6 +127,9 @@ class QdrantTransaction:
                 await self._look_again(error)
             raise
         await self._note(staging)
+
+    async def _hold(self) -> None:
+        self._dense = await self._store.check()
 
     async def _look_again(self, error: NotWritten | OMPError) -> None:
         """Raise NotWritten where nothing was since the vectors have another name by now."""

@@ -24,6 +24,7 @@ from ..kit.base import within_itself
 from . import scrubbing
 from .connections import Connections
 from .errors import is_busy, locked, only_read, translated
+from .forgetting import remembered
 from .index import Caches
 from .records import Records
 from .settings import SqliteSettings
@@ -220,8 +221,8 @@ class File:
         stored: list[object] = []
         try:
             with self.reads.storing(stored) if len(self.reads) else nullcontext(()) as entries:
-                if entries:
-                    store.log_all(entries)
+                if entries and (left := remembered(connection, entries)):
+                    store.log_all(left)
                 result = work(store)
                 self.connections.check()
                 self._commit(connection, stored)

@@ -21,10 +21,9 @@ from ..kit import counting
 from ..kit.audit import Entry, ReadLog, with_kept
 from ..kit.store import Logged
 from ..kit.vectors import Floats, unit
-from . import counts, meta
+from . import counts, forgetting, meta
 from .index import FEW, KEPT, Caches, UserIndex
 from .schema import COLUMNS, row
-from .scrubbing import forget
 
 _LOGGED = ("user", "timestamp", *Logged._fields[1:])
 _USER = """INSERT INTO users (user_id, revision)
@@ -283,13 +282,15 @@ class Records:
         else:
             self.connection.executemany(_insertion("audit", _LOGGED, (True,) * len(_LOGGED)), rows)
 
-    def forget(self, user_id: str) -> None:
-        if forget(self.connection, self._user(user_id)):
+    def forget(self, user_id: str, moment: datetime) -> None:
+        forgetting.note(self.connection, user_id, moment)
+        if forgetting.forget(self.connection, self._user(user_id)):
             self._users.clear()
 
     def logged(self, user_id: str) -> Iterator[Logged]:
-        kept = self._reads.of(user_id)  # before the snapshot begins, so that none is in neither
-        return with_kept(self._stored(user_id), kept)
+        kept = [(user_id, entry) for entry in self._reads.of(user_id)]  # before the snapshot: none is in neither
+        left = [entry for _, entry in forgetting.remembered(self.connection, kept)]
+        return with_kept(self._stored(user_id), left)
 
     def _stored(self, user_id: str) -> Iterator[Logged]:
         query = "SELECT timestamp, app, action, memory_id, scope, request_id FROM audit WHERE user = ?"

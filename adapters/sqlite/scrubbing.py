@@ -11,7 +11,6 @@ from __future__ import annotations
 import sqlite3
 from sqlite3 import Connection
 
-from . import meta
 from .errors import is_busy
 
 PATIENCE = 2.0
@@ -20,20 +19,6 @@ NOT_REWRITTEN = "Free space of the file holds what was deleted, for {0} Erase ag
 NOT_EMPTIED = "The file's log holds what was deleted, for {0} Erase again once that is over, or close every client."
 SWITCHED_OFF = "the option rewrite is off."
 IN_THE_WAY = "another connection reads or writes."
-
-
-def forget(connection: Connection, user: int | None) -> bool:
-    """Delete a user's audit log, and the user where no memory was added meanwhile; tell whether the user is gone."""
-    do = connection.execute
-    do("DELETE FROM audit WHERE user = ?", (user,))
-    found = do("SELECT revision FROM users WHERE key = ? AND memories = 0", (user,)).fetchone()
-    if not found:
-        return False
-    do("DELETE FROM removed WHERE user = ?", (user,))
-    do("DELETE FROM users WHERE key = ?", (user,))
-    former = int(meta.read(connection, "forgotten") or 0)
-    meta.write(connection, "forgotten", str(max(found[0], former) + 1))
-    return True
 
 
 def rewrite(connection: Connection) -> bool:

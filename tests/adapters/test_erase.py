@@ -13,6 +13,7 @@ from openmem import ConflictError, InvalidRequestError, Memory, NotFoundError, P
 from openmem.adapters.kit.remote import RemoteAdapter
 from openmem.client.bound import UserMemory
 from openmem.types import UpdateRequest
+from support.clocks import Clock
 
 STATES = ["superseded", "expired", "upcoming", "archived"]
 LATER = datetime(2999, 1, 1, tzinfo=UTC)
@@ -243,3 +244,48 @@ def test_an_erase_that_ends_half_way_says_how_many_are_erased(memory: Memory, mo
     assert caught.value.written == "part"
     assert memory.stats("u").total == 2
     assert memory.erase("u", all=True, dry_run=False).count == 2
+
+
+def test_a_log_stays_erased_when_others_store_the_reads_they_made_before(store: str) -> None:
+    if store.startswith(("memory", "mem0")):
+        pytest.skip("no other client has its log")
+    with Memory(store, embedder="none") as one, Memory(store, embedder="none") as other:
+        one.add_many([{"content": "x", "user_id": user} for user in ("u", "v", "w")])
+        assert other.audit("u")  # which stores what the other kept back
+        other.search("x", "u", scope="health/clinic")
+        other.list("v")
+        one.erase("u", all=True, audit=True, dry_run=False)
+        one.erase("w", all=True, audit=True, dry_run=False)
+        assert other.audit("u") == []
+        assert [each.action for each in other.audit("v")] == ["list", "add_many"]
+        other.list("u")
+        other.add("y", "u")
+        other.get_many(ids=["mem_0"], user_id="u")
+        other.list("w")
+    with Memory(store, embedder="none") as third:
+        assert [each.action for each in third.audit("u")] == ["add", "list"]
+        assert [each.action for each in third.audit("w")] == ["list"]
+
+
+@pytest.mark.parametrize("most", [10_000, 1])
+def test_who_was_forgotten_is_noted_for_a_day_and_as_one_of_so_many(
+    store: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store.startswith(("memory", "mem0")):
+        pytest.skip("no other client has its log")
+    for backend in ("sqlite", "postgres", "qdrant"):
+        monkeypatch.setattr(f"openmem.adapters.{backend}.forgetting.MOST", most)
+    monkeypatch.setattr("openmem.adapters.qdrant.forgetting.PAGE", 1)
+    clock = Clock()
+    with (
+        Memory(store, embedder="none", clock=clock) as one,
+        Memory(store, embedder="none", clock=clock) as other,
+    ):
+        for user in ("first", "second", "third"):
+            other.list(user)
+        clock.tick(seconds=1)
+        one.erase("first", all=True, audit=True, dry_run=False)
+        clock.tick(hours=25 if most > 1 else 1)
+        one.erase("second", all=True, audit=True, dry_run=False)
+        clock.tick(hours=1)
+        assert [len(other.audit(user)) for user in ("first", "second", "third")] == [1, 0, 1]

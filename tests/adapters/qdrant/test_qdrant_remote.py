@@ -146,8 +146,10 @@ def test_a_batch_of_changes_is_few_requests(server: Server) -> None:
         for new in (1, 0):
             before = server.asked.total()
             memory.add_many([{"content": f"fact {n}", "user_id": f"user {n}"} for n in range(250)])
-            told = "a look at the store's embedding, one for new terms, the memories, and the audit log"
-            assert server.asked.total() - before == 3 + new, told
+            told = (
+                "a look at the store's embedding, for new terms, at who was forgotten, the memories, and the audit log"
+            )
+            assert server.asked.total() - before == 3 + 2 * new, told
         assert memory.audit("user 7")[0].action == "add_many"
 
 
