@@ -77,6 +77,7 @@ class Programs(Backends):
     def erase_all(self, user: str, log: bool) -> None:
         self.unordered = True
         self.both(lambda memory, ids, backend: memory.erase(user, all=True, dry_run=False, audit=log).count)
+        self.clock.now += timedelta(seconds=1)  # reads of the moment of a forgetting are forgotten too
 
     @rule(user=USERS, scope=SELECTORS, filter=FILTERS, session=SESSIONS)
     def count(self, user: str, **fields: Any) -> None:
