@@ -120,6 +120,6 @@ def test_a_request_travels_as_it_is_told() -> None:
         return await adapter.capabilities(CapabilitiesRequest())
 
     first = outer([lambda handler: handler], described, Probe())
-    layers = [*first, *inner(adapter, run(described), Terms(None, 2, 30.0))]
+    layers = [*first, *inner(adapter, run(described), Terms(None, 30.0))]
     names = [(layer.func if isinstance(layer, partial) else layer).__module__.rpartition(".")[2] for layer in layers]
     assert told.split(" ▶ ") == names

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from openmem._generated.models import MemoryPage
+from openmem._generated.models import MemoryPage, MemoryRecord
 from openmem.errors import InvalidRequestError
 
 Key = TypeVar("Key", bound=Hashable)
@@ -40,8 +40,13 @@ def with_vectors(page: MemoryPage, vectors: Mapping[str, Sequence[float] | Float
     for memory in page.items:
         vector = vectors.get(memory.id)
         if vector is not None:
-            memory.vector = unit(vector).tolist()
+            put_vector(memory, vector)
     return page
+
+
+def put_vector(memory: MemoryRecord, vector: Sequence[float] | Floats) -> None:
+    """Put a vector on a memory that is the caller's own, scaled to length 1."""
+    memory.vector = unit(vector).tolist()
 
 
 class VectorIndex(Generic[Key]):

@@ -31,7 +31,7 @@ from .connections import Connections, Rows
 from .erasing import erase
 from .extension import see_to_extension
 from .failures import translated
-from .filters import Bindings, selected
+from .filters import Bindings, one_of, selected
 from .index import IndexBuilder
 from .jsonb import read_record
 from .reembedding import Renewal
@@ -223,19 +223,19 @@ class PostgresAdapter(RemoteAdapter):
                 yield chunk
 
     async def fetch(self, ids: Collection[str], user_id: str | None) -> Collection[models.MemoryRecord]:
-        """Read records by id: one without a list, which takes a third longer."""
-        values = Bindings(ids=[*ids], user=user_id)
-        condition = "id = ANY(%(ids)s)"
-        if len(ids) == 1:
-            values["ids"], condition = values["ids"][0], "id = %(ids)s"
+        """Read records by id."""
+        values = Bindings()
+        condition = one_of("id", ids, values)
+        if user_id is not None:
+            condition += f" AND user_id = {values.bind(user_id)}"
         sql = f"SELECT record::text FROM openmem.memories WHERE {condition}"
-        sql += " AND user_id = %(user)s" if user_id is not None else ""
         return _memories(await self._rows(sql, values, user_id=user_id))
 
     async def fetch_keys(self, external_ids: Collection[str], user_id: str) -> Collection[models.MemoryRecord]:
         """Read a user's records by external_id."""
-        values = Bindings(keys=[*external_ids], user=user_id)
-        sql = "SELECT record::text FROM openmem.memories WHERE user_id = %(user)s AND external_id = ANY(%(keys)s)"
+        values = Bindings()
+        condition = f"user_id = {values.bind(user_id)} AND {one_of('external_id', external_ids, values)}"
+        sql = f"SELECT record::text FROM openmem.memories WHERE {condition}"
         return _memories(await self._rows(sql, values, user_id=user_id))
 
     async def erase(self, request: models.EraseRequest) -> models.EraseResponse:

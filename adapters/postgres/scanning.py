@@ -8,7 +8,7 @@ from typing import Any
 from openmem._generated.models import MemoryRecord
 from openmem.adapter import CHUNK
 
-from ..kit.vectors import unit
+from ..kit.vectors import put_vector
 from .filters import Bindings
 from .jsonb import read_record
 from .schema import Names
@@ -37,5 +37,5 @@ async def scanned(
 def _memory(row: Sequence[Any]) -> MemoryRecord:
     memory = read_record(row[0])
     if row[1] is not None:
-        memory.vector = unit(row[1]).tolist()
+        put_vector(memory, row[1])
     return memory

@@ -10,7 +10,7 @@ import numpy as np
 from openmem._generated.models import MemoryRecord
 from openmem.adapter import CHUNK
 
-from ..kit.vectors import unit
+from ..kit.vectors import put_vector
 from .records import Records
 
 
@@ -37,5 +37,5 @@ def chunk_after(aside: Connection, place: int) -> list[MemoryRecord]:
 def _memory(record: str, data: bytes | None) -> MemoryRecord:
     memory = MemoryRecord.model_validate_json(record)
     if data is not None:
-        memory.vector = unit(np.frombuffer(data, dtype="<f4")).tolist()
+        put_vector(memory, np.frombuffer(data, dtype="<f4"))
     return memory

@@ -76,7 +76,7 @@ class Core:
             check_kind(CapabilitiesRequest(), native, "the provider")
         timeout = None if self.inline else self.options.timeout
         advise = self.options.embedder == "auto"  # neither named nor declined
-        terms = Terms(self.embedder, self.options.retries, timeout, advise)
+        terms = Terms(self.embedder, timeout, advise)
         self._inner = stacked(inner(self.adapter, native, terms), self.adapter.handle)
         self._capabilities = together(native)
 

@@ -14,6 +14,7 @@ from openmem.runtime.calls import noted
 from openmem.runtime.erasing import count_erased
 
 from . import Handler
+from .paging import pages
 
 UNREACHED = ("What the provider keeps beside its records: indexes, logs, replicas and backups.",)
 
@@ -30,17 +31,11 @@ async def erase(
     if request.audit and "audit" in capabilities.verbs:
         raise UnsupportedCapabilityError(f"{capabilities.provider} keeps its audit log.", remedy="Leave audit out.")
 
-    limits, pages, count = capabilities.limits, list[dict[str, int | None]](), 0
-    listed = in_every_state(request, min((limits and limits.max_list_results) or 50, 500))
-    if not capabilities.features.temporal:
-        listed.include = None
-    while not pages or listed.cursor:
-        # A dry run has the audit entry of its first page, else each memory that is deleted has one.
-        with nullcontext() if request.dry_run and not pages else noted():
-            page = await handler(listed)
-        pages.append({memory.id: memory.version for memory in page.items})
-        listed = listed.model_copy(update={"cursor": page.next_cursor})
-    for versions in pages:
+    found, count = list[dict[str, int | None]](), 0
+    with nullcontext() if request.dry_run else noted():  # unless dry, each memory that is deleted has an audit entry
+        async for memories in pages(in_every_state(request), handler, capabilities):
+            found.append({memory.id: memory.version for memory in memories})
+    for versions in found:
         if request.dry_run:
             count += len(versions)
         else:

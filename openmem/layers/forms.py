@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable
 from typing import Any
+
+from pydantic import BaseModel
 
 from openmem._generated import models
 from openmem._generated.bounds import MAX_QUERY_TEXT_LENGTH
@@ -18,6 +19,7 @@ from openmem.runtime.batches import one_by_one
 from openmem.runtime.calls import noted
 
 from . import Handler, erasing
+from .paging import pages
 
 _SAYS = re.compile(r"[^\s\x1c-\x1f]|[\x1c-\x1f]")
 """What is not blank to the protocol: Python alone takes four control characters for white space."""
@@ -39,38 +41,34 @@ async def _context(
 async def _add_many(
     request: models.AddManyRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.BatchResponse:
-    async def add(item: models.AddRequest) -> models.BatchResult:
-        memory = await handler(item)
-        return models.BatchResult(id=memory.id, memory=memory)
-
-    return await one_by_one(request.items, add)
+    return await one_by_one(request.items, _outcomes_of(handler))
 
 
 async def get_many(
     request: models.GetManyRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.BatchResponse:
     """Read one by one."""
-
-    async def get(one: models.GetRequest) -> models.BatchResult:
-        memory = await handler(one)
-        return models.BatchResult(id=memory.id, memory=memory)
-
     user_id = request.user_id
     by_id = [models.GetRequest(id=each, user_id=user_id) for each in request.ids or ()]
     by_key = [models.GetRequest(external_id=each, user_id=user_id) for each in request.external_ids or ()]
-    return await one_by_one(by_id or by_key, get)
+    return await one_by_one(by_id or by_key, _outcomes_of(handler))
 
 
 async def update_many(
     request: models.UpdateManyRequest, handler: Handler, capabilities: models.Capabilities, clock: Clock
 ) -> models.BatchResponse:
     """Change one by one, in order."""
+    return await one_by_one(request.items, _outcomes_of(handler))
 
-    async def update(item: models.UpdateRequest) -> models.BatchResult:
+
+def _outcomes_of(handler: Handler) -> Callable[[BaseModel], Awaitable[models.BatchResult]]:
+    """Return what answers one item of a batch by a memory."""
+
+    async def outcome(item: BaseModel) -> models.BatchResult:
         memory = await handler(item)
         return models.BatchResult(id=memory.id, memory=memory)
 
-    return await one_by_one(request.items, update)
+    return outcome
 
 
 async def _delete_many(
@@ -130,23 +128,6 @@ async def _health(
     with noted():
         await handler(models.ListRequest(user_id=NOBODY, limit=1))
     return models.Health(status="ok")
-
-
-async def pages(
-    listed: models.ListRequest, handler: Handler, capabilities: models.Capabilities
-) -> AsyncGenerator[list[models.MemoryRecord], None]:
-    """Read what a list selects, page by page; states are not named to a provider that has none."""
-    limit = min((capabilities.limits and capabilities.limits.max_list_results) or 50, 500)
-    include = listed.include if capabilities.features.temporal else None
-    cursor = None
-    while True:
-        request = listed.model_copy(update={"limit": limit, "cursor": cursor, "include": include})
-        with noted() if cursor else nullcontext():
-            page = await handler(request)
-        yield page.items
-        if page.next_cursor is None:
-            return
-        cursor = page.next_cursor
 
 
 async def paged(

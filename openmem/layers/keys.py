@@ -16,7 +16,8 @@ from openmem.protocol.validation import Addressed
 from openmem.runtime.calls import noted
 
 from . import Handler
-from .forms import get_many, pages, update_many
+from .forms import get_many, update_many
+from .paging import pages
 
 
 def lookup(features: models.CapabilityFeatures) -> Literal["native", "client"] | None:

@@ -6,23 +6,23 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from openmem._generated.models import AddRequest, HealthRequest
+from openmem._generated.models import AddRequest
 from openmem._generated.verbs import VERB_OF
+from openmem.runtime.calls import services
 from openmem.runtime.repeat import repeat
 
 from . import Handler
 
 
-def retry(handler: Handler, retries: int) -> Handler:
-    """Wrap a handler; at most `retries` further attempts.
+def retry(handler: Handler) -> Handler:
+    """Wrap a handler; further attempts, as many as the client of the call under way lends.
 
     A call is repeated where nothing was written for certain, and where doing it twice equals doing it once: reads, and
-    adds by external_id that do not refuse what is there. Health is asked once: it tells how things stand now.
+    adds by external_id that do not refuse what is there.
     """
 
     async def retrying(request: BaseModel) -> Any:
-        most = 0 if type(request) is HealthRequest else retries
-        return await repeat(lambda: handler(request), most, harmless=_harmless(request))
+        return await repeat(lambda: handler(request), services().retries, harmless=_harmless(request))
 
     return retrying
 

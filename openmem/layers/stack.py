@@ -25,7 +25,6 @@ class Terms(NamedTuple):
     """What a client asks of its layers."""
 
     embedder: Embedder | None
-    retries: int
     timeout: float | None
     """Seconds that a call may take; None where it suspends nowhere, and so cannot be given up."""
     advise: bool = False
@@ -45,7 +44,7 @@ def inner(adapter: Adapter, native: Capabilities, terms: Terms) -> list[Layer]:
         partial(emulate, native=native, clock=adapter.clock),
         partial(rank, features=native.features, advise=terms.advise and terms.embedder is None),
         partial(embed, embedder=terms.embedder),
-        *_retry(adapter, terms.retries),
+        *_retry(adapter),
         owner,
     ]
 
@@ -59,13 +58,13 @@ def _timeout(seconds: float | None) -> list[Layer]:
     return [partial(Timeout, seconds=seconds)]
 
 
-def _retry(adapter: Adapter, retries: int) -> list[Layer]:
+def _retry(adapter: Adapter) -> list[Layer]:
     if adapter.inline or adapter.repeats:  # a backend in this process has nothing to repeat
         return []
     with importing:
         from .retry import retry
 
-    return [partial(retry, retries=retries)]
+    return [retry]
 
 
 def stacked(layers: Iterable[Layer], handler: Handler) -> Handler:
